@@ -1,0 +1,1 @@
+"""Pure conda formats: no SQL, no store, no HTTP."""

@@ -1,0 +1,1 @@
+"""The rules, and the order of effects. Services flush and never commit."""
