@@ -1,0 +1,105 @@
+"""A number that grows whenever the database may have changed, cheap enough for every request.
+
+What is read from the database stays true as long as the number stays the same, so caches
+ask for it first.
+"""
+
+import sqlite3
+import threading
+from typing import Protocol
+
+import psycopg
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+CHANNEL = "quetz_changes"
+RECONNECT_SECONDS = 0.5
+
+
+class Changes(Protocol):
+    def number(self) -> int:
+        """Return the number; a later change of the database makes the next one larger."""
+
+    def announce(self, session: Session) -> None:
+        """Tell every server that ``session`` is about to commit a change."""
+
+    def committed(self) -> None:
+        """Count a commit of this process at once: its own notification takes a moment."""
+
+    def close(self) -> None: ...
+
+
+class SqliteChanges:
+    """``PRAGMA data_version`` of a connection that never writes sees every other's commits."""
+
+    def __init__(self, url: URL) -> None:
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            str(url.database), check_same_thread=False, isolation_level=None
+        )
+
+    def number(self) -> int:
+        with self._lock:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def announce(self, session: Session) -> None:
+        """Nothing to do: SQLite counts commits by itself."""
+
+    def committed(self) -> None:
+        """Nothing to do: the pragma shows a commit as soon as it is made."""
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+class PostgresChanges:
+    """Counts notifications that every write transaction of every server sends on commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._conninfo = psycopg.conninfo.make_conninfo(
+            engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        )
+        self._count = 0
+        self._connected = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="changes", daemon=True)
+        self._thread.start()
+
+    def number(self) -> int:
+        if not self._connected:
+            self._count += 1  # notifications may be lost: nothing cached can be trusted
+        return self._count
+
+    def announce(self, session: Session) -> None:
+        session.execute(text(f"NOTIFY {CHANNEL}"))
+
+    def committed(self) -> None:
+        self._count += 1
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self._count += 1
+                    self._connected = True
+                    while not self._closing.is_set():
+                        for _ in connection.notifies(timeout=0.5):
+                            self._count += 1
+            except psycopg.Error:
+                self._closing.wait(RECONNECT_SECONDS)
+            finally:
+                self._connected = False
+
+
+def watch_changes(engine: Engine) -> Changes:
+    """Open the watch that fits the engine's database."""
+    if engine.dialect.name == "sqlite":
+        return SqliteChanges(engine.url)
+    return PostgresChanges(engine)

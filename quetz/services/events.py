@@ -1,0 +1,36 @@
+"""The audit log: one event for every change, in the transaction of the change."""
+
+from sqlalchemy.orm import Session
+
+from quetz.db.models import Event
+from quetz.services.permissions import Principal
+
+
+def record_event(
+    session: Session,
+    principal: Principal,
+    action: str,
+    *,
+    channel: str | None = None,
+    subject: str | None = None,
+    before: str | None = None,
+    after: str | None = None,
+) -> None:
+    """Append who did what to which thing.
+
+    ``subject`` names the thing inside the channel, such as ``linux-64/numpy-2.1.0-0.conda`` or
+    a username; ``before`` and ``after`` are sha256 digests or roles.
+    """
+    session.add(
+        Event(
+            actor_id=principal.user_id,
+            actor=principal.username,
+            api_key=principal.api_key,
+            address=principal.address,
+            action=action,
+            channel=channel,
+            subject=subject,
+            before=before,
+            after=after,
+        )
+    )

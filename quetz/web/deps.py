@@ -1,0 +1,41 @@
+"""What a route asks for: a session, the caller, the deployment."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from quetz.deployment import Deployment
+from quetz.services.permissions import Principal
+
+
+def get_deployment(request: Request) -> Deployment:
+    deployment: Deployment = request.app.state.deployment
+    return deployment
+
+
+def get_caller(request: Request) -> Principal:
+    """Return the principal that the authentication in front of the app found."""
+    caller: Principal = request.scope["quetz.principal"]
+    return caller
+
+
+DeploymentDep = Annotated[Deployment, Depends(get_deployment)]
+Caller = Annotated[Principal, Depends(get_caller)]
+
+
+def open_read_session(deployment: DeploymentDep) -> Iterator[Session]:
+    with deployment.transaction() as session:
+        yield session
+
+
+def open_write_session(deployment: DeploymentDep) -> Iterator[Session]:
+    with deployment.transaction(write=True) as session:
+        yield session
+
+
+# scope="function": commit before the answer is sent, so that a 201 means stored.
+# FastAPI's default would commit after it (FastAPI 0.118 and later).
+ReadSession = Annotated[Session, Depends(open_read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(open_write_session, scope="function")]

@@ -1,0 +1,103 @@
+"""From errors to answers: problem details (RFC 9457), with the two keys that conda prints."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from quetz.errors import (
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    NotLoggedIn,
+    QuetzError,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
+
+STATUS: dict[type[QuetzError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 422,
+    NotLoggedIn: 401,
+    NotAllowed: 403,
+    TooLarge: 413,
+    Unavailable: 503,
+}
+EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507}
+RETRY_AFTER_SECONDS = 5
+
+_log = logging.getLogger("quetz.web")
+
+
+def status_of(error: QuetzError) -> int:
+    """Return the HTTP status of an error: that of its most special class in the tables."""
+    table = STATUS | EXCEPTIONS
+    return next(table[kind] for kind in type(error).__mro__ if kind in table)
+
+
+def problem(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response:
+    title = HTTPStatus(status).phrase
+    message = detail if isinstance(detail, str) else title
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "reason": title,
+        "message": message,
+    }
+    return Response(
+        msgspec.json.encode(body),
+        status,
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | (headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def answer_error(error: QuetzError, host: str) -> Response:
+    """Turn a named error into its problem document; ``host`` names the realm of a login."""
+    status = status_of(error)
+    headers = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        # One header with both schemes would be legal; clients parse two headers more reliably,
+        # and Bearer comes first because it is the one that logins start from.
+        headers["WWW-Authenticate"] = f'Bearer realm="{host}", Basic realm="{host}"'
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        _log.warning("%s: %s", type(error).__name__, error, exc_info=error.__cause__)
+    return problem(status, str(error), headers)
+
+
+def realm_of(headers: Any) -> str:
+    """Return the request's host for a challenge, without what could break out of the quotes."""
+    host = headers.get("host") or "quetz"
+    return "".join(c for c in host if c.isalnum() or c in ".-:[]")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(QuetzError)
+    async def named(request: Request, error: QuetzError) -> Response:
+        return answer_error(error, realm_of(request.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> Response:
+        # Without the input itself: it may be a secret, or not be JSON at all.
+        return problem(
+            422, [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+        )
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, error.detail, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        # The server logs the traceback; the caller learns nothing of our insides.
+        return problem(500, "The server met an unexpected fault; its log has the details")

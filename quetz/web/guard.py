@@ -1,0 +1,94 @@
+"""Routes that say what they do, and are authorised before a byte of their body is read."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.concurrency import run_in_threadpool
+
+from quetz.conda.filenames import PackageFilename
+from quetz.deployment import Deployment
+from quetz.errors import BadFilename
+from quetz.services.permissions import Operation, Principal, authorize_path
+
+_KEY = "x-operation"
+JSON_BODY_LIMIT = 1 << 20
+
+
+class UndeclaredRoute(Exception):
+    """A route declares no operation, so nobody could be allowed or refused; a start-up failure."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"route '{path}' declares no operation: make it on a GuardedRouter, "
+            "with **declares(Operation....)"
+        )
+
+
+def declares(operation: Operation) -> dict[str, Any]:
+    """Return the arguments that make a route declare ``operation``."""
+    return {"openapi_extra": {_KEY: operation.value}}
+
+
+class GuardedRoute(APIRoute):
+    """A route whose handler runs only after its declared operation was authorised.
+
+    The path parameters ``channel``, ``package`` and ``filename`` name what it is done to.
+    FastAPI itself would read and parse the body before any dependency, so that a malformed
+    body would be answered with 422 before 401.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        declared = (self.openapi_extra or {}).get(_KEY)
+        if declared is None:
+            raise UndeclaredRoute(self.path)
+        operation = Operation(declared)
+
+        async def guarded(request: Request) -> Response:
+            await run_in_threadpool(_authorize, request, operation)
+            return await answer(request)
+
+        return guarded
+
+
+def _authorize(request: Request, operation: Operation) -> None:
+    deployment: Deployment = request.app.state.deployment
+    principal: Principal = request.scope["quetz.principal"]
+    named = request.path_params
+    package = named.get("package") or _package_of(named.get("filename"))
+    with deployment.transaction() as session:
+        authorize_path(session, principal, operation, named.get("channel"), package)
+
+
+def _package_of(filename: str | None) -> str | None:
+    try:
+        return PackageFilename.parse(filename).name if filename else None
+    except BadFilename:
+        return None  # authorised as a new package; the route then refuses the name
+
+
+class GuardedRouter(APIRouter):
+    """A router of guarded routes; their bodies are limited to 1 MiB unless they say otherwise."""
+
+    def __init__(self, *, tags: Sequence[str], max_body_size: int = JSON_BODY_LIMIT) -> None:
+        super().__init__(
+            tags=list(tags),
+            route_class=GuardedRoute,
+            redirect_slashes=False,
+            strict_content_type=False,  # existing scripts post JSON without a Content-Type
+            max_body_size=max_body_size,
+        )
+
+
+def check_declared(app: FastAPI) -> None:
+    """Refuse an app with a route that declares no operation, included routers' and plugins' too.
+
+    Raises:
+        UndeclaredRoute: naming the first such route.
+    """
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, GuardedRoute):
+            raise UndeclaredRoute(getattr(route, "path", repr(route)))
