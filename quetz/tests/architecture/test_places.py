@@ -1,0 +1,37 @@
+"""Things that may stand in one place only."""
+
+import pytest
+
+from quetz.tests.architecture.sources import ROOT, calls, is_in, shown, source_files
+
+NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "common", "manager", "misc", "data", "info"}
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "homes"),
+    [
+        pytest.param({"commit", "begin"}, ["deployment.py", "migrations"], id="commits"),
+        pytest.param({"select"}, ["db/queries", "migrations"], id="select"),
+        pytest.param({"HTTPException"}, [], id="HTTPException"),
+    ],
+)
+def test_is_called_only_where_it_belongs(forbidden, homes):
+    strays = [
+        f"{shown(path, call)} {name}()"
+        for path in source_files()
+        if not is_in(path, *homes)
+        for name, call in calls(path)
+        if name in forbidden
+    ]
+
+    assert strays == []
+
+
+def test_module_names_say_what_is_inside():
+    vague = [
+        str(path.relative_to(ROOT))
+        for path in source_files(tests=True)
+        if NAMES_THAT_SAY_NOTHING & {path.parent.name, *path.stem.split("_")}
+    ]
+
+    assert vague == []
