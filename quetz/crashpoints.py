@@ -1,0 +1,23 @@
+"""Places where a test lets the process die, to show that what follows a crash is right.
+
+``QUETZ_CRASHPOINT=name:n`` kills the process with SIGKILL when it reaches the point ``name``
+for the n-th time. Without the variable a crash point costs one comparison.
+"""
+
+import os
+import signal
+
+_name, _, _count = os.environ.get("QUETZ_CRASHPOINT", "").partition(":")
+_left = int(_count or 1)
+
+
+def crashpoint(name: str) -> None:
+    if name == _name:
+        _die_when_due()
+
+
+def _die_when_due() -> None:
+    global _left  # noqa: PLW0603  counts hits in this process, which is about to end
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

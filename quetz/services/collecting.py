@@ -1,0 +1,55 @@
+"""Collecting: removing index files that no reader can still want."""
+
+from collections import Counter
+
+from sqlalchemy.orm import Session
+
+from quetz.db.models import IndexSuperseded
+from quetz.db.queries import index as queries
+from quetz.services.publishing import SHARD, WHOLE_CHANNEL
+from quetz.storage import ObjectStore
+from quetz.storage.keys import parse_index_key
+
+SHARD_GRACE_MS = 7 * 24 * 3600 * 1000
+"""A client with an old shard index must still find its shards for a week (CEP 16)."""
+
+FILE_GRACE_MS = 60 * 1000
+"""How long a reader may take between reading the switch and opening its file."""
+
+ALWAYS_KEPT = 2
+NEVER_MORE_THAN = 10
+BATCH = 10_000
+
+
+def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int:
+    """Remove index files that were superseded long enough ago; return how many.
+
+    Of each switch the two generations before the current one are kept, and what was superseded
+    within the last minute, but never more than ten. The files go inside the transaction that
+    forgets them: a publisher that wants a shard again waits for the row, and then sees.
+    """
+    due = queries.list_superseded(session, before=now - SHARD_GRACE_MS, family=SHARD, limit=BATCH)
+    recent: Counter[tuple[int, str, str, str]] = Counter()
+    for row in queries.list_superseded(session, before=now, apart_from=SHARD, limit=BATCH):
+        place = (row.channel_id, row.subdir, row.family, _form(row.key))
+        recent[place] += 1
+        is_old = now - row.superseded_at >= FILE_GRACE_MS
+        kept = 0 if row.family == WHOLE_CHANNEL else ALWAYS_KEPT
+        if recent[place] > (kept if is_old else NEVER_MORE_THAN):
+            due.append(row)
+    for row in due:
+        if queries.delete_superseded(session, [row.key]):
+            _remove(store, row)
+    return len(due)
+
+
+def _form(key: str) -> str:
+    return key.rpartition("/")[2].partition("-")[0]
+
+
+def _remove(store: ObjectStore, row: IndexSuperseded) -> None:
+    keys = [row.key]
+    if row.family == WHOLE_CHANNEL:
+        keys = list(store.list_index(row.channel_id))
+    for key in keys:
+        store.delete_index(parse_index_key(key))

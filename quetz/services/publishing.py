@@ -1,0 +1,249 @@
+"""Publishing: from records in the database to index files that clients read.
+
+A change leaves marks. A publisher reads marks first and records after, builds the files of
+one switch, and in one transaction deletes exactly the marks it read and flips the switch by
+compare-and-swap. Index files are caches: every one can be built again from the database.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from quetz.db.base import now_ms
+from quetz.db.models import Channel, IndexState
+from quetz.db.queries import index as queries
+from quetz.storage import ObjectStore
+from quetz.storage.keys import StoreKey, index_key, parse_index_key
+
+SHARDS = "shards"
+REPODATA = "repodata"
+CHANNELDATA = "channeldata"
+SHARD = "shard"
+"""The family under which a superseded shard waits for its removal."""
+
+WHOLE_CHANNEL = "channel"
+"""The family under which a deleted channel's folder waits for its removal."""
+
+CHANNEL_WIDE = ""
+"""The subdir of a switch that covers the whole channel."""
+
+EVERYTHING = ""
+"""The name in a mark that asks for a switch to be built anew from the database."""
+
+SHARD_INDEX = "repodata_shards.msgpack.zst"
+REPODATA_ZST = "repodata.json.zst"
+RUN_EXPORTS_ZST = "run_exports.json.zst"
+CHANNELDATA_ZST = "channeldata.json.zst"
+
+MARKS_AT_ONCE = 50_000
+
+_MARKED = "quetz.marked"
+
+
+@dataclass(frozen=True, order=True)
+class Switch:
+    """What flips at once: one family of index files of a subdir, or of a whole channel."""
+
+    channel_id: int
+    subdir: str
+    family: str
+
+
+class IndexFile(msgspec.Struct, frozen=True):
+    """A published file: where it lies, and what it must be. ``raw_size`` is uncompressed."""
+
+    key: str
+    size: int
+    sha256: str
+    raw_size: int
+
+
+Files = dict[str, IndexFile]
+"""By form, such as ``{"repodata.json.zst": IndexFile(...)}``."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a publisher read before it builds; ``names`` is None to build everything."""
+
+    switch: Switch
+    marks: list[int]
+    names: list[str] | None
+    generation: int | None
+    files: Files
+
+
+@dataclass(frozen=True)
+class Built:
+    """New files of a switch, already in the store; ``shards`` and ``replaced`` are keys."""
+
+    files: Files
+    shards: list[str]
+    replaced: list[str]
+
+
+class StaleBuild(Exception):
+    """A shard that was to be used again has been removed meanwhile; build once more."""
+
+
+# Marks
+
+
+def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int:
+    """Mark that the records of ``name`` changed; return the change's number.
+
+    Call it once for each subdir and name, in the transaction of the change.
+    """
+    session.info[_MARKED] = True
+    places = [(subdir, SHARDS), (subdir, REPODATA), (CHANNEL_WIDE, CHANNELDATA)]
+    return queries.add_marks(session, channel_id, name, places)
+
+
+def mark_for_rebuild(session: Session, switch: Switch) -> None:
+    """Ask for a switch to be built anew, because one of its files is missing or torn."""
+    session.info[_MARKED] = True
+    queries.add_marks(
+        session, switch.channel_id, EVERYTHING, [(switch.subdir, switch.family)]
+    )
+
+
+def has_marked(session: Session) -> bool:
+    """Say whether the transaction of ``session`` left marks."""
+    return _MARKED in session.info
+
+
+def find_channel_of(session: Session, switch: Switch) -> Channel | None:
+    return session.get(Channel, switch.channel_id)
+
+
+def list_marked(session: Session) -> list[Switch]:
+    return [Switch(*row) for row in queries.list_marked_switches(session)]
+
+
+# Reading
+
+
+def decode_files(text: str) -> Files:
+    return msgspec.json.decode(text, type=Files)
+
+
+def list_published(session: Session, channel_id: int | None = None) -> dict[Switch, Files]:
+    """Return the current files of every switch of a channel, or of all."""
+    return {
+        Switch(state.channel_id, state.subdir, state.family): decode_files(state.files)
+        for state in queries.list_states(session, channel_id)
+    }
+
+
+def read_batch(session: Session, switch: Switch) -> Batch | None:
+    """Read a switch's marks and its current files; None when there is no mark."""
+    marks = queries.list_marks(
+        session, switch.channel_id, switch.subdir, switch.family, limit=MARKS_AT_ONCE
+    )
+    if not marks:
+        return None
+    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
+    names = sorted({name for _, name in marks})
+    return Batch(
+        switch=switch,
+        marks=[mark for mark, _ in marks],
+        names=None if EVERYTHING in names or state is None else names,
+        generation=None if state is None else state[0],
+        files={} if state is None else decode_files(state[1]),
+    )
+
+
+def read_file(store: ObjectStore, file: IndexFile) -> bytes | None:
+    """Read a published file; None when it is missing or torn."""
+    data = store.read_index(parse_index_key(file.key))
+    if data is None or len(data) != file.size or sha256(data).hexdigest() != file.sha256:
+        return None
+    return data
+
+
+def shard_key(switch: Switch, digest: str) -> StoreKey:
+    return index_key(switch.channel_id, switch.subdir, f"{digest}.msgpack.zst")
+
+
+def is_shard(key: str) -> bool:
+    stem = key.rpartition("/")[2].partition(".")[0]
+    return len(stem) == 64 and "-" not in stem
+
+
+def keys_of(files: Files) -> list[str]:
+    return [file.key for file in files.values()]
+
+
+# Flipping
+
+
+def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bool:
+    """Make the built files the current ones, unless another publisher was quicker.
+
+    Raises:
+        StaleBuild: roll back, and build again.
+    """
+    switch = batch.switch
+    if built.files != batch.files:
+        now = now_ms()
+        state = IndexState(
+            channel_id=switch.channel_id,
+            subdir=switch.subdir,
+            family=switch.family,
+            generation=(batch.generation or 0) + 1,
+            published_at=now,
+            files=msgspec.json.encode(built.files).decode(),
+        )
+        if not queries.flip_state(session, state, read_generation=batch.generation):
+            return False
+        _revive(session, store, built.shards)
+        _supersede(session, switch, built.replaced, now)
+    queries.delete_marks(session, batch.marks)
+    return True
+
+
+def _revive(session: Session, store: ObjectStore, keys: list[str]) -> None:
+    """Take shards that are named again off the list of the superseded.
+
+    The collector removes files inside the transaction that takes them off the same list, so
+    a shard that is still there after our own removal from the list stays.
+    """
+    for key in queries.delete_superseded(session, keys):
+        if store.size(parse_index_key(key)) is None:
+            raise StaleBuild
+
+
+def _supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) -> None:
+    queries.add_superseded(
+        session,
+        (
+            {
+                "key": key,
+                "channel_id": switch.channel_id,
+                "subdir": switch.subdir,
+                "family": SHARD if is_shard(key) else switch.family,
+                "superseded_at": now,
+            }
+            for key in keys
+        ),
+    )
+
+
+def discard(store: ObjectStore, batch: Batch, built: Built) -> None:
+    """Remove the files of a build that was not flipped to; shards may be used by others."""
+    for file in built.files.values():
+        if file.key not in keys_of(batch.files):
+            store.delete_index(parse_index_key(file.key))
+
+
+def forget_channel(session: Session, channel: Channel) -> None:
+    """Let the index files of a channel that is being deleted be removed after a while."""
+    _supersede(
+        session,
+        Switch(channel.id, CHANNEL_WIDE, WHOLE_CHANNEL),
+        [f"index/{channel.id}"],
+        now_ms(),
+    )

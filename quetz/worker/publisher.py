@@ -1,0 +1,162 @@
+"""The publisher: threads that turn marks into published index files."""
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quetz.crashpoints import crashpoint
+from quetz.deployment import LOCK_FOLDER, Deployment
+from quetz.services import publishing
+from quetz.services.index_builds import build
+from quetz.services.publishing import SHARDS, StaleBuild, Switch
+
+_log = logging.getLogger("quetz.publisher")
+
+POLL_SECONDS = 2.0
+"""How long a mark may wait whose writer died before it could wake a publisher."""
+
+JSON_INTERVAL_SECONDS = 1 / 3
+"""The json family of a subdir flips at most three times a second."""
+
+BUSY_SECONDS = 0.02
+"""How soon to look again at a switch that another process is publishing."""
+
+RETRY_SECONDS = 5.0
+"""How soon to try a switch again whose publication failed."""
+
+ATTEMPTS = 5
+
+
+class Publisher:
+    """Publishes what is marked; one for each server process.
+
+    Shards have a thread of their own, so that they never wait for a large repodata.json.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._loops = [_Loop(deployment, shards=True), _Loop(deployment, shards=False)]
+
+    def start(self) -> None:
+        for loop in self._loops:
+            self._deployment.marked.append(loop.wake)
+            loop.start()
+
+    def stop(self) -> None:
+        """Finish what is being built, then return; marks left are published at the next start."""
+        for loop in self._loops:
+            loop.stop()
+            self._deployment.marked.remove(loop.wake)
+
+
+class _Loop(threading.Thread):
+    def __init__(self, deployment: Deployment, *, shards: bool) -> None:
+        super().__init__(name=f"publish-{'shards' if shards else 'json'}", daemon=True)
+        self.wake = threading.Event()
+        self._deployment = deployment
+        self._shards = shards
+        self._stopping = False
+        self._not_before: dict[Switch, float] = {}
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._stopping:
+            self.wake.clear()  # before the marks are read: a later one sets it again
+            try:
+                pause = self._publish_due()
+            except Exception:
+                _log.exception("cannot read the index marks; trying again")
+                pause = RETRY_SECONDS
+            self.wake.wait(pause)
+
+    def _publish_due(self) -> float:
+        """Publish each marked switch that is due; return the seconds until the next one is."""
+        with self._deployment.transaction() as session:
+            marked = publishing.list_marked(session)
+        pause = POLL_SECONDS
+        for switch in marked:
+            if self._stopping or (switch.family == SHARDS) != self._shards:
+                continue
+            wait = self._not_before.pop(switch, 0.0) - time.monotonic()
+            if wait <= 0:
+                wait = self._publish(switch)
+            if wait > 0:
+                self._not_before[switch] = time.monotonic() + wait
+            pause = min(pause, wait)
+        return pause
+
+    def _publish(self, switch: Switch) -> float:
+        """Publish a switch if no one else does; return the seconds to leave it alone then."""
+        started = time.monotonic()
+        try:
+            with lease(self._deployment, switch) as mine:
+                if not mine:
+                    return BUSY_SECONDS
+                publish(self._deployment, switch)
+        except Exception:
+            _log.exception("cannot publish %s; the index before it stays", switch)
+            return RETRY_SECONDS
+        # A large index rests as long as it took, so that publishing leaves time for serving.
+        took = time.monotonic() - started
+        return 0.0 if self._shards else max(JSON_INTERVAL_SECONDS - took, took)
+
+
+def publish(deployment: Deployment, switch: Switch) -> bool:
+    """Publish a switch's marks once; say whether there were any that could be published."""
+    for _ in range(ATTEMPTS):
+        with deployment.transaction() as session:
+            batch = publishing.read_batch(session, switch)
+            if batch is None:
+                return False
+            built = build(session, deployment.store, deployment.plugins, batch)
+        crashpoint("publish.built")
+        try:
+            with deployment.transaction(write=True) as session:
+                flipped = publishing.flip(session, deployment.store, batch, built)
+                crashpoint("publish.flipping")
+        except StaleBuild:
+            flipped = False
+        except BaseException:
+            publishing.discard(deployment.store, batch, built)
+            raise
+        crashpoint("publish.flipped")
+        if flipped:
+            _tell_plugins(deployment, switch, (batch.generation or 0) + 1)
+            return True
+        publishing.discard(deployment.store, batch, built)
+    return False
+
+
+def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> None:
+    if not deployment.plugins.implements("index_published"):
+        return
+    with deployment.transaction() as session:
+        channel = publishing.find_channel_of(session, switch)
+    try:
+        deployment.plugins.hook.index_published(
+            storage=deployment.store, channel=channel, subdir=switch.subdir, generation=generation
+        )
+    except Exception:
+        _log.exception("a plugin failed in index_published for %s; the index stands", switch)
+
+
+@contextmanager
+def lease(deployment: Deployment, switch: Switch) -> Iterator[bool]:
+    """Say whether this process may publish the switch; it only avoids doing work twice."""
+    folder = deployment.path / LOCK_FOLDER
+    folder.mkdir(exist_ok=True)
+    name = f"publish-{switch.channel_id}-{switch.subdir or 'channel'}-{switch.family}"
+    with (folder / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
