@@ -163,6 +163,15 @@ class LoginRequired(NotLoggedIn):
         super().__init__("Not logged in")
 
 
+class ChannelHidden(NotLoggedIn):
+    """An anonymous caller named a channel that is private, or does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No channel of this name is visible to you: check the name or log in"
+        )
+
+
 class RoleRequired(NotAllowed):
     def __init__(self, deed: str, needed: str) -> None:
         super().__init__(f"{deed} takes {needed}")

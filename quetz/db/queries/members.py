@@ -1,0 +1,58 @@
+"""The roles of users in channels and packages."""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, false, or_, select, true
+from sqlalchemy.orm import Session
+
+from quetz.db.models import Channel, ChannelMember, Package, PackageMember
+
+
+def find_channel_role(session: Session, user_id: int, channel_id: int) -> str | None:
+    return session.scalar(
+        select(ChannelMember.role).where(
+            ChannelMember.channel_id == channel_id, ChannelMember.user_id == user_id
+        )
+    )
+
+
+def find_package_role(session: Session, user_id: int, package_id: int) -> str | None:
+    return session.scalar(
+        select(PackageMember.role).where(
+            PackageMember.package_id == package_id, PackageMember.user_id == user_id
+        )
+    )
+
+
+def list_package_roles(session: Session, user_id: int, channel_id: int) -> list[str]:
+    """Return each role, at most once, that the user has in some package of the channel."""
+    query = (
+        select(PackageMember.role)
+        .distinct()
+        .join(Package, Package.id == PackageMember.package_id)
+        .where(PackageMember.user_id == user_id, Package.channel_id == channel_id)
+        .order_by(PackageMember.role)
+    )
+    return list(session.scalars(query))
+
+
+def channels_of(user_id: int) -> ColumnElement[bool]:
+    """Return the condition on ``Channel`` that the user has a role in it."""
+    return Channel.id.in_(select(ChannelMember.channel_id).where(ChannelMember.user_id == user_id))
+
+
+def channels_seen(
+    user_id: int | None, *, all_private: bool, only: Collection[int] | None
+) -> ColumnElement[bool]:
+    """Return the condition on ``Channel`` that the user sees it.
+
+    ``all_private`` shows private channels without a role in them; ``only`` narrows the private
+    ones to some ids.
+    """
+    if user_id is None:
+        private: ColumnElement[bool] = false()
+    else:
+        private = true() if all_private else channels_of(user_id)
+    if only is not None:
+        private = private & Channel.id.in_(only)
+    return or_(~Channel.private, private)
