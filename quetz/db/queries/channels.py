@@ -1,0 +1,89 @@
+"""Channels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from quetz.conda.names import normal_channel_name
+from quetz.db.models import Channel, ChannelMember
+from quetz.db.queries.windows import Window, contains
+from quetz.errors import BadName, ChannelNotFound
+
+
+@dataclass(frozen=True)
+class ChannelFilter:
+    """Which channels to list: ``seen`` is the condition that the caller sees one."""
+
+    seen: ColumnElement[bool]
+    text: str = ""
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        return self.seen & contains(Channel.name, self.text) if self.text else self.seen
+
+
+def find_channel(session: Session, name: str) -> Channel | None:
+    """Return the channel of this name, written in any case."""
+    try:
+        stored = normal_channel_name(name)
+    except BadName:
+        return None  # no channel has such a name, and PostgreSQL refuses to compare some
+    return session.scalar(select(Channel).where(Channel.name == stored))
+
+
+def get_channel(session: Session, name: str) -> Channel:
+    """Raises ChannelNotFound."""
+    channel = find_channel(session, name)
+    if channel is None:
+        raise ChannelNotFound(name)
+    return channel
+
+
+def lock_channel(session: Session, channel: Channel) -> None:
+    """Hold the channel against other changes until this transaction ends.
+
+    SQLite has one writer at a time anyway. On PostgreSQL, whoever changes the files, counters
+    or members of a channel takes this lock first, so that no two wait for each other.
+
+    Raises:
+        ChannelNotFound: it was deleted meanwhile.
+    """
+    query = select(Channel).where(Channel.id == channel.id).with_for_update(key_share=True)
+    if session.scalar(query.execution_options(populate_existing=True)) is None:
+        raise ChannelNotFound(channel.name)
+
+
+def list_channels(
+    session: Session, wanted: ChannelFilter, window: Window
+) -> Sequence[Row[Channel, int]]:
+    """Return (channel, number of its members) by name."""
+    members = (
+        select(func.count())
+        .where(ChannelMember.channel_id == Channel.id)
+        .correlate(Channel)
+        .scalar_subquery()
+    )
+    query = select(Channel, members).where(wanted.condition).order_by(Channel.name)
+    return session.execute(window.of(query)).all()
+
+
+def count_channels(session: Session, wanted: ChannelFilter) -> int:
+    query = select(func.count()).select_from(Channel).where(wanted.condition)
+    return session.scalar(query) or 0
+
+
+def count_up(session: Session, channel_id: int, *, size: int = 0, packages: int = 0) -> None:
+    """Add to the channel's counters; negative numbers take away."""
+    session.execute(
+        update(Channel)
+        .where(Channel.id == channel_id)
+        .values(size=Channel.size + size, packages_count=Channel.packages_count + packages)
+    )
+
+
+def remove_channel(session: Session, channel_id: int) -> bool:
+    """Delete the channel and all that belongs to it; False: it was gone."""
+    query = delete(Channel).where(Channel.id == channel_id).returning(Channel.id)
+    return session.scalar(query) is not None

@@ -1,0 +1,67 @@
+"""Files: the builds of a package."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Row, delete, func, select
+from sqlalchemy.orm import Session
+
+from quetz.db.models import File, FileDownloads, User
+
+# SQLite refuses a statement with more than 32,766 variables.
+MANY = 10_000
+
+_REMOVED = (File.subdir, File.name, File.filename, File.sha256, File.size)
+
+
+def find_file(
+    session: Session, channel_id: int, subdir: str, name: str, filename: str
+) -> File | None:
+    """Return the file; ``name`` is its package's, the one that ``filename`` begins with."""
+    return session.scalar(
+        select(File).where(
+            File.channel_id == channel_id,
+            File.subdir == subdir,
+            File.name == name,
+            File.filename == filename,
+        )
+    )
+
+
+def list_builds(
+    session: Session, package_id: int, *, since: int = 0
+) -> Sequence[Row[int, str, int, str, str]]:
+    """Return (id, version, build number, subdir, filename) of files uploaded at or after since."""
+    query = (
+        select(File.id, File.version, File.build_number, File.subdir, File.filename)
+        .where(File.package_id == package_id, File.uploaded_at >= since)
+        .order_by(File.subdir, File.filename)
+    )
+    return session.execute(query).all()
+
+
+def list_files(
+    session: Session, package_id: int, ids: Collection[int]
+) -> Sequence[Row[File, User | None, int]]:
+    """Return (file, uploader, number of downloads) of the package's files with these ids."""
+    query = (
+        select(File, User, func.coalesce(FileDownloads.count, 0))
+        .outerjoin(User, User.id == File.uploader_id)
+        .outerjoin(FileDownloads, FileDownloads.file_id == File.id)
+        .where(File.package_id == package_id)
+        .order_by(File.id)
+    )
+    if len(ids) <= MANY:
+        return session.execute(query.where(File.id.in_(ids))).all()
+    return [row for row in session.execute(query) if row[0].id in ids]
+
+
+def remove_file(session: Session, file_id: int) -> Sequence[Row[str, str, str, str, int]]:
+    """Delete the file; return (subdir, name, filename, sha256, size) of it, or nothing."""
+    query = delete(File).where(File.id == file_id)
+    return session.execute(query.returning(*_REMOVED)).all()
+
+
+def remove_files_of(session: Session, package_id: int) -> Sequence[Row[str, str, str, str, int]]:
+    """Delete all files of a package; return (subdir, name, filename, sha256, size) of each."""
+    query = delete(File).where(File.package_id == package_id)
+    return session.execute(query.returning(*_REMOVED)).all()

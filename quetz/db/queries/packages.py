@@ -1,0 +1,100 @@
+"""Packages: the names of a channel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, UnaryExpression, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from quetz.db.models import Channel, File, Package
+from quetz.db.queries.windows import Window, contains
+from quetz.errors import PackageNotFound
+
+# What packages may be ordered by.
+ORDERS = {"name": Package.name, "latest_change": Package.latest_change}
+
+
+@dataclass(frozen=True)
+class PackageFilter:
+    """Which packages of a channel, in which order.
+
+    ``order`` holds (key of ORDERS, descending) in falling weight; the name decides what is left.
+    """
+
+    channel_id: int
+    text: str = ""
+    order: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        condition = Package.channel_id == self.channel_id
+        return condition & contains(Package.name, self.text) if self.text else condition
+
+    @property
+    def columns(self) -> list[UnaryExpression[Any]]:
+        # Databases disagree on where NULL stands: a package without a change comes last.
+        ordered = [
+            (ORDERS[key].desc() if down else ORDERS[key].asc()).nulls_last()
+            for key, down in self.order
+        ]
+        return [*ordered, Package.name.asc()]
+
+
+def find_package(session: Session, channel_id: int, name: str) -> Package | None:
+    query = select(Package).where(Package.channel_id == channel_id, Package.name == name)
+    return session.scalar(query)
+
+
+def get_package(session: Session, channel: Channel, name: str) -> Package:
+    """Raises PackageNotFound."""
+    package = find_package(session, channel.id, name)
+    if package is None:
+        raise PackageNotFound(channel.name, name)
+    return package
+
+
+def list_packages(session: Session, wanted: PackageFilter, window: Window) -> Sequence[Package]:
+    query = select(Package).where(wanted.condition).order_by(*wanted.columns)
+    return session.scalars(window.of(query)).all()
+
+
+def count_packages(session: Session, wanted: PackageFilter) -> int:
+    query = select(func.count()).select_from(Package).where(wanted.condition)
+    return session.scalar(query) or 0
+
+
+def list_builds(
+    session: Session, wanted: PackageFilter, window: Window
+) -> Sequence[Row[int, str, str]]:
+    """Return each (package id, subdir, version) of the packages that ``list_packages`` gives."""
+    page = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
+    query = (
+        select(File.package_id, File.subdir, File.version)
+        .distinct()
+        .where(File.package_id.in_(window.of(page)))
+    )
+    return session.execute(query).all()
+
+
+def list_builds_of(session: Session, package_id: int) -> Sequence[Row[int, str, str]]:
+    """Return each (package id, subdir, version) of one package."""
+    query = select(File.package_id, File.subdir, File.version).distinct()
+    return session.execute(query.where(File.package_id == package_id)).all()
+
+
+def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:
+    """Add to the package's number of files, which changes at ``at``; negative takes away."""
+    session.execute(
+        update(Package)
+        .where(Package.id == package_id)
+        .values(files_count=Package.files_count + files, latest_change=at)
+    )
+
+
+def remove_package(session: Session, package_id: int, *, if_empty: bool = False) -> bool:
+    """Delete the package and all that belongs to it; False: it was gone, or is not empty."""
+    query = delete(Package).where(Package.id == package_id)
+    if if_empty:
+        query = query.where(Package.files_count == 0)
+    return session.scalar(query.returning(Package.id)) is not None

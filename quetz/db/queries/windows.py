@@ -1,0 +1,27 @@
+"""Windows: which part of an ordered list a caller asks for."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
+
+
+@dataclass(frozen=True)
+class Window:
+    """``limit`` rows after the first ``skip``; a limit of None is all of them."""
+
+    skip: int = 0
+    limit: int | None = None
+
+    def of(self, query: Query) -> Query:
+        return query.offset(self.skip or None).limit(self.limit)
+
+
+EVERYTHING = Window()
+
+
+def contains(column: Any, text: str) -> Any:
+    """Return the condition that a column of lower-case names holds ``text``, in any case."""
+    return column.contains(text.lower(), autoescape=True)
