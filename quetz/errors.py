@@ -53,9 +53,7 @@ KINDS: tuple[type[QuetzError], ...] = (
 
 class ChannelNotFound(NotFound):
     def __init__(self, name: str) -> None:
-        super().__init__(
-            "No channel of this name is visible to you: check the name or log in"
-        )
+        super().__init__("No channel of this name is visible to you: check the name or log in")
         self.name = name
 
 
@@ -90,6 +88,7 @@ class PackageExists(Conflict):
             f"offered {offered}); build a new version, or pass force=true to replace it"
         )
         self.path = path
+        self.stored = stored
 
 
 class PackageWasDeleted(Conflict):
@@ -101,6 +100,7 @@ class PackageWasDeleted(Conflict):
             f"{stored} (offered {offered}); build a new version, or pass force=true to replace it"
         )
         self.path = path
+        self.stored = stored
 
 
 class BadFilename(Invalid):
@@ -167,9 +167,7 @@ class ChannelHidden(NotLoggedIn):
     """An anonymous caller named a channel that is private, or does not exist."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "No channel of this name is visible to you: check the name or log in"
-        )
+        super().__init__("No channel of this name is visible to you: check the name or log in")
 
 
 class RoleRequired(NotAllowed):
@@ -200,6 +198,11 @@ class LastOwner(Conflict):
 class ApiKeyNotFound(NotFound):
     def __init__(self, public_id: str) -> None:
         super().__init__(f"there is no API key '{public_id}' of yours")
+
+
+class ExpiryRefused(Invalid):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"expire_at: {reason}; choose another day")
 
 
 # Deployment
@@ -264,3 +267,21 @@ class StoreUnavailable(Unavailable):
 class DatabaseUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__("the database is away or busy; try again later")
+
+
+# Parameters of listings, and settings of channels
+
+
+class BadVersionSpec(Invalid):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text!r} is not a version specification; write for example >=1.2,<2")
+
+
+class BadOrder(Invalid):
+    def __init__(self, text: str, allowed: str) -> None:
+        super().__init__(f"cannot order by {text!r}; write {allowed}, then :asc or :desc")
+
+
+class BothLists(Invalid):
+    def __init__(self) -> None:
+        super().__init__("a channel has an includelist or an excludelist, not both")

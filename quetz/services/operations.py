@@ -59,7 +59,6 @@ class Operation(StrEnum):
     APIKEY_REVOKE_OWN = "apikey.revoke_own"
     APIKEY_REVOKE_OTHER = "apikey.revoke_other"
     USERS_READ_SELF = "users.read_self"
-    USERS_CREATE = "users.create"
     LOGIN = "login"
     LOGOUT = "logout"
     HEALTH_LIVE = "health.live"
@@ -149,7 +148,6 @@ RULES: dict[Operation, Rule] = {
     Operation.APIKEY_REVOKE_OWN: _server("revoking an API key", Takes.UNLIMITED),
     Operation.APIKEY_REVOKE_OTHER: _server("revoking an API key of another user", Role.MAINTAINER),
     Operation.USERS_READ_SELF: _server("reading one's own account", Takes.LOGIN),
-    Operation.USERS_CREATE: _server("creating a user", Role.MAINTAINER),
     Operation.LOGIN: _server("logging in"),
     Operation.LOGOUT: _server("logging out"),
     Operation.HEALTH_LIVE: _server("asking whether the server lives"),

@@ -1,0 +1,92 @@
+"""API keys, their scopes, and when they were last used."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Row, bindparam, exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from quetz.db.models import (
+    ApiKey,
+    ApiKeyScope,
+    Channel,
+    ChannelMember,
+    Package,
+    PackageMember,
+    User,
+)
+
+
+def find_key(session: Session, public_id: str) -> Row[ApiKey, User] | None:
+    """Return the key and the user it belongs to."""
+    query = (
+        select(ApiKey, User)
+        .join(User, User.id == ApiKey.user_id)
+        .where(ApiKey.public_id == public_id)
+    )
+    return session.execute(query).one_or_none()
+
+
+def list_keys(session: Session, user_id: int, *, limit: int) -> list[ApiKey]:
+    """Return the user's keys that were not revoked, the newest first."""
+    query = (
+        select(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .order_by(ApiKey.id.desc())
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def list_scopes(session: Session, key_id: int) -> list[ApiKeyScope]:
+    query = select(ApiKeyScope).where(ApiKeyScope.api_key_id == key_id).order_by(ApiKeyScope.id)
+    return list(session.scalars(query))
+
+
+def list_held_scopes(session: Session, key_id: int, user_id: int) -> list[ApiKeyScope]:
+    """Return the scopes of a key in whose channel or package the user has some role."""
+    in_channel = exists().where(
+        ChannelMember.channel_id == ApiKeyScope.channel_id, ChannelMember.user_id == user_id
+    )
+    in_package = (
+        exists()
+        .where(PackageMember.user_id == user_id, Package.id == PackageMember.package_id)
+        .where(Package.channel_id == ApiKeyScope.channel_id)
+        .where(or_(ApiKeyScope.package_id.is_(None), ApiKeyScope.package_id == Package.id))
+    )
+    query = (
+        select(ApiKeyScope)
+        .where(ApiKeyScope.api_key_id == key_id, or_(in_channel, in_package))
+        .order_by(ApiKeyScope.id)
+    )
+    return list(session.scalars(query))
+
+
+def list_scope_names(
+    session: Session, key_ids: Sequence[int]
+) -> Sequence[Row[int, str, str | None, str]]:
+    """Return (key id, channel, package or None, role) of each scope of the keys."""
+    query = (
+        select(ApiKeyScope.api_key_id, Channel.name, Package.name, ApiKeyScope.role)
+        .join(Channel, Channel.id == ApiKeyScope.channel_id)
+        .outerjoin(Package, Package.id == ApiKeyScope.package_id)
+        .where(ApiKeyScope.api_key_id.in_(key_ids))
+        .order_by(ApiKeyScope.id)
+    )
+    return session.execute(query).all()
+
+
+def set_last_used(session: Session, uses: Mapping[str, int]) -> None:
+    """Note the time of the last use of each public id, unless a later one is known."""
+    if not uses:
+        return
+    query = (
+        update(ApiKey)
+        .where(
+            ApiKey.public_id == bindparam("key"),
+            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("used_at")),
+        )
+        .values(last_used_at=bindparam("used_at"))
+    )
+    # In one order everywhere, or two servers that note the same keys could lock each other out.
+    rows = [{"key": key, "used_at": uses[key]} for key in sorted(uses)]
+    session.connection().execute(query, rows)
