@@ -1,0 +1,1 @@
+"""The testing kit: fixtures, factories and real packages, for quetz and for its plugins."""

@@ -1,0 +1,223 @@
+"""Real databases for tests: SQLite files, and databases on a PostgreSQL server."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ProgrammingError
+
+import quetz.db.models  # noqa: F401 (fills the metadata)
+from quetz.db.base import Base
+from quetz.db.engine import open_engine
+
+
+class DbInit(StrEnum):
+    """How the schema of the test databases is made."""
+
+    CREATE_TABLES = "create-tables"
+    USE_MIGRATIONS = "use-migrations"
+
+
+def chosen_dbinit(environment: Mapping[str, str] = os.environ) -> DbInit:
+    """Read QUETZ_TEST_DBINIT, in any case; without it the tables are created.
+
+    Raises:
+        ValueError: it has another value.
+    """
+    value = environment.get("QUETZ_TEST_DBINIT", DbInit.CREATE_TABLES)
+    try:
+        return DbInit(value.lower())
+    except ValueError:
+        values = " or ".join(DbInit)
+        raise ValueError(f"QUETZ_TEST_DBINIT must be {values}, not {value!r}") from None
+
+
+def given_url(environment: Mapping[str, str] = os.environ) -> URL | None:
+    """Read QUETZ_TEST_DATABASE: the one database to test on, or None.
+
+    Raises:
+        ValueError: it names neither a SQLite file nor a PostgreSQL database.
+    """
+    value = environment.get("QUETZ_TEST_DATABASE")
+    if not value:
+        return None
+    url = make_url(value)
+    if url.get_backend_name() == "postgresql" and url.database:
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        return url.set(drivername="sqlite")
+    raise ValueError("QUETZ_TEST_DATABASE must be sqlite:///<file> or postgresql://.../<database>")
+
+
+def build_schema(url: URL, dbinit: DbInit) -> None:
+    """Make all tables in an empty database."""
+    engine = open_engine(url)
+    try:
+        if dbinit is DbInit.CREATE_TABLES:
+            Base.metadata.create_all(engine)
+        else:
+            from quetz.migrations import upgrade
+            from quetz.plugins import load_plugins
+
+            upgrade(engine, load_plugins([]))
+    finally:
+        engine.dispose()
+
+
+class Databases(Protocol):
+    """Makes the databases of tests, one after another."""
+
+    def ready(self) -> URL:
+        """Return a database with all tables, without a row."""
+
+    def empty(self) -> URL:
+        """Return a database without a table."""
+
+
+class SqliteDatabases:
+    """Each test's database is a copy of one template file."""
+
+    def __init__(self, folder: Path, dbinit: DbInit, file: Path | None = None) -> None:
+        self._template = folder / "template.sqlite"
+        self._file = file or folder / "quetz.sqlite"
+        self._dbinit = dbinit
+
+    def ready(self) -> URL:
+        if not self._template.exists():
+            build_schema(_sqlite_url(self._template), self._dbinit)
+        self._remove()
+        shutil.copyfile(self._template, self._file)
+        return _sqlite_url(self._file)
+
+    def empty(self) -> URL:
+        self._remove()
+        return _sqlite_url(self._file)
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._file}{suffix}").unlink(missing_ok=True)
+
+
+def _sqlite_url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
+class PostgresqlDatabase:
+    """One database of a server: its tables are made once, its rows deleted for each test."""
+
+    def __init__(self, url: URL, dbinit: DbInit) -> None:
+        self._url = url
+        self._dbinit = dbinit
+        self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._tables = ""
+
+    def ready(self) -> URL:
+        if not self._tables or not self._delete_rows():
+            self.empty()
+            build_schema(self._url, self._dbinit)
+            self._tables = self._ask(TABLES)
+        return self._url
+
+    def empty(self) -> URL:
+        """Drop whatever was made in the database, with its schemas."""
+        self._tables = ""
+        self._ask(END_OTHERS)
+        self._ask(DROP_ALL)
+        return self._url
+
+    def _delete_rows(self) -> bool:
+        """Return False if the tables are not those that were made."""
+        self._ask(END_OTHERS)
+        if self._ask(TABLES) != self._tables:
+            return False
+        names = [table.name for table in reversed(Base.metadata.sorted_tables)]
+        try:
+            self._ask("; ".join(f'DELETE FROM "{name}"' for name in names))
+        except ProgrammingError:  # a model was imported after the tables were made
+            return False
+        return True
+
+    def _ask(self, statement: str) -> str:
+        with self._engine.connect() as connection:
+            result = connection.execute(text(statement))
+            return str(result.scalar()) if result.returns_rows else ""
+
+
+# Connections that a test left open would hold their locks for ever.
+END_OTHERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+TABLES = """
+SELECT coalesce(string_agg(oid || ':' || relnatts, ',' ORDER BY oid), '') FROM pg_class
+WHERE relkind = 'r' AND oid >= 16384
+"""
+
+DROP_ALL = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace
+        WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'
+    LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', name);
+    END LOOP;
+    CREATE SCHEMA public;
+END $$
+"""
+
+
+# Like most databases in use, and unlike the server's default, these do not collate by "C".
+COLLATED = "TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'PG_UNICODE_FAST'"
+
+
+class PostgresqlDatabases:
+    """Two databases on the tests' own server: one with the tables, another without them."""
+
+    def __init__(self, server: URL, name: str, dbinit: DbInit) -> None:
+        self._ready = PostgresqlDatabase(create_database(server, name), dbinit)
+        self._empty = PostgresqlDatabase(create_database(server, f"{name}_empty"), dbinit)
+
+    def ready(self) -> URL:
+        return self._ready.ready()
+
+    def empty(self) -> URL:
+        return self._empty.empty()
+
+
+def create_database(server: URL, name: str, options: str = COLLATED) -> URL:
+    """Make a database beside the one that ``server`` names."""
+    engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" {options}'))
+    return server.set(database=name)
+
+
+def given_databases(url: URL, folder: Path, dbinit: DbInit) -> Databases:
+    """Test on a database of the user's; whatever it holds is dropped.
+
+    Raises:
+        ValueError: it holds tables, and its name does not say that it is for tests.
+    """
+    if url.get_backend_name() == "sqlite":
+        file = Path(str(url.database)).absolute()
+        _check_is_for_tests(file.name, holds_tables=file.exists() and file.stat().st_size > 0)
+        return SqliteDatabases(folder, dbinit, file)
+    database = PostgresqlDatabase(url, dbinit)
+    _check_is_for_tests(str(url.database), holds_tables=database._ask(TABLES) != "")
+    return database
+
+
+def _check_is_for_tests(name: str, *, holds_tables: bool) -> None:
+    if holds_tables and "test" not in name:
+        raise ValueError(
+            f"QUETZ_TEST_DATABASE: '{name}' holds tables, which the tests would drop; "
+            "use an empty database, or one with 'test' in its name"
+        )

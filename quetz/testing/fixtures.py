@@ -1,0 +1,158 @@
+"""Fixtures on real databases: a pytest plugin, for quetz and for the suites of its plugins.
+
+``pytest_plugins = ["quetz.testing.fixtures"]`` in a suite's top ``conftest.py`` loads it.
+
+A test takes ``session`` to call services in a transaction that is rolled back, **or**
+``deployment`` for everything above; not both, since SQLite has one writer at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from quetz.db.engine import open_engine
+from quetz.testing.databases import (
+    Databases,
+    PostgresqlDatabases,
+    SqliteDatabases,
+    chosen_dbinit,
+    given_databases,
+    given_url,
+)
+from quetz.testing.postgresql import server_folder, server_url
+
+if TYPE_CHECKING:
+    from quetz.deployment import Deployment
+    from quetz.storage import ObjectStore
+
+FOLDER = pytest.StashKey[Path]()
+FOLDER_NAME = "quetz_server_folder"
+STORE_FOLDER = "store"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    chosen_dbinit()
+    given_url()
+    if hasattr(config, "workerinput"):  # an xdist worker: the run's folder is the controller's
+        config.stash[FOLDER] = Path(config.workerinput[FOLDER_NAME])
+        return
+    folder = server_folder()
+    config.stash[FOLDER] = folder.__enter__()
+    config.add_cleanup(lambda: folder.__exit__(None, None, None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    node.workerinput[FOLDER_NAME] = str(node.config.stash[FOLDER])  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    return 0 if given_url() else None  # one database: one test at a time
+
+
+def _backends() -> list[str]:
+    url = given_url()
+    return [url.get_backend_name()] if url else ["sqlite", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def _all_databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Databases]:
+    """Make the databases of a backend, once for all tests of this process."""
+    folder, dbinit, url = tmp_path_factory.mktemp("databases"), chosen_dbinit(), given_url()
+    worker = getattr(request.config, "workerinput", {"workerid": "main"})["workerid"]
+
+    @cache
+    def databases(backend: str) -> Databases:
+        if url is not None:
+            return given_databases(url, folder, dbinit)
+        if backend == "sqlite":
+            return SqliteDatabases(folder, dbinit)
+        server = server_url(request.config.stash[FOLDER])
+        return PostgresqlDatabases(server, f"quetz_{worker}", dbinit)
+
+    return databases
+
+
+@pytest.fixture(params=_backends())
+def databases(
+    request: pytest.FixtureRequest, _all_databases: Callable[[str], Databases]
+) -> Databases:
+    """Run the test on SQLite, and on PostgreSQL."""
+    return _all_databases(request.param)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> URL:
+    """Give a database with all tables and without a row."""
+    return databases.ready()
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> URL:
+    """Give a database without a table, for a test that makes them itself."""
+    return databases.empty()
+
+
+@pytest.fixture
+def engine(database_url: URL) -> Iterator[Engine]:
+    """Open an engine on ``database_url``."""
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """Open a session that may write; all of it is rolled back."""
+    with engine.connect().execution_options(write=True) as connection:
+        transaction = connection.begin()
+        with Session(
+            connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
+        ) as session:
+            yield session
+        transaction.rollback()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ObjectStore]:
+    """Open an empty store on local disk."""
+    from quetz.storage.local import LocalStore
+
+    LocalStore.create(tmp_path / "store")
+    store = LocalStore.open(tmp_path / "store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def deployment_path(database_url: URL, tmp_path: Path) -> Path:
+    """Make a deployment's folder; a test may add to its ``config.toml`` before it is opened."""
+    from quetz.storage.local import LocalStore
+
+    path = tmp_path / "deployment"
+    LocalStore.create(path / STORE_FOLDER)
+    url = json.dumps(database_url.render_as_string(hide_password=False))  # a TOML string, too
+    (path / "config.toml").write_text(f"[sqlalchemy]\ndatabase_url = {url}\n")
+    return path
+
+
+@pytest.fixture
+def deployment(deployment_path: Path) -> Iterator[Deployment]:
+    """Open a deployment: its transactions are real, its database is cleaned for each test."""
+    from quetz.deployment import Deployment
+
+    deployment = Deployment.open(deployment_path)
+    yield deployment
+    deployment.close()

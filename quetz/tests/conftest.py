@@ -1,0 +1,3 @@
+"""Fixtures on real databases for every test."""
+
+pytest_plugins = ["quetz.testing.fixtures"]
