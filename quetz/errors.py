@@ -285,3 +285,7 @@ class BadOrder(Invalid):
 class BothLists(Invalid):
     def __init__(self) -> None:
         super().__init__("a channel has an includelist or an excludelist, not both")
+
+
+class BadOption(Invalid):
+    """Options of a command contradict each other, or cannot be met here."""

@@ -83,7 +83,6 @@ def count_up(session: Session, channel_id: int, *, size: int = 0, packages: int 
     )
 
 
-def remove_channel(session: Session, channel_id: int) -> bool:
-    """Delete the channel and all that belongs to it; False: it was gone."""
-    query = delete(Channel).where(Channel.id == channel_id).returning(Channel.id)
-    return session.scalar(query) is not None
+def remove_channel(session: Session, channel: Channel) -> None:
+    """Delete the channel; the database deletes all that belongs to it."""
+    session.execute(delete(Channel).where(Channel.id == channel.id))

@@ -1,11 +1,11 @@
 """The roles of users in channels and packages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, false, or_, select, true
+from sqlalchemy import ColumnElement, Row, delete, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from quetz.db.models import Channel, ChannelMember, Package, PackageMember
+from quetz.db.models import Channel, ChannelMember, Package, PackageMember, User
 
 
 def find_channel_role(session: Session, user_id: int, channel_id: int) -> str | None:
@@ -56,3 +56,34 @@ def channels_seen(
     if only is not None:
         private = private & Channel.id.in_(only)
     return or_(~Channel.private, private)
+
+
+def list_channel_members(session: Session, channel_id: int) -> Sequence[Row[User, str]]:
+    """Return (user, role) by username."""
+    query = (
+        select(User, ChannelMember.role)
+        .join(ChannelMember, ChannelMember.user_id == User.id)
+        .where(ChannelMember.channel_id == channel_id)
+        .order_by(User.username)
+    )
+    return session.execute(query).all()
+
+
+def count_channel_members(session: Session, channel_id: int, *, role: str | None = None) -> int:
+    """Return how many members the channel has, or how many in one role."""
+    query = select(func.count()).where(ChannelMember.channel_id == channel_id)
+    if role is not None:
+        query = query.where(ChannelMember.role == role)
+    return session.scalar(query) or 0
+
+
+def set_channel_role(session: Session, user_id: int, channel_id: int, role: str) -> None:
+    session.merge(ChannelMember(channel_id=channel_id, user_id=user_id, role=role))
+
+
+def remove_channel_role(session: Session, user_id: int, channel_id: int) -> None:
+    session.execute(
+        delete(ChannelMember).where(
+            ChannelMember.channel_id == channel_id, ChannelMember.user_id == user_id
+        )
+    )

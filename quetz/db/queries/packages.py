@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, UnaryExpression, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from quetz.conda.names import check_package_name
 from quetz.db.models import Channel, File, Package
 from quetz.db.queries.windows import Window, contains
-from quetz.errors import PackageNotFound
+from quetz.errors import BadName, PackageNotFound
 
 # What packages may be ordered by.
 ORDERS = {"name": Package.name, "latest_change": Package.latest_change}
@@ -42,6 +43,10 @@ class PackageFilter:
 
 
 def find_package(session: Session, channel_id: int, name: str) -> Package | None:
+    try:
+        check_package_name(name)
+    except BadName:
+        return None  # no package has such a name, and PostgreSQL refuses to compare some
     query = select(Package).where(Package.channel_id == channel_id, Package.name == name)
     return session.scalar(query)
 

@@ -2,24 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Tombstone
-
-
-def find_tombstone(
-    session: Session, channel_id: int, subdir: str, filename: str
-) -> Tombstone | None:
-    return session.scalar(
-        select(Tombstone).where(
-            Tombstone.channel_id == channel_id,
-            Tombstone.subdir == subdir,
-            Tombstone.filename == filename,
-        )
-    )
 
 
 def add_tombstones(
@@ -49,14 +36,4 @@ def add_tombstones(
             }
             for subdir, filename, sha256 in files
         ],
-    )
-
-
-def remove_tombstone(session: Session, channel_id: int, subdir: str, filename: str) -> None:
-    session.execute(
-        delete(Tombstone).where(
-            Tombstone.channel_id == channel_id,
-            Tombstone.subdir == subdir,
-            Tombstone.filename == filename,
-        )
     )

@@ -1,11 +1,13 @@
 """Windows: which part of an ordered list a caller asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Select
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,10 @@ class Window:
 
     def of(self, query: Query) -> Query:
         return query.offset(self.skip or None).limit(self.limit)
+
+    def cut(self, items: Sequence[Item]) -> Sequence[Item]:
+        end = None if self.limit is None else self.skip + self.limit
+        return items[self.skip : end]
 
 
 EVERYTHING = Window()

@@ -1,0 +1,120 @@
+"""Files: the builds of a package, listed and deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from quetz.conda.filenames import PackageFilename
+from quetz.conda.names import is_subdir
+from quetz.conda.version_specs import matching_versions
+from quetz.conda.versions import sorted_versions
+from quetz.db.base import now_ms
+from quetz.db.models import Channel, File, Package, User
+from quetz.db.queries import channels, packages, tombstones
+from quetz.db.queries import files as queries
+from quetz.errors import BadFilename, FileNotFound
+from quetz.services.events import record_event
+from quetz.services.permissions import Operation, Principal
+from quetz.services.publishing import mark_dirty
+
+
+@dataclass(frozen=True)
+class FileFilter:
+    """Which files of a package: uploaded at or after ``since``, of a version that meets ``spec``.
+
+    An empty specification is met by every version.
+    """
+
+    since: int = 0
+    spec: str = ""
+
+
+def get_file(session: Session, channel: Channel, package: str, subdir: str, filename: str) -> File:
+    """Raises FileNotFound."""
+    file = None
+    try:
+        name = PackageFilename.parse(filename).name
+    except BadFilename:
+        name = None  # no file has such a name, and PostgreSQL refuses to compare some
+    if name == package and is_subdir(subdir):
+        file = queries.find_file(session, channel.id, subdir, package, filename)
+    if file is None:
+        raise FileNotFound(f"{channel.name}/{subdir}/{filename}")
+    return file
+
+
+def list_file_ids(session: Session, package: Package, wanted: FileFilter) -> list[int]:
+    """Return the ids of a package's files, the newest version first (CEP 33).
+
+    Raises:
+        BadVersionSpec: the filter's specification is none.
+    """
+    builds = queries.list_builds(session, package.id, since=wanted.since)
+    versions = {build.version for build in builds}
+    if wanted.spec:
+        versions = matching_versions(wanted.spec, versions)
+    rank = {version: place for place, version in enumerate(sorted_versions(versions))}
+    found = [build for build in builds if build.version in rank]
+    # Sorting is stable: builds alike in these stay ordered by subdir and file name.
+    found.sort(key=lambda build: (rank[build.version], build.build_number), reverse=True)
+    return [build.id for build in found]
+
+
+def list_files(
+    session: Session, package: Package, ids: Sequence[int]
+) -> list[Row[File, User | None, int]]:
+    """Return (file, uploader, number of downloads) in the order of ``ids``."""
+    rows = {row[0].id: row for row in queries.list_files(session, package.id, frozenset(ids))}
+    return [rows[file_id] for file_id in ids if file_id in rows]
+
+
+def describe_file(session: Session, file: File) -> Row[File, User | None, int]:
+    """Return (file, uploader, number of downloads).
+
+    Raises:
+        FileNotFound: it was deleted meanwhile.
+    """
+    for row in queries.list_files(session, file.package_id, [file.id]):
+        return row
+    raise FileNotFound(f"{file.subdir}/{file.filename}")
+
+
+def delete_file(session: Session, principal: Principal, channel: Channel, file: File) -> None:
+    """Take a file out of its channel; its package goes with its last file.
+
+    The file's name stays reserved for its bytes.
+
+    Raises:
+        FileNotFound: it was deleted meanwhile.
+    """
+    path = f"{file.subdir}/{file.filename}"
+    channels.lock_channel(session, channel)
+    removed = queries.remove_file(session, file.id)
+    if not removed:
+        raise FileNotFound(f"{channel.name}/{path}")
+    bury(session, channel, removed)
+    packages.count_files_up(session, file.package_id, -1, now_ms())
+    if packages.remove_package(session, file.package_id, if_empty=True):
+        channels.count_up(session, channel.id, packages=-1)
+    record_event(
+        session,
+        principal,
+        Operation.VERSION_DELETE,
+        channel=channel.name,
+        subject=path,
+        before=removed[0].sha256,
+    )
+    session.flush()
+
+
+def bury(
+    session: Session, channel: Channel, removed: Sequence[Row[str, str, str, str, int]]
+) -> None:
+    """Do what follows from the removal of (subdir, name, filename, sha256, size) of a channel."""
+    gone = [(file.subdir, file.filename, file.sha256) for file in removed]
+    tombstones.add_tombstones(session, channel.id, gone, at=now_ms())
+    channels.count_up(session, channel.id, size=-sum(file.size for file in removed))
+    for subdir, name in sorted({(file.subdir, file.name) for file in removed}):
+        mark_dirty(session, channel.id, subdir, name)

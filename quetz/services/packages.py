@@ -1,0 +1,99 @@
+"""Packages: the names of a channel, listed and deleted."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from quetz.conda.versions import newest
+from quetz.db.models import Channel, Package
+from quetz.db.queries import channels, files
+from quetz.db.queries import packages as queries
+from quetz.db.queries.packages import ORDERS, PackageFilter
+from quetz.db.queries.windows import EVERYTHING, Window
+from quetz.errors import BadOrder, PackageNotFound
+from quetz.services.events import record_event
+from quetz.services.files import bury
+from quetz.services.permissions import Operation, Principal
+
+DIRECTIONS = {"": False, "asc": False, "desc": True}
+
+
+@dataclass(frozen=True)
+class PackageSummary:
+    """A package with what its files say: the subdirs that hold one, the newest version."""
+
+    package: Package
+    platforms: list[str]
+    current_version: str | None
+
+
+def packages_to_list(channel: Channel, *, text: str = "", order_by: str = "") -> PackageFilter:
+    """Return the filter for packages of a channel whose name holds ``text``.
+
+    ``order_by`` is such as ``latest_change:desc,name``; the direction may be left out.
+
+    Raises:
+        BadOrder: it names something that packages cannot be ordered by.
+    """
+    order = []
+    for part in order_by.split(",") if order_by else ():
+        key, _, direction = part.strip().partition(":")
+        if key not in ORDERS or direction not in DIRECTIONS:
+            raise BadOrder(part, " or ".join(ORDERS))
+        order.append((key, DIRECTIONS[direction]))
+    return PackageFilter(channel.id, text, tuple(order))
+
+
+def list_packages(
+    session: Session, wanted: PackageFilter, window: Window = EVERYTHING
+) -> list[PackageSummary]:
+    """Return summaries in the filter's order, by two queries however many there are."""
+    return _summaries(
+        queries.list_packages(session, wanted, window),
+        queries.list_builds(session, wanted, window),
+    )
+
+
+def get_summary(session: Session, channel: Channel, name: str) -> PackageSummary:
+    """Raises PackageNotFound."""
+    package = queries.get_package(session, channel, name)
+    return _summaries([package], queries.list_builds_of(session, package.id))[0]
+
+
+def delete_package(
+    session: Session, principal: Principal, channel: Channel, package: Package
+) -> None:
+    """Delete a package with all its files, whose names stay reserved for their bytes.
+
+    Raises:
+        PackageNotFound: it was deleted meanwhile.
+    """
+    name = package.name
+    channels.lock_channel(session, channel)
+    bury(session, channel, files.remove_files_of(session, package.id))
+    if not queries.remove_package(session, package.id):
+        raise PackageNotFound(channel.name, name)
+    channels.count_up(session, channel.id, packages=-1)
+    record_event(session, principal, Operation.PACKAGE_DELETE, channel=channel.name, subject=name)
+    session.flush()
+
+
+def _summaries(
+    packages: Sequence[Package], builds: Iterable[Row[int, str, str]]
+) -> list[PackageSummary]:
+    subdirs: defaultdict[int, set[str]] = defaultdict(set)
+    versions: defaultdict[int, set[str]] = defaultdict(set)
+    for package_id, subdir, version in builds:
+        subdirs[package_id].add(subdir)
+        versions[package_id].add(version)
+    return [
+        PackageSummary(
+            package,
+            sorted(subdirs[package.id]),
+            newest(versions[package.id]) if versions[package.id] else None,
+        )
+        for package in packages
+    ]

@@ -1,0 +1,53 @@
+"""Packages."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from quetz.db.queries.channels import get_channel
+from quetz.db.queries.packages import count_packages, get_package
+from quetz.services import packages as service
+from quetz.services.permissions import Operation
+from quetz.web.api.pages import Page, SearchText, WindowDep
+from quetz.web.api.schemas import PackageOut
+from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.guard import GuardedRouter, declares
+
+router = GuardedRouter(tags=["packages"])
+
+OrderBy = Annotated[str, Query(max_length=100, examples=["latest_change:desc"])]
+
+
+@router.get("/api/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES))
+def list_packages(channel: str, session: ReadSession, q: SearchText = "") -> list[PackageOut]:
+    wanted = service.packages_to_list(get_channel(session, channel), text=q)
+    return [PackageOut.of(summary) for summary in service.list_packages(session, wanted)]
+
+
+@router.get(
+    "/api/paginated/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES)
+)
+def list_packages_by_page(
+    channel: str,
+    session: ReadSession,
+    window: WindowDep,
+    q: SearchText = "",
+    order_by: OrderBy = "",
+) -> Page[PackageOut]:
+    found = get_channel(session, channel)
+    wanted = service.packages_to_list(found, text=q, order_by=order_by)
+    summaries = service.list_packages(session, wanted, window)
+    count = count_packages(session, wanted)
+    return Page.of(window, count, map(PackageOut.of, summaries))
+
+
+@router.get("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_READ))
+def read_package(channel: str, package: str, session: ReadSession) -> PackageOut:
+    found = get_channel(session, channel)
+    return PackageOut.of(service.get_summary(session, found, package))
+
+
+@router.delete("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_DELETE))
+def delete_package(channel: str, package: str, session: WriteSession, caller: Caller) -> None:
+    found = get_channel(session, channel)
+    service.delete_package(session, caller, found, get_package(session, found, package))

@@ -1,0 +1,52 @@
+"""Pages: a part of a list, and how much there is in all."""
+
+from collections.abc import Iterable
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import AfterValidator, BaseModel
+
+from quetz.db.queries.windows import Window
+
+LONGEST_PAGE = 1000
+ALL = -1
+LAST_ROW = 2**31 - 1
+
+Item = TypeVar("Item")
+
+
+class Pagination(BaseModel):
+    skip: int
+    limit: int
+    all_records_count: int
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page; ``all_records_count`` counts what the caller may see, on all pages."""
+
+    pagination: Pagination
+    result: list[Item]
+
+    @classmethod
+    def of(cls, window: Window, count: int, result: Iterable[Item]) -> "Page[Item]":
+        limit = ALL if window.limit is None else window.limit
+        pagination = Pagination(skip=window.skip, limit=limit, all_records_count=count)
+        return cls(pagination=pagination, result=list(result))
+
+
+async def requested_window(
+    skip: Annotated[int, Query(ge=0, le=LAST_ROW)] = 0,
+    limit: Annotated[int, Query(ge=ALL, le=LONGEST_PAGE, description="-1 for all")] = 20,
+) -> Window:
+    return Window(skip, None if limit == ALL else limit)
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:  # PostgreSQL refuses it
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+WindowDep = Annotated[Window, Depends(requested_window)]
+SearchText = Annotated[Text, Query(alias="q", max_length=300, description="part of the name")]

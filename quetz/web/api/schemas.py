@@ -1,0 +1,205 @@
+"""The JSON of channels, members, packages and versions.
+
+Clients build strict records from these: a key more or less in an answer breaks them.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy import Row
+
+from quetz.db.models import Channel, File, User
+from quetz.services.channels import TTL_SECONDS, ChannelChanges, NewChannel
+from quetz.services.packages import PackageSummary
+from quetz.services.permissions import Role
+from quetz.web.api.pages import Text
+
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def iso_time(milliseconds: int) -> str:
+    """Return e.g. ``2026-01-02T03:04:05.123000+00:00`` for Unix milliseconds."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+
+
+# Channels
+
+
+class ChannelMetadata(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    includelist: list[str] | None = None
+    excludelist: list[str] | None = None
+    proxylist: list[str] | None = None
+
+
+class ChannelIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    description: Annotated[Text, Field(max_length=300)] | None = None
+    private: bool = True
+    size_limit: Bytes | None = None
+    ttl: Seconds = TTL_SECONDS
+    mirror_channel_url: str | None = None
+    mirror_mode: str | None = None
+    metadata: ChannelMetadata = ChannelMetadata()
+    actions: list[str] | None = None
+
+    @field_validator("mirror_channel_url", "mirror_mode", "actions")
+    @classmethod
+    def refuse(cls, value: object) -> object:
+        if value:
+            raise ValueError("this server holds only channels of its own packages; leave it out")
+        return value
+
+    def as_new(self) -> NewChannel:
+        return NewChannel(
+            name=self.name,
+            description=self.description,
+            private=self.private,
+            size_limit=self.size_limit,
+            ttl=self.ttl,
+            metadata=self.metadata.model_dump(exclude_unset=True),
+        )
+
+
+class ChannelPatch(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    private: bool = True
+    size_limit: Bytes | None = None
+    ttl: Seconds = TTL_SECONDS
+    metadata: ChannelMetadata = ChannelMetadata()
+
+    def as_changes(self) -> ChannelChanges:
+        """Return the keys that were given."""
+        changes: ChannelChanges = self.model_dump(exclude_unset=True)  # type: ignore[assignment]
+        return changes
+
+
+class ChannelBase(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    description: str | None
+    private: bool
+    size_limit: int | None
+    ttl: int
+    mirror_channel_url: str | None
+    mirror_mode: str | None
+
+
+class ChannelExtra(ChannelBase):
+    members_count: int
+    packages_count: int
+
+    @classmethod
+    def of(cls, channel: Channel, members_count: int) -> "ChannelExtra":
+        return cls(
+            **ChannelBase.model_validate(channel).model_dump(),
+            members_count=members_count,
+            packages_count=channel.packages_count,
+        )
+
+
+# Members
+
+
+class Profile(BaseModel):
+    name: str | None
+    avatar_url: str
+
+    @classmethod
+    def of(cls, user: User | None) -> "Profile":
+        """Return a user's profile; an empty one for a user who is no more."""
+        if user is None:
+            return cls(name=None, avatar_url="")
+        return cls(name=user.name, avatar_url=user.avatar_url)
+
+
+class UserOut(BaseModel):
+    id: str
+    username: str
+    profile: Profile
+
+    @classmethod
+    def of(cls, user: User) -> "UserOut":
+        return cls(id=user.public_id, username=user.username, profile=Profile.of(user))
+
+
+class MemberOut(BaseModel):
+    role: Role
+    user: UserOut
+
+    @classmethod
+    def of(cls, user: User, role: str) -> "MemberOut":
+        return cls(role=Role(role), user=UserOut.of(user))
+
+
+class MemberIn(BaseModel):
+    username: str
+    role: Role
+
+
+# Packages and versions
+
+
+class PackageOut(BaseModel):
+    name: str
+    summary: str | None
+    description: str | None
+    url: str | None
+    platforms: list[str]
+    current_version: str | None
+    latest_change: str | None
+
+    @classmethod
+    def of(cls, summary: PackageSummary) -> "PackageOut":
+        package = summary.package
+        changed = package.latest_change
+        return cls(
+            name=package.name,
+            summary=package.summary,
+            description=package.description,
+            url=package.url,
+            platforms=summary.platforms,
+            current_version=summary.current_version,
+            latest_change=None if changed is None else iso_time(changed),
+        )
+
+
+class VersionOut(BaseModel):
+    id: str
+    channel_name: str
+    package_name: str
+    platform: str
+    version: str
+    build_string: str
+    build_number: int
+    filename: str
+    info: dict[str, Any]
+    uploader: Profile
+    time_created: str
+    download_count: int
+
+    @classmethod
+    def of(cls, channel: Channel, row: Row[File, User | None, int]) -> "VersionOut":
+        file, uploader, downloads = row
+        return cls(
+            id=file.public_id,
+            channel_name=channel.name,
+            package_name=file.name,
+            platform=file.subdir,
+            version=file.version,
+            build_string=file.build,
+            build_number=file.build_number,
+            filename=file.filename,
+            info=json.loads(file.record),
+            uploader=Profile.of(uploader),
+            time_created=iso_time(file.uploaded_at),
+            download_count=downloads,
+        )

@@ -1,0 +1,81 @@
+"""Versions: the files of a package."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from quetz.db.queries.channels import get_channel
+from quetz.db.queries.packages import get_package
+from quetz.db.queries.windows import EVERYTHING
+from quetz.services import files as service
+from quetz.services.files import FileFilter
+from quetz.services.permissions import Operation
+from quetz.web.api.pages import Page, WindowDep
+from quetz.web.api.schemas import VersionOut
+from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.guard import GuardedRouter, declares
+
+router = GuardedRouter(tags=["versions"])
+
+_LIST = "channels/{channel}/packages/{package}/versions"
+_ONE = f"/api/{_LIST}/{{platform}}/{{filename}}"
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+async def requested_files(
+    time_created__ge: datetime | None = None,
+    version_match_str: Annotated[str, Query(max_length=1000, examples=[">=1.2,<2"])] = "",
+) -> FileFilter:
+    if time_created__ge is None:
+        return FileFilter(spec=version_match_str)
+    if time_created__ge.tzinfo is None:
+        time_created__ge = time_created__ge.replace(tzinfo=UTC)
+    # Rounded up: what was uploaded in an earlier millisecond was uploaded before.
+    since = -((_EPOCH - time_created__ge) // timedelta(milliseconds=1))
+    return FileFilter(since=since, spec=version_match_str)
+
+
+FilesDep = Annotated[FileFilter, Depends(requested_files)]
+
+
+@router.get(f"/api/{_LIST}", **declares(Operation.PACKAGE_VERSIONS))
+def list_versions(
+    channel: str, package: str, session: ReadSession, wanted: FilesDep
+) -> list[VersionOut]:
+    return list_versions_by_page(channel, package, session, wanted, EVERYTHING).result
+
+
+@router.get(f"/api/paginated/{_LIST}", **declares(Operation.PACKAGE_VERSIONS))
+def list_versions_by_page(
+    channel: str, package: str, session: ReadSession, wanted: FilesDep, window: WindowDep
+) -> Page[VersionOut]:
+    place = get_channel(session, channel)
+    found = get_package(session, place, package)
+    ids = service.list_file_ids(session, found, wanted)
+    rows = service.list_files(session, found, window.cut(ids))
+    return Page.of(window, len(ids), (VersionOut.of(place, row) for row in rows))
+
+
+@router.get(_ONE, **declares(Operation.VERSION_READ))
+def read_version(
+    channel: str, package: str, platform: str, filename: str, session: ReadSession
+) -> VersionOut:
+    place = get_channel(session, channel)
+    file = service.get_file(session, place, package, platform, filename)
+    return VersionOut.of(place, service.describe_file(session, file))
+
+
+@router.delete(_ONE, **declares(Operation.VERSION_DELETE))
+def delete_version(
+    channel: str,
+    package: str,
+    platform: str,
+    filename: str,
+    *,
+    session: WriteSession,
+    caller: Caller,
+) -> None:
+    place = get_channel(session, channel)
+    file = service.get_file(session, place, package, platform, filename)
+    service.delete_file(session, caller, place, file)
