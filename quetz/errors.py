@@ -289,3 +289,11 @@ class BothLists(Invalid):
 
 class BadOption(Invalid):
     """Options of a command contradict each other, or cannot be met here."""
+
+
+class NotDeletable(Conflict):
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"'{path}' has a config.toml but no package store, so it may be something else; "
+            "delete it by hand"
+        )

@@ -1,0 +1,37 @@
+"""The command ``quetz``."""
+
+from typing import Annotated
+
+import typer
+
+from quetz import __version__
+from quetz.cli import deployments, migrations, serving, users
+from quetz.cli.outcomes import Commands
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
+)
+for module in (deployments, serving, migrations):
+    app.registered_commands += module.commands.registered_commands
+app.add_typer(users.commands, name="user")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quetz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def quetz(
+    version: Annotated[  # its callback prints it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[  # read by Commands
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """A self-hosted server for conda packages."""

@@ -1,0 +1,66 @@
+"""How a command ends: one table from error to exit code, one sentence on standard error."""
+
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from quetz.cli.redaction import redact
+from quetz.errors import (
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    NotLoggedIn,
+    QuetzError,
+    SchemaBehind,
+    SchemaUnknown,
+    TooLarge,
+    Unavailable,
+)
+
+FAILED = 1
+
+EXIT_CODES: dict[type[QuetzError], int] = {
+    NotFound: 2,
+    Conflict: FAILED,
+    Invalid: 2,
+    NotLoggedIn: FAILED,
+    NotAllowed: FAILED,
+    TooLarge: 2,
+    Unavailable: FAILED,
+    SchemaBehind: 3,
+    SchemaUnknown: 6,
+}
+
+
+def exit_code(error: QuetzError) -> int:
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+class Commands(TyperGroup):
+    """The root of all commands: turns what they raise into a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the user gets a sentence
+            sentence, code = _outcome(error)
+            if ctx.params["debug"]:
+                typer.echo(redact(traceback.format_exc()), err=True)
+            typer.echo(f"quetz: {redact(sentence)}", err=True)
+            raise typer.Exit(code) from None
+
+
+def _outcome(error: Exception) -> tuple[str, int]:
+    if isinstance(error, QuetzError):
+        return str(error), exit_code(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"'{error.filename}': {error.strerror}", FAILED
+    first_line = str(error).partition("\n")[0]
+    kind = type(error).__name__
+    hint = "run quetz --debug for the traceback"
+    return f"unexpected error: {kind}: {first_line}; {hint}", FAILED

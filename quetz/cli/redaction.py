@@ -1,0 +1,36 @@
+"""Keep secrets out of logs and error messages."""
+
+import logging
+import re
+
+_SECRETS = [
+    # An API key, wherever it stands. Its id is no secret, but tells nobody anything in a log.
+    (re.compile(r"\bqz-[A-Za-z0-9]{16}-[A-Za-z0-9]+"), "qz-***"),
+    # A token in a channel's URL, as conda and mamba send it.
+    (re.compile(r"/t/[^/\s\"']+"), "/t/***"),
+    # The password of a URL; to the last @, which a password may hold.
+    (re.compile(r"(://[^\s/:@]*:)\S*@"), r"\1***@"),
+    (re.compile(r"(password=)[^\s&]+", re.IGNORECASE), r"\1***"),
+]
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def redact(text: str) -> str:
+    """Replace API keys, tokens and passwords in ``text``."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """Redacts the whole line or traceback, wherever the secret came from."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class AccessFormatter(RedactingFormatter):
+    """For lines that hold a client's path: it cannot end the line and forge another."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).translate(_CONTROLS)
