@@ -17,6 +17,7 @@ from quetz.errors import BadConfig, DatabaseUnavailable, DeploymentNotFound, Sto
 from quetz.migrations import check_schema
 from quetz.plugins import Plugins, load_plugins
 from quetz.services.publishing import has_marked
+from quetz.services.tallies import Tallies
 from quetz.settings import Settings, load_settings
 from quetz.storage import ObjectStore
 from quetz.storage.local import LocalStore
@@ -71,6 +72,7 @@ class Deployment:
     store: ObjectStore
     plugins: Plugins
     changes: Changes
+    tallies: Tallies = field(default_factory=Tallies)
     marked: list[threading.Event] = field(default_factory=list)
     """Set after a commit that left index marks: what publishes waits for one of these."""
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from quetz.db.models import IndexSuperseded
 from quetz.db.queries import index as queries
-from quetz.services.publishing import SHARD, WHOLE_CHANNEL
+from quetz.services.publishing import SHARD, WHOLE_CHANNEL, gzip_key
 from quetz.storage import ObjectStore
 from quetz.storage.keys import parse_index_key
 
@@ -53,3 +53,5 @@ def _remove(store: ObjectStore, row: IndexSuperseded) -> None:
         keys = list(store.list_index(row.channel_id))
     for key in keys:
         store.delete_index(parse_index_key(key))
+        if key.endswith(".json.zst"):
+            store.delete_index(gzip_key(key))

@@ -66,6 +66,14 @@ Files = dict[str, IndexFile]
 
 
 @dataclass(frozen=True)
+class Published:
+    """The current files of a switch, and since when, in Unix milliseconds."""
+
+    files: Files
+    published_at: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a publisher read before it builds; ``names`` is None to build everything."""
 
@@ -105,9 +113,7 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
 def mark_for_rebuild(session: Session, switch: Switch) -> None:
     """Ask for a switch to be built anew, because one of its files is missing or torn."""
     session.info[_MARKED] = True
-    queries.add_marks(
-        session, switch.channel_id, EVERYTHING, [(switch.subdir, switch.family)]
-    )
+    queries.add_marks(session, switch.channel_id, EVERYTHING, [(switch.subdir, switch.family)])
 
 
 def has_marked(session: Session) -> bool:
@@ -130,10 +136,12 @@ def decode_files(text: str) -> Files:
     return msgspec.json.decode(text, type=Files)
 
 
-def list_published(session: Session, channel_id: int | None = None) -> dict[Switch, Files]:
-    """Return the current files of every switch of a channel, or of all."""
+def list_published(session: Session, channel_id: int | None = None) -> dict[Switch, Published]:
+    """Return what is published of every switch of a channel, or of all."""
     return {
-        Switch(state.channel_id, state.subdir, state.family): decode_files(state.files)
+        Switch(state.channel_id, state.subdir, state.family): Published(
+            decode_files(state.files), state.published_at
+        )
         for state in queries.list_states(session, channel_id)
     }
 
@@ -166,6 +174,11 @@ def read_file(store: ObjectStore, file: IndexFile) -> bytes | None:
 
 def shard_key(switch: Switch, digest: str) -> StoreKey:
     return index_key(switch.channel_id, switch.subdir, f"{digest}.msgpack.zst")
+
+
+def gzip_key(key: str) -> StoreKey:
+    """Return where the gzip form of a published ``.json.zst`` lies, once a server has made it."""
+    return parse_index_key(key.removesuffix(".zst") + ".gz")
 
 
 def is_shard(key: str) -> bool:

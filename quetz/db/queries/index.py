@@ -74,17 +74,13 @@ def find_state(
 
 def list_states(session: Session, channel_id: int | None = None) -> list[IndexState]:
     """Return the switches of one channel, or of all."""
-    query = select(IndexState).order_by(
-        IndexState.channel_id, IndexState.subdir, IndexState.family
-    )
+    query = select(IndexState).order_by(IndexState.channel_id, IndexState.subdir, IndexState.family)
     if channel_id is not None:
         query = query.where(IndexState.channel_id == channel_id)
     return list(session.scalars(query))
 
 
-def flip_state(
-    session: Session, state: IndexState, *, read_generation: int | None
-) -> bool:
+def flip_state(session: Session, state: IndexState, *, read_generation: int | None) -> bool:
     """Set the switch to ``state`` if its generation is still the one read; say whether it was.
 
     ``read_generation`` is None when there was no switch yet.
@@ -104,9 +100,7 @@ def flip_state(
             IndexState.family == state.family,
             IndexState.generation == read_generation,
         )
-        .values(
-            generation=state.generation, published_at=state.published_at, files=state.files
-        )
+        .values(generation=state.generation, published_at=state.published_at, files=state.files)
         .returning(IndexState.generation)
     )
     return changed.one_or_none() is not None

@@ -1,12 +1,12 @@
-"""Objects, and the quota that uploads under way have reserved."""
+"""Objects in the store, tombstones, and the quota that uploads under way have reserved."""
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
-from quetz.db.models import Channel, StoredObject, Upload
+from quetz.db.models import StoredObject, Tombstone, Upload
 
 
 def touch_object(session: Session, sha256: str, size: int) -> None:
@@ -21,10 +21,15 @@ def touch_object(session: Session, sha256: str, size: int) -> None:
     )
 
 
-def lock_channel(session: Session, channel_id: int) -> Channel | None:
-    """Return the channel with its row locked, so that its counters and packages stay put."""
-    query = select(Channel).where(Channel.id == channel_id).with_for_update()
-    return session.scalar(query.execution_options(populate_existing=True))
+def find_tombstone(
+    session: Session, channel_id: int, subdir: str, filename: str
+) -> Tombstone | None:
+    query = select(Tombstone).where(
+        Tombstone.channel_id == channel_id,
+        Tombstone.subdir == subdir,
+        Tombstone.filename == filename,
+    )
+    return session.scalar(query)
 
 
 def sum_reserved(session: Session, channel_id: int, *, now: int) -> int:
@@ -35,8 +40,13 @@ def sum_reserved(session: Session, channel_id: int, *, now: int) -> int:
     return int(session.scalar(query) or 0)
 
 
-def delete_expired_reservations(session: Session, channel_id: int, *, now: int) -> None:
-    for upload in session.scalars(
-        select(Upload).where(Upload.channel_id == channel_id, Upload.expires_at <= now)
-    ):
-        session.delete(upload)
+def remove_reservations(
+    session: Session, channel_id: int, *, reservation: str | None, now: int
+) -> None:
+    """Delete a reservation, and those of the channel that have expired."""
+    session.execute(
+        delete(Upload).where(
+            Upload.channel_id == channel_id,
+            (Upload.id == reservation) | (Upload.expires_at <= now),
+        )
+    )

@@ -1,0 +1,292 @@
+"""Uploads: what is checked before, while and after the bytes arrive, and what is recorded.
+
+The edge runs three steps, each database step in a short transaction of its own, and holds no
+session while bytes flow: ``plan`` (and ``reserve`` where a quota applies), ``receive`` and
+``check_received``, ``record``. The object is put in the store, durably, before ``record``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from quetz.conda.archives import PackageArchive, read_archive
+from quetz.conda.filenames import PackageFilename
+from quetz.conda.records import encode_record
+from quetz.db.base import now_ms
+from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upload
+from quetz.db.queries import uploads as queries
+from quetz.db.queries.channels import count_up, get_channel, lock_channel
+from quetz.db.queries.files import find_file
+from quetz.db.queries.packages import count_files_up, find_package
+from quetz.errors import (
+    ChannelNotFound,
+    ChecksumMismatch,
+    PackageExists,
+    PackageWasDeleted,
+    QuotaExceeded,
+    UploadTooLarge,
+)
+from quetz.plugins import Plugins
+from quetz.services.events import record_event
+from quetz.services.permissions import Operation, Principal, authorize
+from quetz.services.publishing import mark_dirty
+from quetz.storage import Stage
+
+RESERVATION_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What may come: at most ``limit`` bytes; ``reserves`` if a quota has to hold room first."""
+
+    limit: int
+    reserves: bool
+
+
+@dataclass(frozen=True)
+class Received:
+    """A complete, checked package file in the staging area."""
+
+    archive: PackageArchive
+    size: int
+    sha256: str
+    md5: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.archive.subdir}/{self.archive.filename}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``change`` numbers what the upload changed; None when the same bytes were there."""
+
+    sha256: str
+    change: int | None
+
+
+def plan(session: Session, channel_name: str, *, declared: int | None, limit: int) -> Plan:
+    """Say what an upload may be, before its body is read.
+
+    ``declared`` is the body's length in bytes, None if it comes in chunks; ``limit`` is the
+    server's.
+
+    Raises:
+        UploadTooLarge: the declared length exceeds the server's limit.
+        QuotaExceeded: the channel has no room for it.
+    """
+    channel = get_channel(session, channel_name)
+    if declared is not None and declared > limit:
+        raise UploadTooLarge("the upload", limit)
+    if channel.size_limit is None:
+        return Plan(limit, reserves=False)
+    reserved = queries.sum_reserved(session, channel.id, now=now_ms())
+    room = channel.size_limit - channel.size - reserved
+    if room <= 0 or (declared is not None and declared > room):
+        needed = channel.size + reserved + (declared or 1)
+        raise QuotaExceeded(channel.name, channel.size_limit, needed)
+    return Plan(min(limit, room), reserves=True)
+
+
+def reserve(session: Session, channel_name: str, size: int) -> str:
+    """Hold ``size`` bytes of the channel's quota for a day; return the reservation's id.
+
+    Raises:
+        QuotaExceeded: meanwhile others have taken the room.
+    """
+    channel = get_channel(session, channel_name)
+    lock_channel(session, channel.id)
+    session.refresh(channel)
+    now = now_ms()
+    _check_quota(session, channel, size, now=now)
+    upload = Upload(channel_id=channel.id, size=size, expires_at=now + RESERVATION_MS)
+    session.add(upload)
+    session.flush()
+    return upload.id
+
+
+def release(session: Session, channel_name: str, reservation: str) -> None:
+    """Give a reservation back whose upload failed."""
+    channel = get_channel(session, channel_name)
+    queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
+
+
+def check_received(stage: Stage, filename: str, declared_sha256: str | None) -> Received:
+    """Check a finished staging file against its name and declared checksum.
+
+    Raises:
+        ChecksumMismatch: the body is not what the client meant to send.
+        BadFilename, BadArchive: it is not a sound package of that name.
+    """
+    if declared_sha256 is not None and declared_sha256.lower() != stage.sha256:
+        raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
+    archive = read_archive(stage.path, filename)
+    return Received(archive, stage.size, stage.sha256, stage.md5)
+
+
+def ask_plugins(
+    session: Session, plugins: Plugins, channel_name: str, received: Sequence[Received]
+) -> None:
+    """Let plugins refuse the files, by raising ``Invalid``."""
+    if plugins.implements("check_upload"):
+        channel = get_channel(session, channel_name)
+        for item in received:
+            plugins.hook.check_upload(channel=channel, archive=item.archive)
+
+
+def record(
+    session: Session,
+    plugins: Plugins,
+    principal: Principal,
+    channel_name: str,
+    received: Sequence[Received],
+    *,
+    force: bool = False,
+    reservation: str | None = None,
+) -> list[Outcome]:
+    """Make the files part of the channel: all of them, or none if one is refused.
+
+    Their objects must be in the store already.
+
+    Raises:
+        ChannelNotFound: it was deleted while the bytes arrived.
+        RoleRequired: the caller may not upload one of the packages, or not with force.
+        PackageExists, PackageWasDeleted: a name is taken by other bytes, and force is off.
+        QuotaExceeded: the channel would outgrow its limit.
+    """
+    channel = get_channel(session, channel_name)
+    if not lock_channel(session, channel.id):
+        raise ChannelNotFound(channel_name)
+    session.refresh(channel)
+    queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
+    return [
+        _record_file(session, plugins, principal, channel, item, force=force) for item in received
+    ]
+
+
+def _record_file(
+    session: Session,
+    plugins: Plugins,
+    principal: Principal,
+    channel: Channel,
+    item: Received,
+    *,
+    force: bool,
+) -> Outcome:
+    filename = item.archive.filename
+    package = find_package(session, channel.id, filename.name)
+    authorize(session, principal, Operation.FILE_UPLOAD, channel, package)
+    file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+    if file is not None and file.sha256 == item.sha256:
+        return Outcome(item.sha256, None)
+    tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
+    before = _settle_name(file, tombstone, item)
+    if before is not None:
+        if not force:
+            raise before
+        authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
+    _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
+    if package is None:
+        package = _add_package(session, channel, filename.name)
+    stored = _store_file(session, principal, channel, package, file, item)
+    if tombstone is not None:
+        session.delete(tombstone)
+    queries.touch_object(session, item.sha256, item.size)
+    operation = Operation.FILE_UPLOAD if before is None else Operation.FILE_OVERWRITE
+    record_event(
+        session,
+        principal,
+        operation,
+        channel=channel.name,
+        subject=item.path,
+        before=None if before is None else before.stored,
+        after=item.sha256,
+    )
+    session.flush()
+    if plugins.implements("package_published"):
+        plugins.hook.package_published(session=session, file=stored, archive=item.archive)
+    return Outcome(item.sha256, mark_dirty(session, channel.id, item.archive.subdir, filename.name))
+
+
+def _settle_name(
+    file: File | None, tombstone: Tombstone | None, item: Received
+) -> PackageExists | PackageWasDeleted | None:
+    """Return why the file's name is not free for these bytes, if it is not."""
+    if file is not None:
+        return PackageExists(item.path, file.sha256, item.sha256)
+    if tombstone is not None and tombstone.sha256 != item.sha256:
+        return PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
+    return None
+
+
+def _check_quota(session: Session, channel: Channel, more: int, *, now: int) -> None:
+    if channel.size_limit is None:
+        return
+    needed = channel.size + more + queries.sum_reserved(session, channel.id, now=now)
+    if more > 0 and needed > channel.size_limit:
+        raise QuotaExceeded(channel.name, channel.size_limit, needed)
+
+
+def _add_package(session: Session, channel: Channel, name: str) -> Package:
+    package = Package(channel_id=channel.id, name=name)
+    session.add(package)
+    session.flush()
+    count_up(session, channel.id, packages=1)
+    return package
+
+
+def _store_file(
+    session: Session,
+    principal: Principal,
+    channel: Channel,
+    package: Package,
+    file: File | None,
+    item: Received,
+) -> File:
+    """Insert the file's row, or point the row of a replaced file to the new bytes."""
+    now = now_ms()
+    archive = item.archive
+    growth = item.size
+    if file is None:
+        file = File(
+            channel_id=channel.id,
+            package_id=package.id,
+            subdir=archive.subdir,
+            name=archive.filename.name,
+            filename=str(archive.filename),
+        )
+        session.add(file)
+        count_files_up(session, package.id, 1, now)
+    else:
+        growth -= file.size
+        session.add(
+            ReplacedFile(
+                channel_id=channel.id,
+                subdir=file.subdir,
+                filename=file.filename,
+                sha256=file.sha256,
+            )
+        )
+        count_files_up(session, package.id, 0, now)
+    file.version = archive.filename.version
+    file.build = archive.filename.build
+    file.build_number = archive.index["build_number"]
+    file.size, file.sha256, file.md5 = item.size, item.sha256, item.md5
+    file.record = encode_record(
+        archive, size=item.size, md5=item.md5, sha256=item.sha256, indexed_timestamp=now
+    )
+    file.run_exports = msgspec.json.encode(archive.run_exports, order="sorted").decode()
+    file.about = msgspec.json.encode(archive.about, order="sorted").decode()
+    file.uploaded_at, file.uploader_id = now, principal.user_id
+    _describe(package, archive)
+    count_up(session, channel.id, size=growth)
+    return file
+
+
+def _describe(package: Package, archive: PackageArchive) -> None:
+    """Let the package say of itself what its latest upload says."""
+    package.summary = archive.about.get("summary") or package.summary
+    package.description = archive.about.get("description") or package.description
+    package.url = archive.about.get("home") or package.url

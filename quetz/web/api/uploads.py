@@ -1,0 +1,168 @@
+"""Uploads: one raw file, or a form of several; both end in the same service."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from quetz.conda.filenames import PackageFilename
+from quetz.crashpoints import crashpoint
+from quetz.deployment import Deployment
+from quetz.errors import ChannelNotFound
+from quetz.services import uploads as service
+from quetz.services.permissions import Operation, Principal
+from quetz.services.uploads import Outcome, Plan
+from quetz.storage.keys import object_key
+from quetz.web.bodies import BadForm, MultipartSink, RawSink, Sink, receive
+from quetz.web.deps import Caller, DeploymentDep
+from quetz.web.guard import GuardedRouter, declares
+
+# Bodies are streamed and counted here, against the limits of settings and quotas.
+router = GuardedRouter(tags=["uploads"], max_body_size=1 << 62)
+
+Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")]
+S = TypeVar("S", bound=Sink)
+FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "": False}
+
+
+@router.post(
+    "/api/channels/{channel}/upload/{filename}",
+    status_code=201,
+    **declares(Operation.FILE_UPLOAD),
+)
+async def upload_file(
+    request: Request,
+    channel: str,
+    filename: str,
+    deployment: DeploymentDep,
+    caller: Caller,
+    force: bool = False,
+    sha256: Sha256 = None,
+) -> Response:
+    """Add one package file; the body is its bytes, with or without a Content-Length."""
+    PackageFilename.parse(filename)
+    upload = _Upload(deployment, caller, channel)
+    async with upload.room(request) as room:
+        with _discarding(RawSink(deployment.store, filename)) as sink:
+            await receive(request, sink, limit=room.limit)
+            outcomes = await run_in_threadpool(upload.keep, sink, room, force, sha256)
+    return _answer(outcomes)
+
+
+@router.post(
+    "/api/channels/{channel}/files/", status_code=201, **declares(Operation.FILE_UPLOAD_ANY)
+)
+async def upload_files(
+    request: Request, channel: str, deployment: DeploymentDep, caller: Caller
+) -> Response:
+    """Add the package files of a multipart form: all of them, or none.
+
+    The field ``force`` may be true to replace files of the same names.
+    """
+    upload = _Upload(deployment, caller, channel)
+    content_type = request.headers.get("content-type", "")
+    async with upload.room(request) as room:
+        with _discarding(MultipartSink(deployment.store, content_type)) as sink:
+            await receive(request, sink, limit=room.limit)
+            force = sink.fields.get("force", "").lower()
+            if force not in FLAGS:
+                raise BadForm("field 'force' must be true or false")
+            outcomes = await run_in_threadpool(upload.keep, sink, room, FLAGS[force])
+    return _answer(outcomes)
+
+
+@dataclass(frozen=True)
+class _Room:
+    limit: int
+    reservation: str | None
+
+
+@dataclass(frozen=True)
+class _Upload:
+    deployment: Deployment
+    caller: Principal
+    channel: str
+
+    @asynccontextmanager
+    async def room(self, request: Request) -> AsyncIterator[_Room]:
+        """Find room for the body, and hold it if the channel has a quota."""
+        length = request.headers.get("content-length")
+        declared = int(length) if length is not None and length.isdecimal() else None
+        room = await run_in_threadpool(self._find_room, declared)
+        try:
+            yield room
+        except BaseException:
+            if room.reservation is not None:
+                await run_in_threadpool(self._release, room.reservation)
+            raise
+
+    def _find_room(self, declared: int | None) -> _Room:
+        limit = self.deployment.settings.limits.upload_size
+        with self.deployment.transaction() as session:
+            plan = service.plan(session, self.channel, declared=declared, limit=limit)
+        return _Room(plan.limit, self._reserve(plan, declared) if plan.reserves else None)
+
+    def _reserve(self, plan: Plan, declared: int | None) -> str:
+        # A body of unknown length holds all the room there is: nothing less is certain.
+        size = plan.limit if declared is None else declared
+        with self.deployment.transaction(write=True) as session:
+            return service.reserve(session, self.channel, size)
+
+    def _release(self, reservation: str) -> None:
+        with self.deployment.transaction(write=True) as session:
+            try:
+                service.release(session, self.channel, reservation)
+            except ChannelNotFound:
+                return  # it went with its channel
+
+    def keep(
+        self, sink: Sink, room: _Room, force: bool, sha256: str | None = None
+    ) -> list[Outcome]:
+        """Check what was received, put it in the store, then record it: in this order.
+
+        A crash after the store has the bytes leaves an object that nothing names; a row
+        without its bytes can never be.
+        """
+        deployment = self.deployment
+        staged = sink.finish()
+        received = [service.check_received(stage, name, sha256) for name, stage in staged]
+        with deployment.transaction() as session:
+            service.ask_plugins(session, deployment.plugins, self.channel, received)
+        for (_, stage), item in zip(staged, received, strict=True):
+            deployment.store.put(stage, object_key(item.sha256))
+        crashpoint("upload.stored")
+        with deployment.transaction(write=True) as session:
+            outcomes = service.record(
+                session,
+                deployment.plugins,
+                self.caller,
+                self.channel,
+                received,
+                force=force,
+                reservation=room.reservation,
+            )
+            crashpoint("upload.recording")
+        crashpoint("upload.recorded")
+        return outcomes
+
+
+@contextmanager
+def _discarding(sink: S) -> Iterator[S]:
+    try:
+        yield sink
+    finally:
+        sink.discard()
+
+
+def _answer(outcomes: list[Outcome]) -> Response:
+    """201 if anything is new, 200 if all the same bytes were there already."""
+    changes = [outcome.change for outcome in outcomes if outcome.change is not None]
+    headers = {}
+    if len(outcomes) == 1:
+        headers["ETag"] = f'"{outcomes[0].sha256}"'
+    if changes:
+        headers["Quetz-Change"] = str(changes[-1])
+    return Response(b"null", 201 if changes else 200, headers, media_type="application/json")

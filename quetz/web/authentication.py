@@ -1,0 +1,126 @@
+"""Who sends a request: credentials in front of every route, decided before a body is read."""
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http.cookies import CookieError, SimpleCookie
+from typing import TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from quetz.deployment import Deployment
+from quetz.services.api_keys import authenticate_key
+from quetz.services.permissions import ANONYMOUS, Principal
+from quetz.services.sessions import authenticate_session
+
+T = TypeVar("T")
+
+TRUST_SECONDS = 1.0
+CACHE_ENTRIES = 50_000
+
+COOKIES = ("__Host-session", "session")
+
+
+class ReadCache:
+    """What was read from the database, as long as nothing there changed, and at most a second.
+
+    The second covers what changes without a commit: a key that expires.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        # A read of SQLite takes less time than handing it to a thread; PostgreSQL may be slow.
+        self._inline = deployment.engine.dialect.name == "sqlite"
+        self._entries: dict[object, tuple[float, object]] = {}
+        self._number = -1
+
+    async def get(self, key: object, load: Callable[[], T]) -> T:
+        """Return the cached value of ``key``, or what ``load`` reads."""
+        number = self._deployment.changes.number()
+        if number != self._number or len(self._entries) > CACHE_ENTRIES:
+            self._entries.clear()
+            self._number = number
+        now = time.monotonic()
+        entry = self._entries.get(key)
+        if entry is not None and now < entry[0]:
+            return entry[1]  # type: ignore[return-value]  # stored below under the same key
+        value = load() if self._inline else await run_in_threadpool(load)
+        if number == self._number:  # or it was read before a change that we saw meanwhile
+            self._entries[key] = (now + TRUST_SECONDS, value)
+        return value
+
+
+class Authenticator:
+    """Finds the principal of a request's credential; a dead or unknown one counts as none."""
+
+    def __init__(self, deployment: Deployment, cache: ReadCache) -> None:
+        self._deployment = deployment
+        self._cache = cache
+
+    async def principal(self, headers: Mapping[bytes, bytes], url_token: str | None) -> Principal:
+        """Return who asks, by the first credential there is.
+
+        In this order: X-API-Key, Authorization (Bearer, or Basic with the key as password),
+        a token in the URL, the session cookie. A URL token only reads: URLs leak.
+        """
+        key = _header_key(headers)
+        if key is not None:
+            return await self._by_key(key)
+        if url_token is not None:
+            return replace(await self._by_key(url_token), read_only=True)
+        cookie = _session_cookie(headers)
+        return ANONYMOUS if cookie is None else await self._by_cookie(cookie)
+
+    async def _by_key(self, key: str) -> Principal:
+        principal = await self._cached("key", key, authenticate_key)
+        if principal.api_key is not None:
+            self._deployment.tallies.note_key(principal.api_key)
+        return principal
+
+    async def _by_cookie(self, cookie: str) -> Principal:
+        principal = await self._cached("cookie", cookie, authenticate_session)
+        if principal.known:
+            self._deployment.tallies.note_cookie(cookie)
+        return principal
+
+    async def _cached(
+        self, kind: str, secret: str, find: Callable[..., Principal | None]
+    ) -> Principal:
+        def load() -> Principal:
+            with self._deployment.transaction() as session:
+                return find(session, secret) or ANONYMOUS
+
+        digest = hashlib.sha256(secret.encode()).digest()  # no secret lies about in the cache
+        return await self._cache.get((kind, digest), load)
+
+
+def _header_key(headers: Mapping[bytes, bytes]) -> str | None:
+    key = headers.get(b"x-api-key")
+    if key is not None:
+        return key.decode("latin-1")
+    scheme, _, value = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        return _basic_password(value)
+    return None
+
+
+def _basic_password(value: str) -> str:
+    """Return the password, or the user name where clients put a key with no password."""
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return password or user
+
+
+def _session_cookie(headers: Mapping[bytes, bytes]) -> str | None:
+    try:
+        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+    except CookieError:
+        return None
+    return next((cookies[name].value for name in COOKIES if name in cookies), None)

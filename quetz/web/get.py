@@ -1,0 +1,205 @@
+"""The hot path: index files and packages below ``/get/``, in pure ASGI."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from quetz.conda.filenames import PackageFilename
+from quetz.conda.names import is_subdir
+from quetz.conda.notices import encode_notices
+from quetz.db.queries.channels import get_channel
+from quetz.db.queries.files import find_file
+from quetz.deployment import Deployment
+from quetz.errors import BadFilename, FileNotFound, QuetzError, StoreUnavailable
+from quetz.services.permissions import Operation, Principal, authorize_path
+from quetz.services.publishing import (
+    CHANNEL_WIDE,
+    Switch,
+    Published,
+    list_published,
+    mark_for_rebuild,
+)
+from quetz.storage.keys import object_key
+from quetz.web.authentication import ReadCache
+from quetz.web.errors import answer_error, problem, realm_of
+from quetz.web.index_forms import (
+    CHANNEL_FORMS,
+    JSON,
+    SUBDIR_FORMS,
+    FileGone,
+    Form,
+    IndexForms,
+    Place,
+    accepted_encodings,
+)
+from quetz.web.representations import (
+    PACKAGE_SECONDS,
+    Receive,
+    Representation,
+    Scope,
+    Send,
+    respond,
+)
+
+_log = logging.getLogger("quetz.web")
+
+SHARD = re.compile(r"([0-9a-f]{64})\.msgpack\.zst")
+
+
+@dataclass(frozen=True)
+class _Channel:
+    id: int
+    private: bool
+    created_at: int
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A package to send; ``id`` is the file's, to count its download by."""
+
+    id: int
+    representation: Representation
+
+
+class Downloads:
+    """Answers GET and HEAD of ``/get/{channel}/...``."""
+
+    def __init__(self, deployment: Deployment, cache: ReadCache) -> None:
+        self._deployment = deployment
+        self._cache = cache
+        self._forms = IndexForms(deployment.store)
+
+    async def __call__(
+        self, path: str, principal: Principal, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        if scope["method"] not in {"GET", "HEAD"}:
+            await problem(405, "Method Not Allowed", {"Allow": "GET, HEAD"})(scope, receive, send)
+            return
+        try:
+            found = await self._find(path, principal, headers)
+        except QuetzError as error:
+            host = realm_of({"host": headers.get(b"host", b"").decode("latin-1")})
+            await answer_error(error, host)(scope, receive, send)
+            return
+        if isinstance(found, _Package):
+            if await respond(found.representation, headers, scope, receive, send):
+                self._deployment.tallies.count_download(found.id)
+        else:
+            await respond(found, headers, scope, receive, send)
+
+    async def _find(
+        self, path: str, principal: Principal, headers: Mapping[bytes, bytes]
+    ) -> Representation | _Package:
+        """Raises FileNotFound, or as ``authorize`` does."""
+        # Each part is decoded once, and must then be a name by its own strict rule: nothing
+        # of a URL ever becomes a path in the store.
+        name, *parts = [unquote(part) for part in path.split("/")[2:]]
+        channel = await self._channel(name, principal)
+        accepted = accepted_encodings(headers.get(b"accept-encoding", b""))
+        match parts:
+            case ["notices.json"]:
+                return _notices(channel)
+            case [form] if form in CHANNEL_FORMS:
+                return await self._index(channel, CHANNEL_WIDE, CHANNEL_FORMS[form], accepted)
+            case [subdir, form] if form in SUBDIR_FORMS and is_subdir(subdir):
+                return await self._index(channel, subdir, SUBDIR_FORMS[form], accepted)
+            case [subdir, filename] if is_subdir(subdir):
+                return await self._package(channel, subdir, filename)
+            case [subdir, "shards", shard] if is_subdir(subdir) and SHARD.fullmatch(shard):
+                return self._shard(channel, subdir, shard)
+        raise FileNotFound("/".join([name, *parts]))
+
+    async def _channel(self, name: str, principal: Principal) -> _Channel:
+        def load() -> _Channel | QuetzError:
+            with self._deployment.transaction() as session:
+                try:
+                    authorize_path(session, principal, Operation.CHANNEL_REPODATA, name, None)
+                    channel = get_channel(session, name)
+                except QuetzError as error:
+                    return error.with_traceback(None)
+                return _Channel(channel.id, channel.private, channel.created_at)
+
+        outcome = await self._cache.get(("channel", name, principal), load)
+        if isinstance(outcome, QuetzError):
+            raise outcome
+        return outcome
+
+    async def _index(
+        self, channel: _Channel, subdir: str, form: Form, accepted: frozenset[str]
+    ) -> Representation:
+        place = Place(channel.id, subdir, channel.private, channel.created_at)
+        switch = Switch(channel.id, subdir, form.family)
+        for attempt in range(2):
+            published = (await self._published(channel, attempt)).get(switch)
+            if published is None:
+                return self._forms.empty(place, form, accepted)
+            file = published.files[form.stored]
+            try:
+                return await self._forms.published(
+                    place, form, file, published.published_at, accepted
+                )
+            except FileGone:
+                continue  # the switch may have flipped, and its old files gone, meanwhile
+        _log.error("a published file of %s is missing or torn; rebuilding", switch)
+        with self._deployment.transaction(write=True) as session:
+            mark_for_rebuild(session, switch)
+        raise StoreUnavailable("an index is being rebuilt")
+
+    async def _published(self, channel: _Channel, attempt: int) -> dict[Switch, Published]:
+        def load() -> dict[Switch, Published]:
+            with self._deployment.transaction() as session:
+                return list_published(session, channel.id)
+
+        return load() if attempt else await self._cache.get(("index", channel.id), load)
+
+    def _shard(self, channel: _Channel, subdir: str, shard: str) -> Representation:
+        place = Place(channel.id, subdir, channel.private, channel.created_at)
+        try:
+            return self._forms.shard(place, shard.partition(".")[0])
+        except FileGone:
+            raise FileNotFound(f"{subdir}/shards/{shard}") from None
+
+    async def _package(self, channel: _Channel, subdir: str, filename: str) -> _Package:
+        def load() -> _Package | None:
+            try:
+                name = PackageFilename.parse(filename).name
+            except BadFilename:
+                return None
+            with self._deployment.transaction() as session:
+                file = find_file(session, channel.id, subdir, name, filename)
+            if file is None:
+                return None
+            scope = "private" if channel.private else "public"
+            path = self._deployment.store.path(object_key(file.sha256))
+            if path is None:
+                raise StoreUnavailable("it gives no local files")
+            representation = Representation(
+                body=path,
+                size=file.size,
+                etag=f'"{file.sha256}"'.encode(),
+                media_type="application/octet-stream",
+                cache_control=f"{scope}, max-age={PACKAGE_SECONDS}",
+                modified=file.uploaded_at,
+                attachment=True,
+            )
+            return _Package(file.id, representation)
+
+        package = await self._cache.get(("file", channel.id, subdir, filename), load)
+        if package is None:
+            raise FileNotFound(f"{subdir}/{filename}")
+        return package
+
+
+def _notices(channel: _Channel) -> Representation:
+    body = encode_notices()
+    return Representation(
+        body=body,
+        size=len(body),
+        etag=b'"no-notices"',
+        media_type=JSON,
+        cache_control=f"{'private' if channel.private else 'public'}, max-age=60",
+        modified=channel.created_at,
+    )

@@ -1,0 +1,269 @@
+"""Index forms: from the name in a URL to the representation that suits the client."""
+
+import gzip
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+
+import zstandard
+from starlette.concurrency import run_in_threadpool
+
+from quetz.conda.channeldata import encode_channeldata
+from quetz.conda.repodata import encode_repodata
+from quetz.conda.run_exports import encode_run_exports
+from quetz.conda.shards import encode_shard_index
+from quetz.conda.zstd import compress, decompress
+from quetz.services.index_builds import INDEX_LIMIT, JSON_LEVEL
+from quetz.services.publishing import (
+    CHANNELDATA,
+    CHANNELDATA_ZST,
+    REPODATA,
+    REPODATA_ZST,
+    RUN_EXPORTS_ZST,
+    SHARD_INDEX,
+    SHARDS,
+    IndexFile,
+    Switch,
+    gzip_key,
+    read_file,
+    shard_key,
+)
+from quetz.storage import ObjectStore
+from quetz.storage.keys import parse_index_key
+from quetz.web.representations import CHUNK, IMMUTABLE_SECONDS, Representation
+
+ZSTD = "application/zstd"
+JSON = "application/json"
+GZIP_LEVEL = 6
+
+MEMORY = 64 << 20
+"""How many bytes of index files a process keeps; a file of more than a 64th is not kept."""
+KEPT_SIZE = MEMORY // 64
+OVERHEAD = 2_000  # bytes that an entry takes besides its body
+
+
+@dataclass(frozen=True)
+class Form:
+    """A name that clients ask for. ``stored`` is the published file behind it.
+
+    ``negotiated``: the URL means the JSON itself, sent in an encoding that the client accepts;
+    otherwise it means the file as it is.
+    """
+
+    family: str
+    stored: str
+    media_type: str
+    negotiated: bool = False
+
+
+SUBDIR_FORMS = {
+    "repodata_shards.msgpack.zst": Form(SHARDS, SHARD_INDEX, ZSTD),
+    "repodata.json.zst": Form(REPODATA, REPODATA_ZST, ZSTD),
+    "repodata.json": Form(REPODATA, REPODATA_ZST, JSON, negotiated=True),
+    "run_exports.json.zst": Form(REPODATA, RUN_EXPORTS_ZST, ZSTD),
+    "run_exports.json": Form(REPODATA, RUN_EXPORTS_ZST, JSON, negotiated=True),
+}
+CHANNEL_FORMS = {"channeldata.json": Form(CHANNELDATA, CHANNELDATA_ZST, JSON, negotiated=True)}
+
+# What a subdir that never held a package answers, from a channel's first second.
+EMPTY: dict[str, Callable[[str, int], bytes]] = {
+    SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
+    REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
+    RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
+    CHANNELDATA_ZST: lambda *_: encode_channeldata([], {}),
+}
+
+
+class FileGone(Exception):
+    """A published file is not there, or not whole; the switch may have flipped meanwhile."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The channel and subdir that a request is about, as far as its index files need it."""
+
+    channel_id: int
+    subdir: str
+    private: bool
+    created_at: int
+
+    @property
+    def revalidated(self) -> str:
+        # Clients ask each time and get a 304: whoever has just uploaded sees it at once.
+        return f"{'private' if self.private else 'public'}, max-age=0, must-revalidate"
+
+    @property
+    def immutable(self) -> str:
+        scope = "private" if self.private else "public"
+        return f"{scope}, max-age={IMMUTABLE_SECONDS}, immutable"
+
+
+class IndexForms:
+    """Makes representations of published files, and keeps the small ones in memory.
+
+    A published name never changes its content, so what is kept stays right; it is bounded,
+    and the least recently used goes first.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._kept: OrderedDict[object, Representation] = OrderedDict()
+        self._bytes = 0
+        self._gzip = Lock()
+
+    async def published(
+        self, place: Place, form: Form, file: IndexFile, modified: int, accepted: frozenset[str]
+    ) -> Representation:
+        """Represent a published file.
+
+        Raises:
+            FileGone: it is missing or torn.
+        """
+        encoding = _encoding(form, accepted)
+        key = (place, form, file.key, encoding)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if encoding == "gzip":
+            body = await run_in_threadpool(self._gzipped, file)
+        else:
+            body = self._stored(file, unpack=form.negotiated and not encoding)
+        packed = isinstance(body, Path) and form.negotiated and not encoding
+        made = Representation(
+            body=body,
+            size=file.raw_size if packed else _size(body),
+            etag=_etag(file.sha256, form, encoding),
+            media_type=form.media_type,
+            cache_control=place.revalidated,
+            modified=modified,
+            encoding=encoding,
+            negotiated=form.negotiated,
+            packed=packed,
+        )
+        return self._keep(key, made)
+
+    def empty(self, place: Place, form: Form, accepted: frozenset[str]) -> Representation:
+        """Represent the index of a subdir that no package was ever published in."""
+        encoding = _encoding(form, accepted)
+        key = (place, form, "", encoding)
+        if key in self._kept:
+            return self._kept[key]
+        raw = EMPTY[form.stored](place.subdir, place.created_at)
+        stored = compress(raw, JSON_LEVEL)
+        body = (
+            {"": raw, "gzip": _gzip(raw), "zstd": stored}[encoding] if form.negotiated else stored
+        )
+        made = Representation(
+            body=body,
+            size=len(body),
+            etag=_etag(sha256(raw).hexdigest(), form, encoding),
+            media_type=form.media_type,
+            cache_control=place.revalidated,
+            modified=place.created_at,
+            encoding=encoding,
+            negotiated=form.negotiated,
+        )
+        return self._keep(key, made)
+
+    def shard(self, place: Place, digest: str) -> Representation:
+        """Represent a shard by its hash, whether the present index names it or an older one.
+
+        Raises:
+            FileGone: there is none of that hash.
+        """
+        key = (place.channel_id, place.private, place.subdir, digest)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        switch = Switch(place.channel_id, place.subdir, SHARDS)
+        data = self._store.read_index(shard_key(switch, digest))
+        if data is None or sha256(data).hexdigest() != digest:
+            raise FileGone(digest)
+        made = Representation(
+            body=data,
+            size=len(data),
+            etag=f'"{digest}"'.encode(),
+            media_type=ZSTD,
+            cache_control=place.immutable,
+            modified=place.created_at,
+        )
+        return self._keep(key, made)
+
+    def _stored(self, file: IndexFile, *, unpack: bool) -> bytes | Path:
+        """Return a published file: its bytes, unpacked if they should be, or where it lies."""
+        path = self._store.path(parse_index_key(file.key))
+        if max(file.size, file.raw_size if unpack else 0) > KEPT_SIZE and path is not None:
+            if not path.is_file() or path.stat().st_size != file.size:
+                raise FileGone(file.key)
+            return path
+        data = read_file(self._store, file)
+        if data is None:
+            raise FileGone(file.key)
+        return decompress(data, INDEX_LIMIT) if unpack else data
+
+    def _gzipped(self, file: IndexFile) -> bytes | Path:
+        """Return the gzip form; of a large file it is made once, and lies beside it."""
+        packed = self._stored(file, unpack=True)
+        if isinstance(packed, bytes):
+            return _gzip(packed)
+        key = gzip_key(file.key)
+        with self._gzip:  # one at a time: it takes all of a core
+            data = bytearray()
+            pack = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+            with packed.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
+                while chunk := lines.read(CHUNK):
+                    data += pack.compress(chunk)
+            data += pack.flush()
+            self._store.write_index(key, bytes(data))
+        path = self._store.path(key)
+        return bytes(data) if path is None else path
+
+    def _keep(self, key: object, made: Representation) -> Representation:
+        size = len(made.body) if isinstance(made.body, bytes) else 0
+        if size <= KEPT_SIZE:
+            self._kept[key] = made
+            self._bytes += size + OVERHEAD
+            while self._bytes > MEMORY:
+                _, dropped = self._kept.popitem(last=False)
+                body = dropped.body
+                self._bytes -= OVERHEAD + (len(body) if isinstance(body, bytes) else 0)
+        return made
+
+
+def accepted_encodings(value: bytes) -> frozenset[str]:
+    """Return those of our encodings that an Accept-Encoding header takes (RFC 9110, 12.5.3)."""
+    accepted = set()
+    for item in value.decode("latin-1").lower().split(","):
+        coding, _, weight = item.strip().partition(";")
+        if not _is_zero(weight):
+            accepted.add(coding.strip())
+    return frozenset(accepted & {"gzip", "zstd"})
+
+
+def _is_zero(weight: str) -> bool:
+    quality = weight.replace(" ", "").removeprefix("q=")
+    return bool(quality) and not quality.strip("0.")
+
+
+def _encoding(form: Form, accepted: frozenset[str]) -> str:
+    if not form.negotiated:
+        return ""
+    return next((coding for coding in ("zstd", "gzip") if coding in accepted), "")
+
+
+def _etag(digest: str, form: Form, encoding: str) -> bytes:
+    # Each representation has its own: conda offers the tag of one form when it asks another.
+    suffix = {"": "-json", "gzip": "-gzip", "zstd": "-zstd"}[encoding] if form.negotiated else ""
+    return f'"{digest[:32]}{suffix}"'.encode()
+
+
+def _size(body: bytes | Path) -> int:
+    return len(body) if isinstance(body, bytes) else body.stat().st_size
+
+
+def _gzip(raw: bytes) -> bytes:
+    return gzip.compress(raw, GZIP_LEVEL, mtime=0)

@@ -1,0 +1,205 @@
+"""Representations: bytes with their validators, and how they are sent (RFC 9110)."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from starlette.concurrency import run_in_threadpool
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+IMMUTABLE_SECONDS = 31_536_000
+PACKAGE_SECONDS = 300
+
+CHUNK = 1 << 18
+SMALL = 1 << 18
+"""A file up to this size is read at once, which takes less time than a thread or a syscall more."""
+
+_RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
+
+# Nothing below /get/ is ever meant to be shown or run by a browser.
+_SAFETY: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What a URL stands for at this moment, in one encoding.
+
+    ``body`` is the bytes, or the file that holds them. A ``packed`` file holds them as one
+    zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes.
+    """
+
+    body: bytes | Path
+    size: int
+    etag: bytes
+    media_type: str
+    cache_control: str
+    modified: int
+    encoding: str = ""
+    negotiated: bool = False
+    packed: bool = False
+    attachment: bool = False
+    validators: Headers = field(init=False)
+    headers: Headers = field(init=False)
+
+    def __post_init__(self) -> None:
+        validators = [
+            (b"etag", self.etag),
+            (b"cache-control", self.cache_control.encode()),
+        ]
+        if self.negotiated:
+            validators.append((b"vary", b"Accept-Encoding"))
+        headers = [
+            *validators,
+            (b"content-type", self.media_type.encode()),
+            (b"last-modified", formatdate(self.modified / 1000, usegmt=True).encode()),
+            *_SAFETY,
+        ]
+        if self.encoding:
+            headers.append((b"content-encoding", self.encoding.encode()))
+        if self.attachment:
+            headers.append((b"content-disposition", b"attachment"))
+        if not self.packed:
+            headers.append((b"accept-ranges", b"bytes"))
+        object.__setattr__(self, "validators", tuple(validators))
+        object.__setattr__(self, "headers", tuple(headers))
+
+
+async def respond(
+    representation: Representation,
+    headers: Mapping[bytes, bytes],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> bool:
+    """Answer a GET or HEAD; say whether a whole body was sent."""
+    if _matches(headers.get(b"if-none-match"), representation.etag):
+        await _start(send, 304, representation.validators)
+        await send({"type": "http.response.body", "body": b""})
+        return False
+    wanted = _wanted_range(representation, headers)
+    if wanted is None:
+        await _start(send, 416, ((b"content-range", b"bytes */%d" % representation.size),))
+        await send({"type": "http.response.body", "body": b""})
+        return False
+    first, end = wanted
+    status, extra = 200, ()
+    if end - first != representation.size:
+        status = 206
+        span = b"bytes %d-%d/%d" % (first, end - 1, representation.size)
+        extra = ((b"content-range", span),)
+    length = (b"content-length", b"%d" % (end - first))
+    await _start(send, status, (*representation.headers, length, *extra))
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return False
+    complete = await _send_body(representation, first, end, scope, receive, send)
+    return complete and status == 200
+
+
+async def _start(send: Send, status: int, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _matches(value: bytes | None, etag: bytes) -> bool:
+    """Compare weakly, as If-None-Match demands (RFC 9110, 13.1.2)."""
+    if value is None:
+        return False
+    tags = [tag.strip().removeprefix(b"W/") for tag in value.split(b",")]
+    return etag in tags or tags == [b"*"]
+
+
+def _wanted_range(
+    representation: Representation, headers: Mapping[bytes, bytes]
+) -> tuple[int, int] | None:
+    """Return the first byte and the end of what is asked for; None if it lies outside.
+
+    Several ranges, other units, and a Range whose If-Range names another state are answered
+    with the whole, as RFC 9110 allows.
+    """
+    size = representation.size
+    match = _RANGE.fullmatch(headers.get(b"range", b"").replace(b" ", b""))
+    if match is None or representation.packed or match.groups() == (b"", b""):
+        return 0, size
+    if headers.get(b"if-range", representation.etag) != representation.etag:
+        return 0, size
+    if match[1] == b"":
+        length = min(int(match[2][:20]), size)
+        return (size - length, size) if length else None
+    first = int(match[1][:20])
+    end = min(int(match[2][:20]) + 1, size) if match[2] else size
+    if first >= size:
+        return None
+    return (first, end) if first < end else (0, size)
+
+
+async def _send_body(
+    representation: Representation, first: int, end: int, scope: Scope, receive: Receive, send: Send
+) -> bool:
+    body = representation.body
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body[first:end]})
+        return True
+    if representation.packed:
+        return await _send_chunks(_unpacked(body), receive, send)
+    if end - first <= SMALL:
+        await send({"type": "http.response.body", "body": _read(body, first, end)})
+        return True
+    whole = end - first == representation.size
+    if whole and "http.response.pathsend" in scope.get("extensions", {}):
+        await send({"type": "http.response.pathsend", "path": str(body)})
+        return True
+    return await _send_chunks(_pieces(body, first, end), receive, send)
+
+
+def _read(path: Path, first: int, end: int) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(file, end - first, first)
+    finally:
+        os.close(file)
+
+
+async def _pieces(path: Path, first: int, end: int) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        for start in range(first, end, CHUNK):
+            length = min(CHUNK, end - start)
+            yield await run_in_threadpool(os.pread, file.fileno(), length, start)
+
+
+async def _unpacked(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
+        while chunk := await run_in_threadpool(reader.read, CHUNK):
+            yield chunk
+
+
+async def _send_chunks(chunks: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
+    """Send until the end, or until the client is gone: ``send`` alone would not tell."""
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        async for chunk in chunks:
+            if gone.done():
+                return False
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+    finally:
+        gone.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,74 @@
+"""Upkeep: a thread that writes tallies, removes superseded index files, and mends torn ones."""
+
+import logging
+import threading
+import time
+
+from quetz.db.base import now_ms
+from quetz.deployment import Deployment
+from quetz.services import publishing
+from quetz.services.collecting import collect_superseded
+from quetz.services.index_checks import find_torn
+
+_log = logging.getLogger("quetz.upkeep")
+
+TALLY_SECONDS = 2.0
+COLLECT_SECONDS = 60.0
+
+
+class Upkeep(threading.Thread):
+    """Runs in every server process; what several do at once is done once, or does no harm."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(name="upkeep", daemon=True)
+        self._deployment = deployment
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Write the last tallies and return."""
+        self._stopping.set()
+        self.join()
+        self.write_tallies()
+
+    def run(self) -> None:
+        self._attempt(self.mend_indexes)
+        collected = 0.0
+        while not self._stopping.wait(TALLY_SECONDS):
+            self._attempt(self.write_tallies)
+            if time.monotonic() - collected > COLLECT_SECONDS:
+                collected = time.monotonic()
+                self._attempt(self.collect)
+
+    def _attempt(self, work) -> None:  # type: ignore[no-untyped-def]
+        try:
+            work()
+        except Exception:
+            _log.exception("upkeep failed; trying again later")
+
+    def mend_indexes(self) -> None:
+        """Let publishers rebuild what a crash of the machine left missing or torn.
+
+        Index files are written without fsync, so that publishing costs no disk flush.
+        """
+        with self._deployment.transaction() as session:
+            torn = find_torn(session, self._deployment.store)
+        if torn:
+            _log.warning("rebuilding %d torn indexes", len(torn))
+            with self._deployment.transaction(write=True) as session:
+                for switch in torn:
+                    publishing.mark_for_rebuild(session, switch)
+
+    def write_tallies(self) -> None:
+        taken = self._deployment.tallies.take()
+        if not taken:
+            return
+        try:
+            with self._deployment.transaction(write=True) as session:
+                taken.write(session)
+        except Exception:
+            self._deployment.tallies.put_back(taken)
+            raise
+
+    def collect(self) -> None:
+        with self._deployment.transaction(write=True) as session:
+            collect_superseded(session, self._deployment.store, now=now_ms())
