@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from quetz import __version__, errors
+from quetz.cli.outcomes import EXIT_CODES, Commands
+
+
+def test_every_kind_of_error_has_an_exit_code():
+    assert set(errors.KINDS) <= set(EXIT_CODES)
+
+
+@pytest.fixture
+def fail():
+    """Run a command that raises ``error``."""
+
+    def run(error, *options):
+        app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
+
+        @app.callback()
+        def root(debug: bool = False) -> None:
+            """Take --debug, as the command quetz does."""
+
+        @app.command()
+        def command() -> None:
+            raise error
+
+        return CliRunner().invoke(app, [*options, "command"])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        pytest.param(errors.DeploymentNotFound("x"), 2, id="missing deployment"),
+        pytest.param(errors.BadConfig("x"), 2, id="bad configuration"),
+        pytest.param(errors.PortTaken("127.0.0.1", 8000), 1, id="taken port"),
+        pytest.param(errors.SchemaBehind("x"), 3, id="pending migrations"),
+        pytest.param(errors.SchemaUnknown("a table"), 6, id="unknown schema"),
+        pytest.param(errors.DatabaseUnavailable(), 1, id="database away"),
+    ],
+)
+def test_a_named_error_is_one_sentence_on_standard_error(fail, error, code):
+    result = fail(error)
+
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr == f"quetz: {error}\n"
+
+
+def test_an_error_of_the_system_names_the_file(fail):
+    result = fail(PermissionError(13, "Permission denied", "/srv/quetz"))
+
+    assert (result.exit_code, result.stderr) == (1, "quetz: '/srv/quetz': Permission denied\n")
+
+
+def test_an_unexpected_error_is_one_line_without_secrets(fail):
+    result = fail(RuntimeError("cannot reach postgresql://quetz:p%40ss:w@rd@db/quetz\nand more"))
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "quetz: unexpected error: RuntimeError: cannot reach postgresql://quetz:***@db/quetz; "
+        "run quetz --debug for the traceback\n"
+    )
+
+
+def test_debug_adds_the_traceback_without_secrets(fail):
+    result = fail(RuntimeError("cannot reach postgresql://quetz:s3cret@db/quetz"), "--debug")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert "s3cret" not in result.stderr
+
+
+def test_wrong_usage_ends_with_2(quetz):
+    assert quetz("create").exit_code == 2
+    assert quetz("create", "x", "--no-such-option").exit_code == 2
+    assert quetz("no-such-command").exit_code == 2
+
+
+def test_the_version_is_printed():
+    command = [sys.executable, "-m", "quetz", "--version"]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert (result.stdout, result.stderr) == (f"quetz {__version__}\n", "")
+
+
+def test_the_commands_load_no_library_before_they_need_it():
+    program = "import sys, quetz.cli.app; print(*sys.modules)"
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = {name.partition(".")[0] for name in result.stdout.split()}
+    assert "typer" in loaded
+    assert loaded.isdisjoint({"sqlalchemy", "alembic", "fastapi", "pydantic", "granian", "rattler"})

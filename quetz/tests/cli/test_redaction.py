@@ -1,0 +1,73 @@
+import logging
+import logging.config
+
+import pytest
+
+from quetz.cli.logs import log_config
+from quetz.cli.redaction import redact
+
+KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        pytest.param(f"key {KEY}.", "key qz-***.", id="key"),
+        pytest.param(f"/t/{KEY}/get/c/x", "/t/***/get/c/x", id="key in a path"),
+        pytest.param("GET /t/anything/get/c/x", "GET /t/***/get/c/x", id="foreign token"),
+        pytest.param("postgresql://u:p@h/d", "postgresql://u:***@h/d", id="password"),
+        pytest.param("x://u:p@:%/@h/d is", "x://u:***@h/d is", id="password of odd characters"),
+        pytest.param("host=h password=p@ x=1", "host=h password=*** x=1", id="DSN"),
+        pytest.param("qz-tool-1.0-0.conda", "qz-tool-1.0-0.conda", id="package"),
+        pytest.param("http://h:8000/get/c", "http://h:8000/get/c", id="URL with a port"),
+    ],
+)
+def test_secrets_are_redacted_and_nothing_else(text, redacted):
+    assert redact(text) == redacted
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Log as the server does; returns what was written so far."""
+    file = tmp_path / "quetz.log"
+    loggers = [logging.getLogger(name) for name in ("", "quetz", "granian.access")]
+    before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    logging.config.dictConfig(log_config("INFO", file))
+    yield file.read_text
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        for handler in logger.handlers:
+            handler.close()
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
+
+
+@pytest.mark.parametrize("name", ["quetz.web", "_granian", "sqlalchemy", "granian.access"])
+def test_no_logger_writes_a_secret(log, name):
+    logging.getLogger(name).warning("it was %s", KEY)
+
+    assert "it was qz-***\n" in log()
+
+
+def test_no_traceback_shows_a_secret(log):
+    error = ValueError(f"postgresql://quetz:s3cret@localhost, {KEY}")
+
+    try:
+        raise error
+    except ValueError:
+        logging.getLogger("_granian").exception("Application callable raised an exception")
+
+    assert "ValueError: postgresql://quetz:***@localhost, qz-***\n" in log()
+    assert "s3cret" not in log()
+
+
+def test_a_path_cannot_forge_a_line_of_the_access_log(log):
+    logging.getLogger("granian.access").info("%(path)s", {"path": "/get/a\n2026 forged \x1b[31m"})
+
+    assert log().endswith("/get/a\\x0a2026 forged \\x1b[31m\n")
+
+
+def test_messages_below_the_level_are_not_logged(log):
+    logging.getLogger("quetz.web").debug("detail")
+
+    assert log() == ""
