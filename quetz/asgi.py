@@ -12,7 +12,7 @@ from typing import Any
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from quetz.deployment import Deployment
-from quetz.web.app import create_app
+from quetz.web.app import Background, create_app
 from quetz.worker.publisher import Publisher
 from quetz.worker.upkeep import Upkeep
 
@@ -30,7 +30,7 @@ def create() -> Callable[..., Awaitable[Any]]:
     """
     _die_with_parent()
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
-    background = [Publisher(deployment), Upkeep(deployment)]
+    background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
     app = create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
     trusted = [host for host in os.environ.get("QUETZ_TRUSTED_PROXIES", "").split(",") if host]
     if not trusted:

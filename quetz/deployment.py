@@ -34,7 +34,7 @@ def database_url(path: Path, settings: Settings) -> URL:
     """
     try:
         url = make_url(settings.sqlalchemy.database_url.get_secret_value())
-    except Exception:  # whatever it is, its text may hold the password
+    except Exception:  # noqa: BLE001  whatever it is, its text may hold the password
         raise BadConfig("[sqlalchemy] database_url is not a database URL") from None
     backend = url.get_backend_name()
     if backend == "postgresql":

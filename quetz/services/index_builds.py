@@ -62,7 +62,7 @@ def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch:
         if not rows:
             shards.pop(name, None)
             continue
-        records = _patched(session, plugins, switch, name, [row._tuple() for row in rows])
+        records = _patched(session, plugins, switch, name, [tuple(row) for row in rows])
         data = compress(encode_shard(records), SHARD_LEVEL)
         digest = sha256(data)
         shards[name] = digest.digest()
@@ -73,7 +73,7 @@ def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch:
     if shards == before and batch.files:
         return Built(batch.files, [], [])  # created_at stays frozen when nothing changed
     raw = encode_shard_index(switch.subdir, now_ms(), shards)
-    file = _store_file(store, batch, "shards", ".msgpack.zst", raw, SHARD_INDEX_LEVEL)
+    file = _store_file(store, batch, "shards", ".msgpack.zst", raw, level=SHARD_INDEX_LEVEL)
     replaced = _replaced_shards(store, switch, before, shards)
     return Built({SHARD_INDEX: file}, written, [*keys_of(batch.files), *replaced])
 
@@ -118,7 +118,7 @@ def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batc
         RUN_EXPORTS_ZST: encode_run_exports(switch.subdir, run_exports),
     }
     files = {
-        form: _store_file(store, batch, form.partition(".")[0], ".json.zst", raw, JSON_LEVEL)
+        form: _store_file(store, batch, form.partition(".")[0], ".json.zst", raw, level=JSON_LEVEL)
         for form, raw in forms.items()
     }
     return Built(files, [], keys_of(batch.files))
@@ -180,16 +180,16 @@ def _build_channeldata(
     for name in names:
         rows = queries.list_channeldata_of_name(session, channel_id, name)
         if rows:
-            entries[name] = encode_entry([row._tuple() for row in rows])
+            entries[name] = encode_entry([tuple(row) for row in rows])
         else:
             entries.pop(name, None)
     raw = encode_channeldata(queries.list_subdirs(session, channel_id), entries)
-    new = _store_file(store, batch, "channeldata", ".json.zst", raw, JSON_LEVEL)
+    new = _store_file(store, batch, "channeldata", ".json.zst", raw, level=JSON_LEVEL)
     return Built({CHANNELDATA_ZST: new}, [], keys_of(batch.files))
 
 
 def _store_file(
-    store: ObjectStore, batch: Batch, stem: str, suffix: str, raw: bytes, level: int
+    store: ObjectStore, batch: Batch, stem: str, suffix: str, raw: bytes, *, level: int
 ) -> IndexFile:
     data = compress(raw, level)
     # The random part keeps the names apart that two publishers, or a life before a crash,

@@ -12,7 +12,6 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from quetz.conda.archives import PackageArchive, read_archive
-from quetz.conda.filenames import PackageFilename
 from quetz.conda.records import encode_record
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upload
@@ -21,7 +20,6 @@ from quetz.db.queries.channels import count_up, get_channel, lock_channel
 from quetz.db.queries.files import find_file
 from quetz.db.queries.packages import count_files_up, find_package
 from quetz.errors import (
-    ChannelNotFound,
     ChecksumMismatch,
     PackageExists,
     PackageWasDeleted,
@@ -97,8 +95,7 @@ def reserve(session: Session, channel_name: str, size: int) -> str:
         QuotaExceeded: meanwhile others have taken the room.
     """
     channel = get_channel(session, channel_name)
-    lock_channel(session, channel.id)
-    session.refresh(channel)
+    lock_channel(session, channel)
     now = now_ms()
     _check_quota(session, channel, size, now=now)
     upload = Upload(channel_id=channel.id, size=size, expires_at=now + RESERVATION_MS)
@@ -157,9 +154,7 @@ def record(
         QuotaExceeded: the channel would outgrow its limit.
     """
     channel = get_channel(session, channel_name)
-    if not lock_channel(session, channel.id):
-        raise ChannelNotFound(channel_name)
-    session.refresh(channel)
+    lock_channel(session, channel)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
     return [
         _record_file(session, plugins, principal, channel, item, force=force) for item in received
@@ -190,7 +185,7 @@ def _record_file(
     _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
     if package is None:
         package = _add_package(session, channel, filename.name)
-    stored = _store_file(session, principal, channel, package, file, item)
+    stored = _store_file(session, principal, channel, package, item, replaces=file)
     if tombstone is not None:
         session.delete(tombstone)
     queries.touch_object(session, item.sha256, item.size)
@@ -242,14 +237,15 @@ def _store_file(
     principal: Principal,
     channel: Channel,
     package: Package,
-    file: File | None,
     item: Received,
+    *,
+    replaces: File | None,
 ) -> File:
     """Insert the file's row, or point the row of a replaced file to the new bytes."""
     now = now_ms()
     archive = item.archive
     growth = item.size
-    if file is None:
+    if replaces is None:
         file = File(
             channel_id=channel.id,
             package_id=package.id,
@@ -260,6 +256,7 @@ def _store_file(
         session.add(file)
         count_files_up(session, package.id, 1, now)
     else:
+        file = replaces
         growth -= file.size
         session.add(
             ReplacedFile(

@@ -1,15 +1,24 @@
 """The web application: the front, the hot path and the API in one."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from fastapi import FastAPI
 
 from quetz import __version__
 from quetz.deployment import Deployment
-from quetz.web.api import api_keys, channels, description, health, me, members, packages, uploads
-from quetz.web.api import versions
+from quetz.web.api import (
+    api_keys,
+    channels,
+    description,
+    health,
+    me,
+    members,
+    packages,
+    uploads,
+    versions,
+)
 from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
 from quetz.web.guard import check_declared
@@ -65,7 +74,9 @@ def create_app(
     return Front(app, deployment, root_path=root_path)
 
 
-def _lifespan(deployment, background):  # type: ignore[no-untyped-def]
+def _lifespan(
+    deployment: Deployment, background: Sequence[Background]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         for work in background:

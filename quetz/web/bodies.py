@@ -1,7 +1,7 @@
 """Request bodies of any size, streamed to staging files with flat memory."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -175,7 +175,7 @@ def _in_thread(work: Callable[[bytes], None], data: bytes) -> Coroutine[Any, Any
     return run_in_threadpool(work, data)
 
 
-async def _chunks(request: Request):  # type: ignore[no-untyped-def]
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:

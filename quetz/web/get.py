@@ -16,8 +16,8 @@ from quetz.errors import BadFilename, FileNotFound, QuetzError, StoreUnavailable
 from quetz.services.permissions import Operation, Principal, authorize_path
 from quetz.services.publishing import (
     CHANNEL_WIDE,
-    Switch,
     Published,
+    Switch,
     list_published,
     mark_for_rebuild,
 )

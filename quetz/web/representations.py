@@ -96,7 +96,8 @@ async def respond(
         await send({"type": "http.response.body", "body": b""})
         return False
     first, end = wanted
-    status, extra = 200, ()
+    status = 200
+    extra: Headers = ()
     if end - first != representation.size:
         status = 206
         span = b"bytes %d-%d/%d" % (first, end - 1, representation.size)
@@ -106,7 +107,7 @@ async def respond(
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return False
-    complete = await _send_body(representation, first, end, scope, receive, send)
+    complete = await _send_body(representation, wanted, scope, receive, send)
     return complete and status == 200
 
 
@@ -147,8 +148,13 @@ def _wanted_range(
 
 
 async def _send_body(
-    representation: Representation, first: int, end: int, scope: Scope, receive: Receive, send: Send
+    representation: Representation,
+    span: tuple[int, int],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> bool:
+    first, end = span
     body = representation.body
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body[first:end]})

@@ -71,7 +71,7 @@ class _Loop(threading.Thread):
             self.wake.clear()  # before the marks are read: a later one sets it again
             try:
                 pause = self._publish_due()
-            except Exception:
+            except Exception:  # noqa: BLE001  the publisher outlives every fault
                 _log.exception("cannot read the index marks; trying again")
                 pause = RETRY_SECONDS
             self.wake.wait(pause)
@@ -100,7 +100,7 @@ class _Loop(threading.Thread):
                 if not mine:
                     return BUSY_SECONDS
                 publish(self._deployment, switch)
-        except Exception:
+        except Exception:  # noqa: BLE001  one index must not stop the others
             _log.exception("cannot publish %s; the index before it stays", switch)
             return RETRY_SECONDS
         # A large index rests as long as it took, so that publishing leaves time for serving.
@@ -143,7 +143,7 @@ def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> No
         deployment.plugins.hook.index_published(
             storage=deployment.store, channel=channel, subdir=switch.subdir, generation=generation
         )
-    except Exception:
+    except Exception:  # noqa: BLE001  a plugin may raise anything
         _log.exception("a plugin failed in index_published for %s; the index stands", switch)
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
@@ -39,10 +40,10 @@ class Upkeep(threading.Thread):
                 collected = time.monotonic()
                 self._attempt(self.collect)
 
-    def _attempt(self, work) -> None:  # type: ignore[no-untyped-def]
+    def _attempt(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
+        except Exception:  # noqa: BLE001  upkeep outlives every fault
             _log.exception("upkeep failed; trying again later")
 
     def mend_indexes(self) -> None:

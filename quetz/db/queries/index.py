@@ -108,7 +108,7 @@ def flip_state(session: Session, state: IndexState, *, read_generation: int | No
 
 def list_records_of_name(
     session: Session, channel_id: int, subdir: str, name: str
-) -> Sequence[Row[tuple[str, str, str]]]:
+) -> Sequence[Row[str, str, str]]:
     """Return (filename, record, run_exports) of each file of a name, by filename."""
     query = (
         select(File.filename, File.record, File.run_exports)
@@ -120,7 +120,7 @@ def list_records_of_name(
 
 def stream_records(
     session: Session, channel_id: int, subdir: str
-) -> Iterator[Row[tuple[str, str, str, str]]]:
+) -> Iterator[Row[str, str, str, str]]:
     """Yield (name, filename, record, run_exports) of a whole subdir, by name and filename."""
     query = (
         select(File.name, File.filename, File.record, File.run_exports)
@@ -133,7 +133,7 @@ def stream_records(
 
 def list_channeldata_of_name(
     session: Session, channel_id: int, name: str
-) -> Sequence[Row[tuple[str, str, str, str]]]:
+) -> Sequence[Row[str, str, str, str]]:
     """Return (subdir, record, about, run_exports) of each file of a name in all subdirs."""
     query = (
         select(File.subdir, File.record, File.about, File.run_exports)
