@@ -196,8 +196,10 @@ class LastOwner(Conflict):
 
 
 class ApiKeyNotFound(NotFound):
-    def __init__(self, public_id: str) -> None:
-        super().__init__(f"there is no API key '{public_id}' of yours")
+    """Whoever asked may have given the whole key, so the message repeats nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such API key; list yours for their ids")
 
 
 class ExpiryRefused(Invalid):
@@ -297,3 +299,8 @@ class NotDeletable(Conflict):
             f"'{path}' has a config.toml but no package store, so it may be something else; "
             "delete it by hand"
         )
+
+
+class ObjectMissing(NotFound):
+    def __init__(self, key: object) -> None:
+        super().__init__(f"the store does not hold '{key}'")

@@ -79,7 +79,7 @@ def create_api_key(
 
     Raises:
         RoleRequired: a scope is above the owner's own rights, or the caller may not make one.
-        ExpiryRefused: the key would be dead at once, or outlive the key that makes it.
+        ExpiryRefused: the key would be dead at once.
     """
     if principal != OPERATOR:
         authorize(session, principal, Operation.APIKEY_CREATE)
@@ -96,7 +96,7 @@ def create_api_key(
         description=description,
         read_only=read_only,
         scoped=scopes is not None,
-        expires_at=_allowed_expiry(session, principal, expires_at),
+        expires_at=_expiry(session, principal, expires_at),
     )
     session.add(row)
     session.flush()
@@ -160,15 +160,17 @@ def revoke_api_key(session: Session, principal: Principal, key: str) -> None:
     public_id = parts[0] if parts else key
     found = api_keys.find_key(session, public_id) if public_id.isalnum() else None
     if found is None or found[0].revoked_at is not None:
-        raise ApiKeyNotFound(public_id)
+        raise ApiKeyNotFound
     row, owner = found
+    operation = Operation.APIKEY_REVOKE_OWN
     if owner.id != principal.user_id:
-        authorize(session, principal, Operation.APIKEY_REVOKE_OTHER)
+        operation = Operation.APIKEY_REVOKE_OTHER
+        authorize(session, principal, operation)
         role = principal_of(owner).server_role
         if role is not None and (principal.server_role is None or principal.server_role < role):
             raise RoleRequired("revoking this API key", f"the role {role} on the server")
     row.revoked_at = now_ms()
-    record_event(session, principal, Operation.APIKEY_REVOKE_OWN, subject=public_id)
+    record_event(session, principal, operation, subject=public_id)
     session.flush()
 
 
@@ -212,17 +214,13 @@ def _authorize_scope(session: Session, owner: User, scope: Scope) -> None:
     authorize_giving(session, principal_of(owner), scope.role, channel, package)
 
 
-def _allowed_expiry(session: Session, principal: Principal, wanted: int | None) -> int | None:
-    """Return the expiry of a new key: the one wanted, or else the one of the key that makes it."""
+def _expiry(session: Session, principal: Principal, wanted: int | None) -> int | None:
+    """Return when a new key ends: as wanted, and no later than the key that makes it."""
     if wanted is not None and wanted <= now_ms():
         raise ExpiryRefused("it would have expired already")
     parent = api_keys.find_key(session, principal.api_key) if principal.api_key else None
-    latest = parent[0].expires_at if parent else None
-    if latest is None:
-        return wanted
-    if wanted is not None and wanted > latest:
-        raise ExpiryRefused("it would outlive the key that makes it")
-    return latest if wanted is None else wanted
+    ends = [wanted, parent[0].expires_at if parent else None]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _parse(text: str) -> tuple[str, str] | None:

@@ -243,13 +243,10 @@ def _role(
     """
     if principal.user_id is None:
         return None
-    if principal.elevated:
-        held: Role | None = Role.OWNER
-    else:
-        held = _as_role(members.find_channel_role(session, principal.user_id, channel.id))
-        if package is not None and (held is None or held < enough):
-            other = members.find_package_role(session, principal.user_id, package.id)
-            held = _highest(held, _as_role(other))
+    held = _role_of_user(session, principal, channel)
+    if package is not None and (held is None or held < enough):
+        other = members.find_package_role(session, principal.user_id, package.id)
+        held = _highest(held, _as_role(other))
     places = {None} if package is None else {None, package.id}
     scopes = [
         scope.role
@@ -264,9 +261,18 @@ def _role_in_some_package(session: Session, principal: Principal, channel: Chann
     if principal.user_id is None:
         return None
     roles = members.list_package_roles(session, principal.user_id, channel.id)
-    held = Role.OWNER if principal.elevated else _highest(*map(Role, roles))
+    held = _highest(_role_of_user(session, principal, channel), *map(Role, roles))
     scopes = [s.role for s in principal.scopes or () if s.channel_id == channel.id]
     return _limited(principal, held, scopes)
+
+
+def _role_of_user(session: Session, principal: Principal, channel: Channel) -> Role | None:
+    """Return the role that the caller's user has in the channel, by whatever credential."""
+    if principal.user_id is None:
+        return None
+    if principal.elevated:
+        return Role.OWNER
+    return _as_role(members.find_channel_role(session, principal.user_id, channel.id))
 
 
 def _limited(principal: Principal, held: Role | None, scopes: list[Role]) -> Role | None:
