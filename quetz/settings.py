@@ -13,10 +13,19 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -145,6 +154,14 @@ class Proxy(Section):
         description="Addresses or networks of the reverse proxies whose `X-Forwarded-For` and "
         "`X-Forwarded-Proto` are believed; `*` believes everyone.",
     )
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if host != "*":
+                ip_network(host)  # raises ValueError, which says what is wrong
+        return hosts
 
 
 class _Environment(EnvSettingsSource):

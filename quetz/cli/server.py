@@ -104,6 +104,7 @@ class Serving:
     def _pass_on(self, path: Path, root_path: str, settings: Settings) -> None:
         """Tell the workers what ``quetz.asgi`` has to know; they inherit the environment."""
         trusted = settings.proxy.trusted_hosts if self.proxy_headers else ()
+        os.environ["QUETZ_MASTER_PID"] = str(os.getpid())
         os.environ["QUETZ_DEPLOYMENT"] = str(path)
         os.environ["QUETZ_ROOT_PATH"] = root_path
         os.environ["QUETZ_TRUSTED_PROXIES"] = ",".join(trusted)

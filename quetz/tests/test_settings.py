@@ -138,6 +138,11 @@ def test_variables_that_are_not_settings_are_ignored(tmp_path, monkeypatch, name
             "[users] default_role: Input should be 'owner', 'maintainer' or 'member'",
             id="value not of the list",
         ),
+        pytest.param(
+            "[proxy]\ntrusted_hosts = ['10.0.0.1/8']",
+            "[proxy] trusted_hosts: 10.0.0.1/8 has host bits set",
+            id="malformed network",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_file(tmp_path, text, message):
