@@ -1,0 +1,85 @@
+"""The object store: immutable bytes named by their hash, and index files that can be rebuilt."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from quetz.storage.keys import StoreKey
+from quetz.storage.staging import Stage
+
+__all__ = ["ObjectStore", "Stage", "StoreKey"]
+
+
+class ObjectStore(Protocol):
+    """Where bytes are kept. Any number of threads and processes may share one store.
+
+    Objects are durable and never change; index files are a cache, which may be lost or torn by
+    a power cut. Each method may raise StorageFull or StoreUnavailable. ``testing/stores.py``
+    is the suite that every driver passes.
+    """
+
+    def stage(self) -> Stage:
+        """Open a new, empty file on this server's disk, to be put or discarded."""
+
+    def put(self, stage: Stage, key: StoreKey) -> None:
+        """Keep a stage's bytes under their hash; on return they are durable and visible.
+
+        The stage is finished if it was not, and used up. Nobody ever sees a part of an object.
+        An object of the same size is left as it is; one of another size was damaged, and is
+        replaced. A store without rename uploads on the condition that there is no object.
+
+        Raises:
+            ValueError: ``key`` is not that of the bytes.
+        """
+
+    def size(self, key: StoreKey) -> int | None:
+        """Return the size in bytes; None where there is no such object or index file."""
+
+    def open_file(self, key: StoreKey) -> BinaryIO:
+        """Open for reading; what was opened can be read to its end even if it is deleted.
+
+        Raises:
+            ObjectMissing: there is no such object or index file.
+        """
+
+    def path(self, key: StoreKey) -> Path | None:
+        """Return the file's path on local disk, by which a server can send it.
+
+        None says only that it cannot be sent so: ``open_file`` gives the bytes, or says that there
+        are none.
+        """
+
+    def delete(self, key: StoreKey) -> None:
+        """Remove an object; that it is not there is fine."""
+
+    def list_objects(self) -> Iterator[tuple[str, int]]:
+        """Yield the sha256 and size of each object, in no order.
+
+        What is put or deleted meanwhile may be left out or not.
+        """
+
+    def write_index(self, key: StoreKey, data: bytes) -> None:
+        """Write an index file: a reader sees the old bytes or the new. Not durable.
+
+        Raises:
+            ValueError: ``key`` is an object's.
+        """
+
+    def read_index(self, key: StoreKey) -> bytes | None:
+        """Return the bytes of an index file; None where there is none."""
+
+    def delete_index(self, key: StoreKey) -> None:
+        """Remove an index file; that it is not there is fine."""
+
+    def list_index(self, channel_id: int | None = None) -> Iterator[str]:
+        """Yield the keys of index files, of one channel or of all, in no order."""
+
+    def check(self) -> None:
+        """Return if the store takes bytes.
+
+        Raises:
+            StorageFull, StoreUnavailable: it does not.
+        """
+
+    def close(self) -> None:
+        """Let go of what the store holds, and discard its stages. Repeatable."""

@@ -1,0 +1,50 @@
+"""Folders by descriptor: what is opened below one follows no symbolic link out of it."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FOLDER_MODE = 0o755  # less the umask, as FILE_MODE
+FILE_MODE = 0o644
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# O_NONBLOCK: a named pipe in the place of a file must not block who opens it.
+READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_root(path: Path) -> int:
+    """Open the folder at ``path``; the operator may have made it a link."""
+    return os.open(path, _FOLDER)
+
+
+@contextmanager
+def folder_below(root: int, parts: Iterable[str], *, make: bool = False) -> Iterator[int]:
+    """Open the folder ``parts`` below ``root``, each part a real folder; ``make`` those missing."""
+    folder = os.dup(root)
+    try:
+        for part in parts:
+            if make:
+                make_folder(folder, part)
+            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def make_folder(parent: int, name: str) -> None:
+    """Make a folder unless it exists. It is durable once ``parent`` is fsynced."""
+    with suppress(FileExistsError):
+        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+
+
+def plain_file_size(folder: int, name: str) -> int | None:
+    """Return the size of a file; None where there is none, or something else, such as a link."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

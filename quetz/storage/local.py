@@ -1,0 +1,222 @@
+"""The object store on local disk."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from quetz.errors import BadName, ObjectMissing, StoreUnavailable
+from quetz.storage.failures import store_failures
+from quetz.storage.folders import (
+    FILE_MODE,
+    NEW_FILE,
+    READING,
+    folder_below,
+    make_folder,
+    open_root,
+    plain_file_size,
+)
+from quetz.storage.keys import StoreKey, object_key, parse_index_key
+from quetz.storage.staging import Stage, StagingArea, write_all
+
+OBJECTS = "objects"
+INDEX = "index"
+STAGING = "staging"
+FAN_OUT = [f"{byte:02x}" for byte in range(256)]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class LocalStore:
+    """A folder of objects, index files and stages, all on one file system.
+
+    An object's name appears by one rename of a file that was fsynced, and the folder is fsynced
+    before ``put`` returns. Only plain files in plain folders count: links are never followed.
+    """
+
+    def __init__(self, path: Path, root: int, staging: StagingArea) -> None:
+        self._path = path
+        self._root = root
+        self._staging = staging
+
+    @classmethod
+    def create(cls, path: Path) -> "LocalStore":
+        """Make an empty store, or complete one, and open it."""
+        with store_failures():
+            (path / OBJECTS).mkdir(parents=True, exist_ok=True)
+            parent = open_root(path.parent)
+            try:
+                os.fsync(parent)
+            finally:
+                os.close(parent)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "LocalStore":
+        """Open a store.
+
+        Raises:
+            StoreUnavailable: it cannot be written, or is none, as when a disk is not mounted.
+        """
+        if not (path / OBJECTS).is_dir():
+            raise StoreUnavailable("its folder holds no objects folder")
+        with store_failures():
+            path = path.resolve()
+            root = open_root(path)
+            try:
+                _make_folders(root)
+                return cls(path, root, StagingArea.open(path / STAGING))
+            except BaseException:
+                os.close(root)
+                raise
+
+    def stage(self) -> Stage:
+        return Stage(self._staging.new_path())
+
+    def put(self, stage: Stage, key: StoreKey) -> None:
+        if key != object_key(stage.sha256):
+            raise ValueError(f"the staged bytes are not those of '{key}'")
+        stage.finish()
+        *folders, name = str(key).split("/")
+        with store_failures(), folder_below(self._root, folders) as folder:
+            if plain_file_size(folder, name) != stage.size:
+                os.rename(stage.path, name, dst_dir_fd=folder)
+            # Also when the object was there: who put it may not have come to this line yet.
+            os.fsync(folder)
+        stage.discard()
+
+    def size(self, key: StoreKey) -> int | None:
+        *folders, name = str(key).split("/")
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, folders) as folder,
+        ):
+            return plain_file_size(folder, name)
+        return None
+
+    def open_file(self, key: StoreKey) -> BinaryIO:
+        file = self._open(key)
+        if file is None:
+            raise ObjectMissing(key)
+        return file
+
+    def path(self, key: StoreKey) -> Path | None:
+        return None if self.size(key) is None else self._path / str(key)
+
+    def delete(self, key: StoreKey) -> None:
+        *folders, name = str(key).split("/")
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, folders) as folder,
+        ):
+            os.unlink(name, dir_fd=folder)
+
+    def list_objects(self) -> Iterator[tuple[str, int]]:
+        for start in FAN_OUT:
+            for name, size in self._files(OBJECTS, start):
+                if _SHA256.fullmatch(name) and name.startswith(start):
+                    yield name, size
+
+    def write_index(self, key: StoreKey, data: bytes) -> None:
+        *folders, name = str(key).split("/")
+        if folders[0] != INDEX:
+            raise ValueError(f"'{key}' is not the key of an index file")
+        with store_failures(), folder_below(self._root, folders, make=True) as folder:
+            path = self._write_new(data)
+            os.rename(path, name, dst_dir_fd=folder)
+
+    def read_index(self, key: StoreKey) -> bytes | None:
+        file = self._open(key)
+        if file is None:
+            return None
+        with store_failures(), file:
+            return file.read()
+
+    def delete_index(self, key: StoreKey) -> None:
+        self.delete(key)
+
+    def list_index(self, channel_id: int | None = None) -> Iterator[str]:
+        channels = self._folders(INDEX) if channel_id is None else [str(channel_id)]
+        for channel in channels:
+            for subdir in self._folders(INDEX, channel):
+                for name, _ in self._files(INDEX, channel, subdir):
+                    key = f"{INDEX}/{channel}/{subdir}/{name}"
+                    if _is_index_key(key):
+                        yield key
+
+    def check(self) -> None:
+        with store_failures():
+            self._write_new(b"writable").unlink()
+
+    def close(self) -> None:
+        root, self._root = self._root, -1
+        if root != -1:
+            self._staging.close()
+            os.close(root)
+
+    def _open(self, key: StoreKey) -> BinaryIO | None:
+        *folders, name = str(key).split("/")
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, folders) as folder,
+        ):
+            if plain_file_size(folder, name) is not None:
+                return os.fdopen(os.open(name, READING, dir_fd=folder), "rb")
+        return None
+
+    def _write_new(self, data: bytes) -> Path:
+        path = self._staging.new_path()
+        file = os.open(path, NEW_FILE, FILE_MODE)
+        try:
+            write_all(file, data)
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            os.close(file)
+        return path
+
+    def _folders(self, *parts: str) -> list[str]:
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, parts) as folder,
+            os.scandir(folder) as entries,
+        ):
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return []
+
+    def _files(self, *parts: str) -> list[tuple[str, int]]:
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, parts) as folder,
+        ):
+            sizes = [(name, plain_file_size(folder, name)) for name in os.listdir(folder)]  # noqa: PTH208 (a descriptor)
+            return [(name, size) for name, size in sizes if size is not None]
+        return []
+
+
+def _make_folders(root: int) -> None:
+    """Make what is missing, once and durably, so that ``put`` has one folder to fsync."""
+    with folder_below(root, [OBJECTS]) as objects:
+        for name in FAN_OUT:
+            make_folder(objects, name)
+        os.fsync(objects)
+    for name in (INDEX, STAGING):
+        with folder_below(root, [name], make=True):
+            pass  # it is a folder, and no link to one
+    os.fsync(root)
+
+
+def _is_index_key(text: str) -> bool:
+    try:
+        parse_index_key(text)
+    except BadName:
+        return False
+    return True
