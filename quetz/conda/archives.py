@@ -1,0 +1,81 @@
+"""Reading what an uploaded package says of itself (CEP 34, CEP 35)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quetz.conda.contents import (
+    Paths,
+    describe,
+    read_legacy_paths,
+    read_paths,
+    read_run_exports,
+)
+from quetz.conda.faults import Fault
+from quetz.conda.filenames import PackageFilename
+from quetz.conda.index_json import check_index
+from quetz.conda.strict_json import BadJson, decode_strictly
+from quetz.conda.unpacking import read_info
+from quetz.errors import BadArchive
+
+
+@dataclass(frozen=True)
+class PackageArchive:
+    """What a channel takes over from a package.
+
+    ``index`` is ``info/index.json`` with each field kept, ``run_exports`` maps kinds to match
+    specifications (``{"weak": ["zlib >=1.2"]}``), ``about`` is what channeldata tells.
+    """
+
+    filename: PackageFilename
+    subdir: str
+    index: dict[str, Any]
+    run_exports: dict[str, Any]
+    about: dict[str, Any]
+
+
+def read_archive(path: Path, filename: str) -> PackageArchive:
+    """Read the package in the file ``path``, which is meant to be called ``filename``.
+
+    The payload is not unpacked: a ``.conda`` costs the same at any size.
+
+    Raises:
+        BadFilename: ``filename`` is none of a package.
+        BadArchive: the file is broken, unsafe, or says something else than its name.
+    """
+    parts = PackageFilename.parse(filename)
+    try:
+        with path.open("rb") as file:
+            return _interpret(read_info(file, parts), parts)
+    except Fault as fault:
+        raise BadArchive(filename, fault.field, fault.reason) from None
+
+
+def _interpret(info: dict[str, bytes], filename: PackageFilename) -> PackageArchive:
+    index = check_index(_decode(info, "index.json"), filename)
+    about = _decode(info, "about.json", absent={})
+    return PackageArchive(
+        filename=filename,
+        subdir=index["subdir"],
+        index=index,
+        run_exports=read_run_exports(_decode(info, "run_exports.json", absent={})),
+        about=describe(about, _paths(info, filename), filename.name),
+    )
+
+
+def _paths(info: dict[str, bytes], filename: PackageFilename) -> Paths:
+    """Packages older than ``.conda`` may come without ``info/paths.json``."""
+    if "paths.json" not in info and "files" in info and filename.suffix == ".tar.bz2":
+        return read_legacy_paths(info["files"], info.get("has_prefix", b""))
+    return read_paths(_decode(info, "paths.json"))
+
+
+def _decode(info: dict[str, bytes], name: str, absent: Any = None) -> Any:
+    if name not in info:
+        if absent is not None:
+            return absent
+        raise Fault(f"info/{name}", "is missing")
+    try:
+        return decode_strictly(info[name])
+    except BadJson as error:
+        raise Fault(f"info/{name}", str(error)) from None

@@ -1,0 +1,110 @@
+"""``channeldata.json``: what a channel tells of each package name (CEP 38)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from rattler import Version
+
+from quetz.conda.texts import encode_json, join_object
+from quetz.conda.timestamps import to_seconds
+
+FLAGS: Final = (
+    "activate.d",
+    "binary_prefix",
+    "deactivate.d",
+    "post_link",
+    "pre_link",
+    "pre_unlink",
+    "text_prefix",
+)
+TEXTS: Final = (
+    "description",
+    "dev_url",
+    "doc_source_url",
+    "doc_url",
+    "home",
+    "license",
+    "source_git_url",
+    "source_url",
+    "summary",
+)
+
+
+class _Record(msgspec.Struct):
+    """The part of a repodata record that is read here."""
+
+    version: str
+    build_number: int = 0
+    timestamp: int | None = None
+    license: str | None = None
+
+
+class _File(NamedTuple):
+    subdir: str
+    record: _Record
+    about: dict[str, Any]
+    run_exports: dict[str, Any]
+
+
+class _Document(msgspec.Struct):
+    packages: dict[str, msgspec.Raw]
+
+
+_RECORD: Final = msgspec.json.Decoder(_Record)
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
+_DOCUMENT: Final = msgspec.json.Decoder(_Document)
+
+
+def encode_entry(files: Iterable[tuple[str, str, str, str]]) -> bytes:
+    """Return the entry of one name as JSON.
+
+    ``files`` are (subdir, record, about, run_exports), the last three as JSON text: all files
+    of the name, at least one. Texts come from its newest file, flags from any file of the
+    newest version, since a platform may have scripts that another has not.
+    """
+    newest_first = sorted(map(_decode, files), key=_age, reverse=True)
+    newest = newest_first[0]
+    version = newest.record.version
+    of_version = [file for file in newest_first if file.record.version == version]
+    texts = {"license": newest.record.license} | newest.about
+    entry: dict[str, Any] = {key: texts[key] for key in TEXTS if texts.get(key)}
+    for flag in FLAGS:
+        entry[flag] = any(file.about.get(flag) for file in of_version)
+    entry["run_exports"] = {
+        file.record.version: file.run_exports
+        for file in reversed(newest_first)  # the newest build of each version stays
+        if file.run_exports
+    }
+    entry["subdirs"] = sorted({file.subdir for file in newest_first})
+    entry["timestamp"] = max(to_seconds(file.record.timestamp or 0) for file in newest_first)
+    entry["version"] = version
+    return encode_json(entry).encode()
+
+
+def encode_channeldata(subdirs: Iterable[str], entries: Mapping[str, bytes]) -> bytes:
+    """Return the document of ``entries``, which map a package name to its ``encode_entry``."""
+    packages = [(name, entries[name].decode()) for name in sorted(entries)]
+    return join_object(
+        [
+            ("channeldata_version", "1"),
+            ("packages", join_object(packages)),
+            ("subdirs", encode_json(sorted(subdirs))),
+        ]
+    ).encode()
+
+
+def decode_entries(data: bytes) -> dict[str, bytes]:
+    """Return the entries of a document that ``encode_channeldata`` made, still encoded."""
+    return {name: bytes(entry) for name, entry in _DOCUMENT.decode(data).packages.items()}
+
+
+def _decode(file: tuple[str, str, str, str]) -> _File:
+    subdir, record, about, run_exports = file
+    return _File(subdir, _RECORD.decode(record), _OBJECT.decode(about), _OBJECT.decode(run_exports))
+
+
+def _age(file: _File) -> tuple[Version, str, int, int, str]:
+    record = file.record
+    seconds = to_seconds(record.timestamp or 0)
+    return Version(record.version), record.version, record.build_number, seconds, file.subdir

@@ -1,0 +1,119 @@
+"""``info/index.json``: what a package says of itself (CEP 34)."""
+
+import re
+import time
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from rattler import MatchSpec
+from rattler.exceptions import InvalidMatchSpecError
+
+from quetz.conda.faults import Fault
+from quetz.conda.filenames import PackageFilename
+from quetz.conda.names import is_subdir
+from quetz.conda.timestamps import to_seconds
+
+_FIELD: Final = "info/index.json"
+_DAY: Final = 24 * 3600
+# The records of this and later schemas go where this server does not write yet (CEP 48).
+_FIRST_V3_SCHEMA: Final = 3
+
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Index(msgspec.Struct):
+    """The fields that clients read. Those of builders long past may be null, as they wrote it."""
+
+    name: str
+    version: str
+    build: str
+    build_number: _Natural
+    depends: list[str] = []
+    constrains: list[str] = []
+    subdir: str | None = None
+    noarch: Literal["generic", "python"] | None = None
+    timestamp: _Natural | None = None
+    track_features: str | list[str] | None = None
+    features: str | None = None
+    license: str | None = None
+    license_family: str | None = None
+    python_site_packages_path: str | None = None
+    arch: str | None = None
+    platform: str | None = None
+    schema_version: _Natural = 1
+
+
+def check_index(index: Any, filename: PackageFilename) -> dict[str, Any]:
+    """Return the index of an archive as its record starts, with ``depends`` and ``subdir``.
+
+    Raises:
+        Fault: it contradicts the file name, or clients could not read it.
+    """
+    try:
+        known = msgspec.convert(index, _Index)
+    except msgspec.ValidationError as error:
+        raise Fault(_FIELD, str(error)) from None
+    for key in ("name", "version", "build"):
+        said, named = getattr(known, key), getattr(filename, key)
+        if said != named:
+            raise Fault(f"{_FIELD}: {key}", f"is {said[:100]!r}, the file name says {named!r}")
+    if known.schema_version >= _FIRST_V3_SCHEMA:
+        raise Fault(
+            f"{_FIELD}: schema_version",
+            f"is {known.schema_version}; repodata v3 records are not supported yet",
+        )
+    _check_timestamp(known.timestamp)
+    check_specs(f"{_FIELD}: depends", known.depends)
+    check_specs(f"{_FIELD}: constrains", known.constrains)
+    return {**index, "depends": known.depends, "subdir": _subdir(known)}
+
+
+def _subdir(index: _Index) -> str:
+    if index.subdir is None and index.noarch is not None:
+        return "noarch"
+    if index.subdir is None:
+        raise Fault(f"{_FIELD}: subdir", "is missing")
+    if not is_subdir(index.subdir):
+        raise Fault(f"{_FIELD}: subdir", f"{index.subdir[:100]!r} is not 'noarch' or <os>-<arch>")
+    return index.subdir
+
+
+def _check_timestamp(timestamp: int | None) -> None:
+    """Refuse a build in the future: it would stay the newest for ever (CEP 47)."""
+    if timestamp is not None and to_seconds(timestamp) > time.time() + _DAY:
+        raise Fault(f"{_FIELD}: timestamp", f"{timestamp} is in the future")
+
+
+_LONGEST_SPEC: Final = 2048
+_OPERATOR: Final = re.compile(r"\s*([,|<>=!~])\s*")
+_BRACKETS: Final = re.compile(r"\[(.*)\]\s*$")
+_V3_KEY: Final = re.compile(r"\b(when|extras|flags)\s*=")
+_MOST_FIELDS: Final = 3  # name, version, build
+
+
+def check_specs(field: str, specs: list[str]) -> None:
+    """Check that each is a MatchSpec as it may stand in a package (CEP 29).
+
+    Raises:
+        Fault: one is not, naming its place in the list.
+    """
+    for place, spec in enumerate(specs):
+        if fault := _spec_fault(spec):
+            raise Fault(f"{field}[{place}]", f"{spec[:200]!r} {fault}")
+
+
+def _spec_fault(spec: str) -> str | None:
+    """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
+    if len(spec) > _LONGEST_SPEC or not spec.isprintable():
+        return f"is longer than {_LONGEST_SPEC} characters, or not printable"
+    brackets = _BRACKETS.search(spec)
+    if brackets and _V3_KEY.search(brackets[1]):
+        return "is for repodata v3 records, which are not supported yet"
+    bare = _OPERATOR.sub(r"\1", _BRACKETS.sub("", spec)).split()
+    if len(bare) > _MOST_FIELDS or (bare and bare[-1][-1] in ",|<>!~"):
+        return "is no match specification: too many fields, or one ends early"
+    try:
+        MatchSpec(spec)
+    except InvalidMatchSpecError as error:
+        return f"is no match specification: {error}"
+    return None
