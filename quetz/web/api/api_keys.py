@@ -11,15 +11,13 @@ from quetz.db.models import ApiKey
 from quetz.services import accounts
 from quetz.services import api_keys as service
 from quetz.services.permissions import Operation, Role
+from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
 DAY = 86_400_000  # milliseconds
 DEFAULT_LIFE = timedelta(days=90)
 _EPOCH = date(1970, 1, 1).toordinal()
-
-# PostgreSQL cannot store the character NUL.
-Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 
 router = GuardedRouter(tags=["API keys"])
 
@@ -31,7 +29,7 @@ class ApiKeyRole(BaseModel):
 
 
 class ApiKeyIn(BaseModel):
-    description: Text
+    description: Annotated[Text, Field(max_length=1000)]
     expire_at: date | None = Field(
         default_factory=lambda: datetime.now(UTC).date() + DEFAULT_LIFE,
         description="The last day, in UTC, that the key is good for: 90 days from now unless "
