@@ -27,6 +27,7 @@ from quetz.errors import (
     PackageNotFound,
     RoleRequired,
 )
+from quetz.services.accounts import get_own_account
 from quetz.services.events import record_event
 from quetz.services.permissions import (
     OPERATOR,
@@ -137,7 +138,8 @@ def find_scopes(session: Session, principal: Principal, named: Sequence[NamedSco
 def list_api_keys(session: Session, principal: Principal) -> list[ApiKey]:
     """Return the caller's own keys that were not revoked, the newest first."""
     authorize(session, principal, Operation.APIKEY_LIST_OWN)
-    return api_keys.list_keys(session, principal.user_id or 0, limit=LISTED_KEYS)
+    owner = get_own_account(session, principal)
+    return api_keys.list_keys(session, owner.id, limit=LISTED_KEYS)
 
 
 def name_scopes(session: Session, keys: Sequence[ApiKey]) -> dict[str, list[NamedScope] | None]:

@@ -221,8 +221,12 @@ def _judge(principal: Principal, rule: Rule, role: Role | None) -> None:
         Takes.SERVER_ROLE: role is not None and role >= rule.role,
         Takes.ROLE: role is not None and role >= rule.role,
     }[rule.takes]
-    if not allowed:
-        raise RoleRequired(rule.deed, rule.needed) if principal.known else LoginRequired()
+    if allowed:
+        return
+    if not principal.known:
+        raise LoginRequired
+    limits = "" if principal.unlimited else "; this credential is scoped or read-only"
+    raise RoleRequired(rule.deed, rule.needed + limits)
 
 
 def _hidden(principal: Principal, channel_name: str) -> QuetzError:

@@ -185,6 +185,15 @@ def test_a_refusal_names_the_role_that_it_takes(session):
         authorize(session, principal, Operation.CHANNEL_DELETE, world.channels["private"])
 
 
+def test_a_refusal_says_when_the_credential_is_what_falls_short(session):
+    world = World(session)
+    key = world.key(world.channel_owner(), read_only=True)
+    principal = authenticate_key(session, key) or ANONYMOUS
+
+    with pytest.raises(RoleRequired, match="this credential is scoped or read-only"):
+        authorize(session, principal, Operation.CHANNEL_DELETE, world.channels["private"])
+
+
 def test_an_anonymous_caller_is_asked_to_log_in_for_more_than_reading(session):
     world = World(session)
 
