@@ -60,7 +60,12 @@ def _outcome(error: Exception) -> tuple[str, int]:
         return str(error), exit_code(error)
     if isinstance(error, OSError) and error.filename:
         return f"'{error.filename}': {error.strerror}", FAILED
-    first_line = str(error).partition("\n")[0]
+    if driver_error := getattr(error, "orig", None):  # of SQLAlchemy's errors
+        return f"the database says: {_first_line(driver_error)}", FAILED
     kind = type(error).__name__
     hint = "run quetz --debug for the traceback"
-    return f"unexpected error: {kind}: {first_line}; {hint}", FAILED
+    return f"unexpected error: {kind}: {_first_line(error)}; {hint}", FAILED
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

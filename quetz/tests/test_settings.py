@@ -19,7 +19,7 @@ def no_other_settings(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(settings_module, "SITE_FILE", tmp_path / "etc" / "config.toml")
     for name in list(os.environ):
-        if name.startswith("QUETZ_"):
+        if name.startswith("QUETZ_") and not name.startswith("QUETZ_TEST_"):
             monkeypatch.delenv(name)
 
 

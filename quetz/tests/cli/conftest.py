@@ -14,7 +14,7 @@ def no_other_settings(tmp_path, monkeypatch):
     for name in ("XDG_CONFIG_DIRS", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "no-settings"))
     for name in list(os.environ):
-        if name.startswith("QUETZ_"):
+        if name.startswith("QUETZ_") and not name.startswith("QUETZ_TEST_"):
             monkeypatch.delenv(name)
 
 
