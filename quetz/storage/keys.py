@@ -11,7 +11,7 @@ CHANNEL_WIDE = "_channel"
 _KEY = re.compile(
     r"objects/(?P<start>[0-9a-f]{2})/(?P=start)[0-9a-f]{62}"
     r"|index/[1-9][0-9]{0,18}"
-    r"/(?:_channel|(?!.{33})[a-z0-9]+(?:-[a-z0-9]+)*(?=/))"
+    r"/(?:_channel|(?![a-z0-9-]{33})[a-z0-9]+(?:-[a-z0-9]+)*)"
     r"/[a-z0-9][a-z0-9._-]{0,127}"
 )
 

@@ -130,6 +130,9 @@ class PostgresqlDatabase:
         self._ask(DROP_ALL)
         return self._url
 
+    def holds_tables(self) -> bool:
+        return self._ask(TABLES) != ""
+
     def _delete_rows(self) -> bool:
         """Return False if the tables are not those that were made."""
         self._ask(END_OTHERS)
@@ -211,7 +214,7 @@ def given_databases(url: URL, folder: Path, dbinit: DbInit) -> Databases:
         _check_is_for_tests(file.name, holds_tables=file.exists() and file.stat().st_size > 0)
         return SqliteDatabases(folder, dbinit, file)
     database = PostgresqlDatabase(url, dbinit)
-    _check_is_for_tests(str(url.database), holds_tables=database._ask(TABLES) != "")
+    _check_is_for_tests(str(url.database), holds_tables=database.holds_tables())
     return database
 
 

