@@ -110,9 +110,6 @@ class Limits(Section):
     upload_size: Bytes = Field(
         default=8 * 2**30, description="The largest package file that is taken, in bytes."
     )
-    json_body: Bytes = Field(
-        default=2**20, description="The largest JSON body of a request that is read, in bytes."
-    )
 
 
 class Logging(Section):
@@ -129,10 +126,7 @@ class Logging(Section):
 
 class Users(Section):
     default_role: Literal["owner", "maintainer", "member"] | None = Field(
-        default=None, description="The server role of users who log in for the first time."
-    )
-    create_default_channel: bool = Field(
-        default=False, description="Make a channel named after each new user."
+        default=None, description="The server role of new users; without one they have none."
     )
 
 
@@ -238,7 +232,7 @@ _NOT_USED_SECTIONS = (
 )
 _NOT_USED_KEYS = {
     "general": ("frontend_dir",),
-    "users": ("admins", "maintainers", "members", "collect_emails"),
+    "users": ("admins", "maintainers", "members", "collect_emails", "create_default_channel"),
 }
 _REPLACED_KEYS = {
     ("general", "package_unpack_threads"): "the server sets its threads by itself",

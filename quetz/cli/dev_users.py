@@ -14,13 +14,15 @@ def add_dev_users(deployment: Deployment) -> str:
 
     Return a new API key of alice: an older one cannot be shown again.
     """
+    default = deployment.settings.users.default_role
+    role = Role(default) if default else None
     with deployment.transaction(write=True) as session:
         alice = find_user(session, "alice")
         if alice is None:
             alice = create_user(session, OPERATOR, "alice", role=Role.OWNER)
         for username in _OTHERS:
             if find_user(session, username) is None:
-                create_user(session, OPERATOR, username, role=None)
+                create_user(session, OPERATOR, username, role=role)
         new = create_api_key(
             session, OPERATOR, alice, description="quetz --dev", expires_at=None, scopes=None
         )

@@ -23,8 +23,9 @@ def create(
         Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
     ] = Path(),
     role: Annotated[
-        ServerRole, typer.Option("--role", help="The user's role on the server.")
-    ] = ServerRole.MEMBER,
+        ServerRole | None,
+        typer.Option("--role", help="A role on the server; \\[users] default_role if left out."),
+    ] = None,
     deployment: Annotated[
         Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
     ] = None,
@@ -42,13 +43,14 @@ def create(
         closing(Deployment.open(deployment or path)) as opened,
         opened.transaction(write=True) as session,
     ):
+        given = role or opened.settings.users.default_role
+        user = create_user(session, OPERATOR, name, role=Role(given) if given else None)
         new = create_api_key(
-            session,
-            OPERATOR,
-            create_user(session, OPERATOR, name, role=Role(role)),
-            description="quetz user create",
-            expires_at=None,
-            scopes=None,
+            session, OPERATOR, user, description="quetz user create", expires_at=None, scopes=None
         )
-    typer.echo(f"Created the user '{name}' ({role}); keep the key, it is not shown again", err=True)
+    typer.echo(
+        f"Created the user '{name}' with {f'the role {given}' if given else 'no role'} on the "
+        "server; keep the key, it is not shown again",
+        err=True,
+    )
     typer.echo(new.key)

@@ -45,19 +45,22 @@ def test_without_any_file_every_setting_has_its_default(tmp_path):
 
 
 def test_files_are_merged_key_by_key_and_the_later_one_wins(tmp_path, monkeypatch):
-    limits = "[limits]\nupload_size = {0}\njson_body = {0}\n"
-    write(tmp_path / "etc" / "config.toml", limits.format(1) + "[quotas]\nchannel_quota = 1\n")
+    pool = "[sqlalchemy]\npostgres_pool_size = {0}\npostgres_max_overflow = {0}\n"
+    write(tmp_path / "etc" / "config.toml", pool.format(1) + "[quotas]\nchannel_quota = 1\n")
     write(tmp_path / "XDG_CONFIG_DIRS" / "quetz" / "config.toml", "[quotas]\nchannel_quota = 2\n")
-    write(tmp_path / "XDG_CONFIG_HOME" / "quetz" / "config.toml", limits.format(3))
-    write(tmp_path / "config.toml", "[limits]\njson_body = 4\n[plugins]\nenabled = ['a']\n")
+    write(tmp_path / "XDG_CONFIG_HOME" / "quetz" / "config.toml", pool.format(3))
+    write(
+        tmp_path / "config.toml",
+        "[sqlalchemy]\npostgres_pool_size = 4\n[plugins]\nenabled = ['a']\n",
+    )
     explicit = write(tmp_path / "explicit.toml", "[plugins]\nenabled = ['b']\n")
     monkeypatch.setenv("QUETZ_CONFIG_FILE", str(explicit))
 
     settings = load_settings(tmp_path)
 
     assert settings.quotas.channel_quota == 2
-    assert settings.limits.upload_size == 3
-    assert settings.limits.json_body == 4
+    assert settings.sqlalchemy.postgres_max_overflow == 3
+    assert settings.sqlalchemy.postgres_pool_size == 4
     assert settings.plugins.enabled == ("b",)
 
 
@@ -129,8 +132,8 @@ def test_variables_that_are_not_settings_are_ignored(tmp_path, monkeypatch, name
             id="another store",
         ),
         pytest.param(
-            "[limits]\njson_body = -1",
-            "[limits] json_body: Input should be greater than or equal to 0",
+            "[limits]\nupload_size = -1",
+            "[limits] upload_size: Input should be greater than or equal to 0",
             id="value out of range",
         ),
         pytest.param(
@@ -152,17 +155,19 @@ def test_a_mistake_is_named_with_its_file(tmp_path, text, message):
 
 
 def test_a_bad_value_is_blamed_on_the_file_that_set_it_last(tmp_path):
-    user = write(tmp_path / "XDG_CONFIG_HOME" / "quetz" / "config.toml", "[limits]\njson_body = ''")
-    write(tmp_path / "config.toml", "[limits]\nupload_size = 1")
+    user = write(
+        tmp_path / "XDG_CONFIG_HOME" / "quetz" / "config.toml", "[limits]\nupload_size = ''"
+    )
+    write(tmp_path / "config.toml", "[quotas]\nchannel_quota = 1")
 
-    assert refusal(tmp_path).startswith(f"'{user}': [limits] json_body: ")
+    assert refusal(tmp_path).startswith(f"'{user}': [limits] upload_size: ")
 
 
 def test_a_bad_value_is_blamed_on_its_variable(tmp_path, monkeypatch):
-    write(tmp_path / "config.toml", "[limits]\njson_body = 1")
-    monkeypatch.setenv("QUETZ_LIMITS_JSON_BODY", "much")
+    write(tmp_path / "config.toml", "[limits]\nupload_size = 1")
+    monkeypatch.setenv("QUETZ_LIMITS_UPLOAD_SIZE", "much")
 
-    assert refusal(tmp_path).startswith("the variable QUETZ_LIMITS_JSON_BODY: ")
+    assert refusal(tmp_path).startswith("the variable QUETZ_LIMITS_UPLOAD_SIZE: ")
 
 
 def test_a_syntax_error_is_named_with_file_and_line(tmp_path):

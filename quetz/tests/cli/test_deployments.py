@@ -151,8 +151,8 @@ def test_options_that_contradict_each_other_are_wrong_usage(quetz, tmp_path, opt
     [
         pytest.param("", {"general": {"dev": True}}, id="empty"),
         pytest.param(
-            "[limits]\njson_body = 1",
-            {"limits": {"json_body": 1}, "general": {"dev": True}},
+            "[limits]\nupload_size = 1",
+            {"limits": {"upload_size": 1}, "general": {"dev": True}},
             id="no section",
         ),
         pytest.param("[general] # x\n", {"general": {"dev": True}}, id="section without it"),

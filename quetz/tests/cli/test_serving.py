@@ -213,7 +213,7 @@ def test_a_worker_that_dies_is_replaced(path):
 
 
 def test_the_workers_end_with_their_master(path):
-    workers = []
+    workers: list[int] = []
 
     with pytest.raises(ServerFailed, match="exit code -9"):
         kill_the_master(path, workers)
@@ -242,8 +242,8 @@ def test_run_prints_a_working_key_at_each_start(tmp_path):
     keys = [run_until_ready(path), run_until_ready(path)]
 
     with closing(Deployment.open(path)) as deployment, deployment.transaction() as session:
-        users = [authenticate_key(session, key).username for key in keys]
-    assert users == ["alice", "alice"]
+        users = [authenticate_key(session, key) for key in keys]
+    assert [user and user.username for user in users] == ["alice", "alice"]
     assert keys[0] != keys[1]
 
 
@@ -259,6 +259,7 @@ def run_until_ready(path):
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
+        assert process.stdout
         lines = list(iter(process.stdout.readline, "Install it:\n"))
         process.terminate()
     assert process.returncode == 0

@@ -33,8 +33,16 @@ def test_the_deployment_may_be_an_option_or_the_current_folder(quetz, path, monk
     monkeypatch.chdir(path)
     by_folder = quetz("user", "create", "frank")
 
-    assert holder(path, by_option.stdout.strip()) == ("erin", "member")
-    assert holder(path, by_folder.stdout.strip()) == ("frank", "member")
+    assert holder(path, by_option.stdout.strip()) == ("erin", None)
+    assert holder(path, by_folder.stdout.strip()) == ("frank", None)
+
+
+def test_without_the_option_the_role_is_that_of_the_settings(quetz, path, monkeypatch):
+    monkeypatch.setenv("QUETZ_USERS_DEFAULT_ROLE", "maintainer")
+
+    result = quetz("user", "create", "erin", path)
+
+    assert holder(path, result.stdout.strip()) == ("erin", "maintainer")
 
 
 @pytest.mark.parametrize(
