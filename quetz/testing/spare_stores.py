@@ -24,7 +24,8 @@ class SpareStores:
         fan_out = path / OBJECTS
         if self._spare.exists() or not fan_out.is_dir():
             return
-        if any(entry.is_symlink() for entry in (path, *path.iterdir(), *fan_out.iterdir())):
+        entries = (path, *path.iterdir(), *fan_out.iterdir())
+        if not all(entry.is_dir() and not entry.is_symlink() for entry in entries):
             return
         for name in (INDEX, STAGING):
             shutil.rmtree(path / name, ignore_errors=True)
