@@ -17,10 +17,8 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
-run: .venv/installed ## Start a server in ./deployment; the first run makes it and prints an API key.
-	@echo 'A quetz server on http://127.0.0.1:$(PORT) (stop it with Ctrl-C).'
-	@echo 'In a second terminal, follow "Five minutes" in README.md.'
-	@.venv/bin/quetz run ./deployment --create-conf --dev --skip-if-exists --port $(PORT)
+run: .venv/installed ## Start a server in ./deployment, which is made if it is not there.
+	.venv/bin/quetz run ./deployment --dev --skip-if-exists --port $(PORT)
 
 test: check ## Run all checks and tests.
 	$(DEV)/python -m pytest quetz
