@@ -4,6 +4,8 @@ Nothing here knows of HTTP or exit codes: ``web``, ``worker`` and ``cli`` each h
 that translates kinds. A message says what, on what, and what to do.
 """
 
+from collections.abc import Collection
+
 
 class QuetzError(Exception):
     """The base of every error that is meant for the caller's eyes."""
@@ -304,3 +306,32 @@ class NotDeletable(Conflict):
 class ObjectMissing(NotFound):
     def __init__(self, key: object) -> None:
         super().__init__(f"the store does not hold '{key}'")
+
+
+# Migrations
+
+
+class MigrationFailed(Conflict):
+    """A migration was rolled back; ``stands_at`` are the revisions the database is left at."""
+
+    def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
+        place = ", ".join(sorted(stands_at)) or "no revision"
+        super().__init__(
+            f"migration '{migration}' failed and was rolled back: {reason}; "
+            f"the database stands at {place}"
+        )
+
+
+class MigrationLocked(Unavailable):
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"somebody else has been migrating the database for {seconds} seconds; "
+            "try again when that has ended"
+        )
+
+
+class MigrationUnsound(Invalid):
+    """A migration that was written did not do what it should; it is gone again."""
+
+    def __init__(self, owner: str, reason: str) -> None:
+        super().__init__(f"no migration was made for '{owner}': {reason}")

@@ -14,6 +14,7 @@ from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, User
 from quetz.db.queries import channels, packages, tombstones
 from quetz.db.queries import files as queries
+from quetz.db.queries.files import Removed
 from quetz.errors import BadFilename, FileNotFound
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
@@ -62,11 +63,9 @@ def list_file_ids(session: Session, package: Package, wanted: FileFilter) -> lis
     return [build.id for build in found]
 
 
-def list_files(
-    session: Session, package: Package, ids: Sequence[int]
-) -> list[Row[File, User | None, int]]:
+def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | None, int]]:
     """Return (file, uploader, number of downloads) in the order of ``ids``."""
-    rows = {row[0].id: row for row in queries.list_files(session, package.id, frozenset(ids))}
+    rows = {row[0].id: row for row in queries.list_files(session, ids)}
     return [rows[file_id] for file_id in ids if file_id in rows]
 
 
@@ -76,7 +75,7 @@ def describe_file(session: Session, file: File) -> Row[File, User | None, int]:
     Raises:
         FileNotFound: it was deleted meanwhile.
     """
-    for row in queries.list_files(session, file.package_id, [file.id]):
+    for row in queries.list_files(session, [file.id]):
         return row
     raise FileNotFound(f"{file.subdir}/{file.filename}")
 
@@ -109,10 +108,8 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
     session.flush()
 
 
-def bury(
-    session: Session, channel: Channel, removed: Sequence[Row[str, str, str, str, int]]
-) -> None:
-    """Do what follows from the removal of (subdir, name, filename, sha256, size) of a channel."""
+def bury(session: Session, channel: Channel, removed: Sequence[Removed]) -> None:
+    """Do what follows from the removal of files: reserve names, count down, mark the index."""
     gone = [(file.subdir, file.filename, file.sha256) for file in removed]
     tombstones.add_tombstones(session, channel.id, gone, at=now_ms())
     channels.count_up(session, channel.id, size=-sum(file.size for file in removed))

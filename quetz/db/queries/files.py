@@ -1,6 +1,7 @@
 """Files: the builds of a package."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from sqlalchemy import Row, delete, func, select
 from sqlalchemy.orm import Session
@@ -8,8 +9,9 @@ from sqlalchemy.orm import Session
 from quetz.db.models import File, FileDownloads, User
 
 # SQLite refuses a statement with more than 32,766 variables.
-MANY = 10_000
+BATCH = 10_000
 
+Removed: TypeAlias = Row[str, str, str, str, int]
 _REMOVED = (File.subdir, File.name, File.filename, File.sha256, File.size)
 
 
@@ -27,41 +29,36 @@ def find_file(
     )
 
 
-def list_builds(
-    session: Session, package_id: int, *, since: int = 0
-) -> Sequence[Row[int, str, int, str, str]]:
-    """Return (id, version, build number, subdir, filename) of files uploaded at or after since."""
+def list_builds(session: Session, package_id: int, *, since: int) -> Sequence[Row[int, str, int]]:
+    """Return (id, version, build number) of files uploaded at or after ``since``, by place."""
     query = (
-        select(File.id, File.version, File.build_number, File.subdir, File.filename)
+        select(File.id, File.version, File.build_number)
         .where(File.package_id == package_id, File.uploaded_at >= since)
         .order_by(File.subdir, File.filename)
     )
     return session.execute(query).all()
 
 
-def list_files(
-    session: Session, package_id: int, ids: Collection[int]
-) -> Sequence[Row[File, User | None, int]]:
-    """Return (file, uploader, number of downloads) of the package's files with these ids."""
+def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | None, int]]:
+    """Return (file, uploader, number of downloads) of the files with these ids, in any order."""
     query = (
         select(File, User, func.coalesce(FileDownloads.count, 0))
         .outerjoin(User, User.id == File.uploader_id)
         .outerjoin(FileDownloads, FileDownloads.file_id == File.id)
-        .where(File.package_id == package_id)
-        .order_by(File.id)
     )
-    if len(ids) <= MANY:
-        return session.execute(query.where(File.id.in_(ids))).all()
-    return [row for row in session.execute(query) if row[0].id in ids]
+    found: list[Row[File, User | None, int]] = []
+    for start in range(0, len(ids), BATCH):
+        found += session.execute(query.where(File.id.in_(ids[start : start + BATCH])))
+    return found
 
 
-def remove_file(session: Session, file_id: int) -> Sequence[Row[str, str, str, str, int]]:
+def remove_file(session: Session, file_id: int) -> Sequence[Removed]:
     """Delete the file; return (subdir, name, filename, sha256, size) of it, or nothing."""
     query = delete(File).where(File.id == file_id)
     return session.execute(query.returning(*_REMOVED)).all()
 
 
-def remove_files_of(session: Session, package_id: int) -> Sequence[Row[str, str, str, str, int]]:
+def remove_files_of(session: Session, package_id: int) -> Sequence[Removed]:
     """Delete all files of a package; return (subdir, name, filename, sha256, size) of each."""
     query = delete(File).where(File.package_id == package_id)
     return session.execute(query.returning(*_REMOVED)).all()

@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event, File, FileDownloads, IndexDirty, Package, Tombstone
+from quetz.db.queries.channels import get_channel
 from quetz.errors import BadVersionSpec, FileNotFound
 from quetz.services.files import (
     FileFilter,
@@ -12,6 +15,7 @@ from quetz.services.files import (
     list_files,
 )
 from quetz.services.packages import get_summary
+from quetz.services.permissions import ANONYMOUS
 from quetz.testing.factories import add_member, make_channel, make_file, make_user, principal_of
 
 
@@ -30,7 +34,7 @@ def alice(session, channel):
 def listed(session, channel, name="pkg", **filters):
     package = get_summary(session, channel, name).package
     ids = list_file_ids(session, package, FileFilter(**filters))
-    return [f"{row[0].subdir}/{row[0].filename}" for row in list_files(session, package, ids)]
+    return [f"{row[0].subdir}/{row[0].filename}" for row in list_files(session, ids)]
 
 
 def test_files_are_listed_by_falling_version_and_build_number_then_by_place(session, channel):
@@ -115,9 +119,7 @@ def test_a_file_is_found_only_by_all_its_names(session, channel, package, subdir
         get_file(session, channel, package, subdir, filename)
 
 
-def test_a_deleted_file_leaves_a_tombstone_marks_an_event_and_right_counts(
-    session, channel, alice
-):
+def test_a_deleted_file_leaves_a_tombstone_marks_an_event_and_right_counts(session, channel, alice):
     make_file(session, channel, size=5)
     file = make_file(session, channel, "pkg-2.0-0.conda", subdir="linux-64", size=7)
     sha256, changed = file.sha256, session.scalars(select(Package.latest_change)).one()
@@ -133,7 +135,9 @@ def test_a_deleted_file_leaves_a_tombstone_marks_an_event_and_right_counts(
         "pkg-2.0-0.conda",
         sha256,
     )
-    marks = session.execute(select(IndexDirty.subdir, IndexDirty.name).where(IndexDirty.subdir != ""))
+    marks = session.execute(
+        select(IndexDirty.subdir, IndexDirty.name).where(IndexDirty.subdir != "")
+    )
     assert {tuple(mark) for mark in marks} == {("linux-64", "pkg")}
     event = session.scalars(select(Event)).one()
     assert (event.action, event.actor, event.channel, event.subject, event.before) == (
@@ -165,6 +169,33 @@ def test_a_file_is_deleted_once(session, channel, alice):
 
     assert len(session.scalars(select(File.id)).all()) == 1
     assert len(session.scalars(select(Event.id)).all()) == 1
+
+
+def test_a_file_deleted_twice_at_once_is_counted_once(deployment):
+    with deployment.transaction(write=True) as session:
+        channel = make_channel(session, "forge")
+        make_file(session, channel, "pkg-2.0-0.conda", size=5)
+        make_file(session, channel, size=7)
+
+    def delete(session):
+        channel = get_channel(session, "forge")
+        file = get_file(session, channel, "pkg", "noarch", "pkg-1.0-0.conda")
+        delete_file(session, ANONYMOUS, channel, file)
+
+    def delete_too():
+        with deployment.transaction(write=True) as session:
+            delete(session)
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        delete(session)
+        later = pool.submit(delete_too)
+        wait([later], timeout=0.2)  # let it come as far as it can
+
+    with pytest.raises(FileNotFound):
+        later.result()
+    with deployment.transaction() as session:
+        assert get_channel(session, "forge").size == 5
+        assert session.scalars(select(Package.files_count)).all() == [1]
 
 
 def test_a_name_deleted_again_is_reserved_for_its_last_bytes(session, channel, alice):

@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event
+from quetz.db.queries.channels import get_channel
 from quetz.errors import LastOwner, MemberNotFound, RoleRequired, UserNotFound
 from quetz.services.members import list_members, remove_member, set_member
 from quetz.services.permissions import Role
@@ -96,6 +99,27 @@ def test_one_of_two_owners_may_leave(session, alice, bob, channel):
     remove_member(session, principal_of(alice), channel, "alice")
 
     assert roles(session, channel) == {"bob": "owner"}
+
+
+def test_two_owners_who_remove_each_other_at_once_leave_one(deployment):
+    with deployment.transaction(write=True) as session:
+        alice, bob = make_user(session, "alice"), make_user(session, "bob")
+        channel = make_channel(session, "forge", owner=alice)
+        add_member(session, channel, bob, "owner")
+
+    def remove_alice():
+        with deployment.transaction(write=True) as session:
+            remove_member(session, principal_of(bob), get_channel(session, "forge"), "alice")
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        remove_member(session, principal_of(alice), get_channel(session, "forge"), "bob")
+        later = pool.submit(remove_alice)
+        wait([later], timeout=0.2)  # let it come as far as it can
+
+    with pytest.raises(LastOwner):
+        later.result()
+    with deployment.transaction() as session:
+        assert roles(session, get_channel(session, "forge")) == {"alice": "owner"}
 
 
 def test_the_last_owner_may_be_made_owner_again(session, alice, channel):

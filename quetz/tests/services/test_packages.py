@@ -25,9 +25,9 @@ def channel(session):
     return make_channel(session, "forge")
 
 
-def names(session, channel, window=Window(), **options):
+def names(session, channel, **options):
     wanted = packages_to_list(channel, **options)
-    return [summary.package.name for summary in list_packages(session, wanted, window)]
+    return [summary.package.name for summary in list_packages(session, wanted)]
 
 
 def test_a_summary_tells_the_newest_version_and_the_subdirs(session, channel):
@@ -90,11 +90,8 @@ def test_packages_are_ordered_by_name_or_change_in_both_directions(session, chan
     assert names(session, channel, order_by="latest_change:asc,name:desc") == ["c", "a", "b", "d"]
 
 
-@pytest.mark.parametrize("order", ["id", "name:up", "name;drop table", ",", "name,,name", "name:"])
+@pytest.mark.parametrize("order", ["id", "name:up", "name;drop table", ",", "name,,name"])
 def test_packages_are_ordered_by_nothing_else(channel, order):
-    if order == "name:":
-        assert packages_to_list(channel, order_by=order).order == (("name", False),)
-        return
     with pytest.raises(BadOrder, match="name or latest_change"):
         packages_to_list(channel, order_by=order)
 
@@ -134,7 +131,9 @@ def test_a_deleted_package_takes_its_files_along_and_keeps_their_names(session, 
         ("noarch", "numpy-2.0-0.conda"),
     ]
     assert (channel.size, channel.packages_count) == (5, 1)
-    marks = session.execute(select(IndexDirty.subdir, IndexDirty.name).where(IndexDirty.subdir != ""))
+    marks = session.execute(
+        select(IndexDirty.subdir, IndexDirty.name).where(IndexDirty.subdir != "")
+    )
     assert sorted({tuple(row) for row in marks}) == [("linux-64", "numpy"), ("noarch", "numpy")]
     events = session.execute(select(Event.action, Event.channel, Event.subject))
     assert [tuple(row) for row in events] == [("package.delete", "forge", "numpy")]

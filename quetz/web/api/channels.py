@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
+from pydantic import AfterValidator
 
 from quetz.db.models import Channel
 from quetz.db.queries.channels import count_channels, get_channel
@@ -10,7 +11,13 @@ from quetz.db.queries.members import count_channel_members
 from quetz.services import channels as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, SearchText, WindowDep
-from quetz.web.api.schemas import ChannelBase, ChannelExtra, ChannelIn, ChannelPatch
+from quetz.web.api.schemas import (
+    ChannelBase,
+    ChannelExtra,
+    ChannelIn,
+    ChannelPatch,
+    refuse_mirroring,
+)
 from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
@@ -42,7 +49,18 @@ def list_channels_by_page(
     return Page.of(window, count, (ChannelExtra.of(*row) for row in rows))
 
 
-@router.post("/api/channels", status_code=201, **declares(Operation.CHANNEL_CREATE))
+async def requested_mirror(
+    *, register_mirror: Annotated[bool, AfterValidator(refuse_mirroring)] = False
+) -> None:
+    """Take the parameter that clients send with every new channel."""
+
+
+@router.post(
+    "/api/channels",
+    status_code=201,
+    dependencies=[Depends(requested_mirror)],
+    **declares(Operation.CHANNEL_CREATE),
+)
 def create_channel(
     body: ChannelIn, session: WriteSession, caller: Caller, deployment: DeploymentDep
 ) -> None:

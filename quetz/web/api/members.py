@@ -3,6 +3,7 @@
 from quetz.db.queries.channels import get_channel
 from quetz.services import members as service
 from quetz.services.permissions import Operation
+from quetz.web.api.pages import Text
 from quetz.web.api.schemas import MemberIn, MemberOut
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
@@ -24,5 +25,5 @@ def set_member(channel: str, body: MemberIn, session: WriteSession, caller: Call
 
 
 @router.delete(PATH, **declares(Operation.CHANNEL_MEMBERS_REMOVE))
-def remove_member(channel: str, username: str, session: WriteSession, caller: Caller) -> None:
+def remove_member(channel: str, username: Text, session: WriteSession, caller: Caller) -> None:
     service.remove_member(session, caller, get_channel(session, channel), username)

@@ -42,8 +42,9 @@ async def requested_window(
 
 
 def _storable(text: str) -> str:
-    if "\0" in text:  # PostgreSQL refuses it
-        raise ValueError("must not hold a NUL character")
+    """Refuse what a database would: NUL (PostgreSQL) and halves of surrogate pairs."""
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("must not hold NUL or a lone surrogate")
     return text
 
 

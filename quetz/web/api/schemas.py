@@ -5,9 +5,9 @@ Clients build strict records from these: a key more or less in an answer breaks 
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import Row
 
 from quetz.db.models import Channel, File, User
@@ -17,6 +17,7 @@ from quetz.services.permissions import Role
 from quetz.web.api.pages import Text
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Wish = TypeVar("Wish")
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -26,6 +27,12 @@ def iso_time(milliseconds: int) -> str:
 
 
 # Channels
+
+
+def refuse_mirroring(value: Wish) -> Wish:
+    if value:
+        raise ValueError("this server holds only channels of its own packages; leave it out")
+    return value
 
 
 class ChannelMetadata(BaseModel):
@@ -44,17 +51,10 @@ class ChannelIn(BaseModel):
     private: bool = True
     size_limit: Bytes | None = None
     ttl: Seconds = TTL_SECONDS
-    mirror_channel_url: str | None = None
-    mirror_mode: str | None = None
+    mirror_channel_url: Annotated[str | None, AfterValidator(refuse_mirroring)] = None
+    mirror_mode: Annotated[str | None, AfterValidator(refuse_mirroring)] = None
     metadata: ChannelMetadata = ChannelMetadata()
-    actions: list[str] | None = None
-
-    @field_validator("mirror_channel_url", "mirror_mode", "actions")
-    @classmethod
-    def refuse(cls, value: object) -> object:
-        if value:
-            raise ValueError("this server holds only channels of its own packages; leave it out")
-        return value
+    actions: Annotated[list[str] | None, AfterValidator(refuse_mirroring)] = None
 
     def as_new(self) -> NewChannel:
         return NewChannel(
@@ -141,7 +141,7 @@ class MemberOut(BaseModel):
 
 
 class MemberIn(BaseModel):
-    username: str
+    username: Text
     role: Role
 
 

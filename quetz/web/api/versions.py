@@ -53,7 +53,7 @@ def list_versions_by_page(
     place = get_channel(session, channel)
     found = get_package(session, place, package)
     ids = service.list_file_ids(session, found, wanted)
-    rows = service.list_files(session, found, window.cut(ids))
+    rows = service.list_files(session, window.cut(ids))
     return Page.of(window, len(ids), (VersionOut.of(place, row) for row in rows))
 
 
