@@ -82,16 +82,18 @@ def read_run_exports(exports: Any) -> dict[str, Any]:
     Raises:
         Fault: a list of something else than match specifications.
     """
-    kinds = {"weak": exports} if isinstance(exports, list) else exports
-    if isinstance(kinds, dict):
-        kinds = {kind: specs for kind, specs in kinds.items() if kind != "schema_version"}
-    try:
-        checked = msgspec.convert(kinds, dict[str, list[str]])
-    except msgspec.ValidationError as error:
-        raise Fault(_RUN_EXPORTS, str(error)) from None
-    for kind, specs in checked.items():
-        check_specs(f"{_RUN_EXPORTS}: {kind}", specs)
-    return dict(checked)
+    if isinstance(exports, list):
+        exports = {"weak": exports}
+    if not isinstance(exports, dict):
+        raise Fault(_RUN_EXPORTS, "is no object and no list")
+    kinds = {kind: specs for kind, specs in exports.items() if kind != "schema_version"}
+    for kind, specs in kinds.items():
+        field = f"{_RUN_EXPORTS}: {kind[:50]}"
+        try:
+            check_specs(field, msgspec.convert(specs, list[str]))
+        except msgspec.ValidationError as error:
+            raise Fault(field, str(error)) from None
+    return kinds
 
 
 def describe(about: Any, paths: Paths, name: str) -> dict[str, Any]:

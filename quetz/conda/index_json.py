@@ -110,7 +110,7 @@ def _spec_fault(spec: str) -> str | None:
     if brackets and _V3_KEY.search(brackets[1]):
         return "is for repodata v3 records, which are not supported yet"
     bare = _OPERATOR.sub(r"\1", _BRACKETS.sub("", spec)).split()
-    if len(bare) > _MOST_FIELDS or (bare and bare[-1][-1] in ",|<>!~"):
+    if len(bare) > _MOST_FIELDS or (bare and bare[-1][-1] in ",|<>=!~"):
         return "is no match specification: too many fields, or one ends early"
     try:
         MatchSpec(spec)
