@@ -1,5 +1,6 @@
 """Pages: a part of a list, and how much there is in all."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Generic, TypeVar
 
@@ -13,6 +14,9 @@ ALL = -1
 LAST_ROW = 2**31 - 1
 
 Item = TypeVar("Item")
+
+# JSON may hold what a database refuses: NUL, and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Pagination(BaseModel):
@@ -42,8 +46,7 @@ async def requested_window(
 
 
 def _storable(text: str) -> str:
-    """Refuse what a database would: NUL (PostgreSQL) and halves of surrogate pairs."""
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
+    if _UNSTORABLE.search(text):
         raise ValueError("must not hold NUL or a lone surrogate")
     return text
 

@@ -17,8 +17,8 @@ from quetz.services.permissions import Role
 from quetz.web.api.pages import Text
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
-Wish = TypeVar("Wish")
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
+Wish = TypeVar("Wish")
 
 
 def iso_time(milliseconds: int) -> str:
