@@ -1,7 +1,7 @@
 """Building index files: from the records of one switch to new files in the store."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -52,21 +52,23 @@ def build(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) 
 def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
     switch = batch.switch
     before = _previous_shards(store, batch)
-    names = batch.names
-    if names is None or before is None:
+    if batch.names is None or before is None:
         names = queries.list_names(session, switch.channel_id, switch.subdir)
-    shards = dict(before or {}) if names is batch.names else {}
+        shards: dict[str, bytes] = {}
+    else:
+        names, shards = batch.names, dict(before)
     written = []
     for name in names:
         rows = queries.list_records_of_name(session, switch.channel_id, switch.subdir, name)
         if not rows:
             shards.pop(name, None)
             continue
-        records = _patched(session, plugins, switch, name, [tuple(row) for row in rows])
+        records = _patched(session, plugins, switch, name, rows)
         data = compress(encode_shard(records), SHARD_LEVEL)
         digest = sha256(data)
         shards[name] = digest.digest()
-        if before is None or before.get(name) != digest.digest():
+        # A rebuild writes every shard: a missing one may be why it was asked for.
+        if batch.names is None or before is None or before.get(name) != digest.digest():
             key = shard_key(switch, digest.hexdigest())
             store.write_index(key, data)
             written.append(str(key))
@@ -145,9 +147,10 @@ def _patched(
     plugins: Plugins,
     switch: Switch,
     name: str,
-    rows: list[tuple[str, str, str]],
+    rows: Iterable[tuple[str, str, str]],
 ) -> list[tuple[str, str, str]]:
     """Let plugins change the records of one name."""
+    rows = list(rows)
     if not rows or not plugins.implements("records_published"):
         return rows
     records: dict[str, dict[str, Any]] = {
@@ -180,7 +183,7 @@ def _build_channeldata(
     for name in names:
         rows = queries.list_channeldata_of_name(session, channel_id, name)
         if rows:
-            entries[name] = encode_entry([tuple(row) for row in rows])
+            entries[name] = encode_entry(rows)
         else:
             entries.pop(name, None)
     raw = encode_channeldata(queries.list_subdirs(session, channel_id), entries)

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from quetz.conda.archives import PackageArchive, read_archive
+from quetz.conda.filenames import PackageFilename
 from quetz.conda.records import encode_record
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upload
@@ -28,7 +29,7 @@ from quetz.errors import (
 )
 from quetz.plugins import Plugins
 from quetz.services.events import record_event
-from quetz.services.permissions import Operation, Principal, authorize
+from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty
 from quetz.storage import Stage
 
@@ -121,6 +122,18 @@ def check_received(stage: Stage, filename: str, declared_sha256: str | None) -> 
         raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
     archive = read_archive(stage.path, filename)
     return Received(archive, stage.size, stage.sha256, stage.md5)
+
+
+def authorize_files(
+    session: Session, principal: Principal, channel_name: str, filenames: Sequence[str]
+) -> None:
+    """Refuse, before the archives are read, files that the caller may not upload.
+
+    Raises:
+        RoleRequired: as ``authorize``, for the first such file.
+    """
+    for name in sorted({PackageFilename.parse(filename).name for filename in filenames}):
+        authorize_path(session, principal, Operation.FILE_UPLOAD, channel_name, name)
 
 
 def ask_plugins(
@@ -244,29 +257,17 @@ def _store_file(
     """Insert the file's row, or point the row of a replaced file to the new bytes."""
     now = now_ms()
     archive = item.archive
-    growth = item.size
-    if replaces is None:
-        file = File(
-            channel_id=channel.id,
-            package_id=package.id,
-            subdir=archive.subdir,
-            name=archive.filename.name,
-            filename=str(archive.filename),
-        )
-        session.add(file)
-        count_files_up(session, package.id, 1, now)
-    else:
-        file = replaces
-        growth -= file.size
-        session.add(
-            ReplacedFile(
-                channel_id=channel.id,
-                subdir=file.subdir,
-                filename=file.filename,
-                sha256=file.sha256,
-            )
-        )
-        count_files_up(session, package.id, 0, now)
+    file = replaces or File(
+        channel_id=channel.id,
+        package_id=package.id,
+        subdir=archive.subdir,
+        name=archive.filename.name,
+        filename=str(archive.filename),
+    )
+    if replaces is not None:
+        _remember_replaced(session, replaces)
+    count_up(session, channel.id, size=item.size - (replaces.size if replaces else 0))
+    count_files_up(session, package.id, 0 if replaces else 1, now)
     file.version = archive.filename.version
     file.build = archive.filename.build
     file.build_number = archive.index["build_number"]
@@ -277,9 +278,20 @@ def _store_file(
     file.run_exports = msgspec.json.encode(archive.run_exports, order="sorted").decode()
     file.about = msgspec.json.encode(archive.about, order="sorted").decode()
     file.uploaded_at, file.uploader_id = now, principal.user_id
+    session.add(file)
     _describe(package, archive)
-    count_up(session, channel.id, size=growth)
     return file
+
+
+def _remember_replaced(session: Session, file: File) -> None:
+    session.add(
+        ReplacedFile(
+            channel_id=file.channel_id,
+            subdir=file.subdir,
+            filename=file.filename,
+            sha256=file.sha256,
+        )
+    )
 
 
 def _describe(package: Package, archive: PackageArchive) -> None:

@@ -15,13 +15,12 @@ from quetz.deployment import Deployment
 from quetz.services.api_keys import authenticate_key
 from quetz.services.permissions import ANONYMOUS, Principal
 from quetz.services.sessions import authenticate_session
+from quetz.web.login.cookies import cookie_name
 
 T = TypeVar("T")
 
 TRUST_SECONDS = 1.0
 CACHE_ENTRIES = 50_000
-
-COOKIES = ("__Host-session", "session")
 
 
 class ReadCache:
@@ -59,6 +58,7 @@ class Authenticator:
     def __init__(self, deployment: Deployment, cache: ReadCache) -> None:
         self._deployment = deployment
         self._cache = cache
+        self._cookie = cookie_name(deployment.settings)
 
     async def principal(self, headers: Mapping[bytes, bytes], url_token: str | None) -> Principal:
         """Return who asks, by the first credential there is.
@@ -71,7 +71,7 @@ class Authenticator:
             return await self._by_key(key)
         if url_token is not None:
             return replace(await self._by_key(url_token), read_only=True)
-        cookie = _session_cookie(headers)
+        cookie = _session_cookie(headers, self._cookie)
         return ANONYMOUS if cookie is None else await self._by_cookie(cookie)
 
     async def _by_key(self, key: str) -> Principal:
@@ -118,9 +118,9 @@ def _basic_password(value: str) -> str:
     return password or user
 
 
-def _session_cookie(headers: Mapping[bytes, bytes]) -> str | None:
+def _session_cookie(headers: Mapping[bytes, bytes], name: str) -> str | None:
     try:
         cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
     except CookieError:
         return None
-    return next((cookies[name].value for name in COOKIES if name in cookies), None)
+    return cookies[name].value if name in cookies else None

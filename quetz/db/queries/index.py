@@ -34,7 +34,7 @@ def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
         .distinct()
         .order_by(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
     )
-    return [row._tuple() for row in session.execute(query)]
+    return [(channel, subdir, family) for channel, subdir, family in session.execute(query)]
 
 
 def list_marks(
@@ -51,7 +51,7 @@ def list_marks(
         .order_by(IndexDirty.id)
         .limit(limit)
     )
-    return [row._tuple() for row in session.execute(query)]
+    return [(mark, name) for mark, name in session.execute(query)]
 
 
 def delete_marks(session: Session, ids: Sequence[int]) -> None:
@@ -69,7 +69,7 @@ def find_state(
         IndexState.family == family,
     )
     row = session.execute(query).one_or_none()
-    return None if row is None else row._tuple()
+    return None if row is None else (row[0], row[1])
 
 
 def list_states(session: Session, channel_id: int | None = None) -> list[IndexState]:

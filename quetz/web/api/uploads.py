@@ -128,6 +128,9 @@ class _Upload:
         """
         deployment = self.deployment
         staged = sink.finish()
+        names = [name for name, _ in staged]
+        with deployment.transaction() as session:
+            service.authorize_files(session, self.caller, self.channel, names)
         received = [service.check_received(stage, name, sha256) for name, stage in staged]
         with deployment.transaction() as session:
             service.ask_plugins(session, deployment.plugins, self.channel, received)

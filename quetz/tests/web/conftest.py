@@ -1,0 +1,39 @@
+"""A client that speaks to the whole application in-process, and an owner's key for it."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from quetz.deployment import Deployment
+from quetz.services.accounts import create_user
+from quetz.services.api_keys import create_api_key
+from quetz.services.permissions import OPERATOR, Role, principal_of
+from quetz.web.app import create_app
+from quetz.web.front import Front
+
+
+@pytest.fixture
+def app(deployment: Deployment) -> Front:
+    """Build the application; nothing publishes until the test says so."""
+    return create_app(deployment)
+
+
+@pytest.fixture
+def client(app: Front) -> TestClient:
+    """Open a client that sends no credential of its own."""
+    return TestClient(app)
+
+
+@pytest.fixture
+def owner_key(deployment: Deployment) -> str:
+    """Return the API key of a server owner named alice."""
+    return make_key(deployment, "alice", Role.OWNER)
+
+
+def make_key(deployment: Deployment, username: str, role: Role | None = None) -> str:
+    """Make a user, and return a key with all his rights."""
+    with deployment.transaction(write=True) as session:
+        user = create_user(session, OPERATOR, username, role=role)
+        made = create_api_key(
+            session, principal_of(user), user, description="", expires_at=None, scopes=None
+        )
+    return made.key

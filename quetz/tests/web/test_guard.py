@@ -1,0 +1,80 @@
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from quetz.services.permissions import Operation
+from quetz.web.guard import GuardedRouter, UndeclaredRoute, check_declared, declares
+
+
+def test_a_route_without_an_operation_cannot_be_made():
+    router = GuardedRouter(tags=["things"])
+
+    with pytest.raises(UndeclaredRoute, match="/api/things"):
+
+        @router.get("/api/things")
+        def list_things() -> None: ...
+
+
+def test_an_app_with_a_plain_route_is_refused():
+    app, router = FastAPI(openapi_url=None), APIRouter()
+
+    @router.get("/plain")
+    def plain() -> None: ...
+
+    app.include_router(router)
+
+    with pytest.raises(UndeclaredRoute, match="/plain"):
+        check_declared(app)
+
+
+def test_a_route_added_to_a_router_after_its_inclusion_is_seen_too():
+    app, router = FastAPI(openapi_url=None), APIRouter()
+    app.include_router(router)
+
+    @router.get("/late")
+    def late() -> None: ...
+
+    with pytest.raises(UndeclaredRoute, match="/late"):
+        check_declared(app)
+
+
+def test_an_app_of_guarded_routes_is_accepted():
+    app, router = FastAPI(openapi_url=None), GuardedRouter(tags=["things"])
+
+    @router.get("/api/things", **declares(Operation.LIST_CHANNELS))
+    def list_things() -> None: ...
+
+    app.include_router(router)
+
+    check_declared(app)
+
+
+def test_a_malformed_body_of_nobody_is_answered_401(client):
+    answer = client.post("/api/channels", content=b"{")
+
+    assert answer.status_code == 401
+
+
+def test_a_malformed_body_of_somebody_is_answered_422_without_repeating_it(client, owner_key):
+    answer = client.post(
+        "/api/channels", content=b'{"name": ["s3cret"]}', headers={"X-API-Key": owner_key}
+    )
+
+    assert answer.status_code == 422
+    assert "s3cret" not in answer.text
+
+
+def test_an_unknown_path_is_answered_with_a_problem(client):
+    answer = client.get("/api/nothing")
+
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "Not Found"
+
+
+def test_a_body_beyond_the_limit_is_answered_413(client, owner_key):
+    answer = client.post(
+        "/api/channels",
+        content=b'{"name": "' + b"x" * (1 << 20) + b'"}',
+        headers={"X-API-Key": owner_key},
+    )
+
+    assert answer.status_code == 413
