@@ -7,13 +7,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ProgrammingError
 
-import quetz.db.models  # noqa: F401 (fills the metadata)
 from quetz.db.base import Base
 from quetz.db.engine import open_engine
+from quetz.migrations import upgrade
+from quetz.migrations.revisions import load_tree
+from quetz.plugins import load_plugins
 
 
 class DbInit(StrEnum):
@@ -57,14 +60,15 @@ def given_url(environment: Mapping[str, str] = os.environ) -> URL | None:
 def build_schema(url: URL, dbinit: DbInit) -> None:
     """Make all tables in an empty database."""
     engine = open_engine(url)
+    plugins = load_plugins([])
     try:
-        if dbinit is DbInit.CREATE_TABLES:
-            Base.metadata.create_all(engine)
-        else:
-            from quetz.migrations import upgrade
-            from quetz.plugins import load_plugins
-
-            upgrade(engine, load_plugins([]))
+        if dbinit is DbInit.USE_MIGRATIONS:
+            upgrade(engine, plugins)
+            return
+        with engine.execution_options(write=True).begin() as connection:
+            Base.metadata.create_all(connection)
+            # A deployment opens only if all revisions are recorded.
+            MigrationContext.configure(connection).stamp(load_tree(plugins), "heads")
     finally:
         engine.dispose()
 

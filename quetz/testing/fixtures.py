@@ -6,14 +6,11 @@ A test takes ``session`` to call services in a transaction that is rolled back, 
 ``deployment`` for everything above; not both, since SQLite has one writer at a time.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine
@@ -21,6 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
+from quetz.deployment import STORE_FOLDER, Deployment
 from quetz.storage import ObjectStore
 from quetz.storage.local import LocalStore
 from quetz.testing.databases import (
@@ -34,14 +32,10 @@ from quetz.testing.databases import (
 from quetz.testing.postgresql import server_folder, server_url
 from quetz.testing.spare_stores import SpareStores
 
-if TYPE_CHECKING:
-    from quetz.deployment import Deployment
-
 pytest.register_assert_rewrite("quetz.testing.stores")
 
 FOLDER = pytest.StashKey[Path]()
 FOLDER_NAME = "quetz_server_folder"
-STORE_FOLDER = "store"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -163,8 +157,6 @@ def deployment_path(
 @pytest.fixture
 def deployment(deployment_path: Path) -> Iterator[Deployment]:
     """Open a deployment: its transactions are real, its database is cleaned for each test."""
-    from quetz.deployment import Deployment
-
     deployment = Deployment.open(deployment_path)
     yield deployment
     deployment.close()
