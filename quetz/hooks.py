@@ -1,0 +1,89 @@
+"""What a plugin may implement. Each hook is a promise to plugins, so write it like one.
+
+A hook may get more arguments: an implementation names only those it wants. None is renamed or
+removed. Hooks hand over what they need: a plugin opens no session and no store of its own.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from quetz.conda.archives import PackageArchive
+    from quetz.db.models import Channel, File
+    from quetz.storage import ObjectStore
+
+hookspec = HookspecMarker("quetz")
+hookimpl = HookimplMarker("quetz")
+
+
+@hookspec
+def check_upload(channel: "Channel", archive: "PackageArchive") -> None:
+    """A package file has arrived, its archive is sound, and nothing is stored yet.
+
+    Raise ``Invalid``, or a case of it, to refuse the upload; the client is shown the message.
+    No transaction is open for writing: change nothing. An upload of several files is refused
+    as a whole.
+    """
+
+
+@hookspec
+def package_published(session: "Session", file: "File", archive: "PackageArchive") -> None:
+    """A package file was stored and recorded; the transaction is still open.
+
+    What a plugin writes with ``session`` is kept or undone together with the upload. Do database
+    work only, and do not commit. An exception undoes the upload, and its client is told of a
+    fault of the server: to refuse an upload, implement ``check_upload``. Bytes that the channel
+    holds already under that name are not published again.
+    """
+
+
+@hookspec
+def records_published(
+    session: "Session",
+    channel: "Channel",
+    subdir: str,
+    name: str,
+    records: dict[str, dict[str, Any]],
+) -> None:
+    """The records of one package name are about to be written to the index of a subdir.
+
+    ``records`` maps the filenames of the name to their repodata records: change a record in
+    place, or take it out. The database keeps the records as they were uploaded. ``session`` is for
+    reading. The answer must depend on the arguments and the database only, since the records of a
+    name are asked for whenever it changes, and for each form of the index. An exception keeps the
+    former index in place, and publishing is tried again.
+    """
+
+
+@hookspec
+def index_published(
+    storage: "ObjectStore", channel: "Channel", subdir: str, generation: int
+) -> None:
+    """Clients see a new generation of the index files of a subdir.
+
+    ``subdir`` is "" for the files of the whole channel. ``generation`` counts up for each family
+    of files on its own. An exception is logged and changes nothing. After a crash the call may be
+    missing: the next generation brings the next one.
+    """
+
+
+@hookspec(firstresult=True)
+def may(session: "Session", principal: Any, operation: str, target: Any) -> bool | None:
+    """Decide whether ``principal`` may do ``operation`` on ``target``; None is no opinion.
+
+    The first plugin that has an opinion decides; without one, the roles do.
+    """
+
+
+@hookspec
+def routers() -> Sequence[Any]:
+    """Return routers whose routes the server shall answer, besides its own.
+
+    Make them by ``GuardedRouter``; each route declares its operation by ``declares``, or the server
+    does not start. Called once, when the server starts.
+    """
+    return ()

@@ -1,0 +1,62 @@
+"""Describes a schema so that two of them can be compared, however they were made."""
+
+import re
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, inspect
+from sqlalchemy.engine import Inspector
+
+from quetz.migrations.sqlite import has_autoincrement, table_sql
+
+_COLLATION = re.compile(r'["`]?(\w+)["`]? [^,]*?\bCOLLATE ["`]?(\w+)', re.IGNORECASE)
+
+
+def fingerprint(connection: Connection) -> set[str]:
+    """Return a line for each part of each table but ``alembic_version``.
+
+    ``{"channels: column private BOOLEAN not null, default None", ...}``. The order of columns
+    does not count: it depends on when a column was added.
+    """
+    inspector = inspect(connection)
+    lines = set()
+    for table in set(inspector.get_table_names()) - {"alembic_version"}:
+        parts = [*_columns(inspector, table), *_constraints(inspector, table)]
+        if connection.dialect.name == "sqlite":
+            parts += _sqlite_parts(connection, table)
+        lines |= {f"{table}: {part}" for part in parts}
+    return lines
+
+
+def _columns(inspector: Inspector, table: str) -> Iterator[str]:
+    """On PostgreSQL the type tells a collation that is not the database's."""
+    for column in inspector.get_columns(table):
+        kind = column["type"].compile(dialect=inspector.dialect)
+        null = "null" if column["nullable"] else "not null"
+        yield f"column {column['name']} {kind} {null}, default {column['default']}"
+
+
+def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
+    key = inspector.get_pk_constraint(table)
+    yield f"key {key['name']} on {key['constrained_columns']}"
+    for unique in inspector.get_unique_constraints(table):
+        yield f"unique {unique['name']} on {unique['column_names']}"
+    for check in inspector.get_check_constraints(table):
+        yield f"check {check['name']}: {check['sqltext']}"
+    for index in inspector.get_indexes(table):
+        what = index.get("expressions", index["column_names"])
+        options = index.get("dialect_options", {})
+        yield f"index {index['name']} on {what}, unique {bool(index['unique'])}, {options}"
+    for reference in inspector.get_foreign_keys(table):
+        yield (
+            f"reference {reference['name']} from {reference['constrained_columns']} to "
+            f"{reference['referred_table']} {reference['referred_columns']}, "
+            f"{reference['options']}"
+        )
+
+
+def _sqlite_parts(connection: Connection, table: str) -> Iterator[str]:
+    """Tell what reflection leaves out."""
+    if has_autoincrement(connection, table):
+        yield "autoincrement"
+    for column, collation in _COLLATION.findall(table_sql(connection, table)):
+        yield f"column {column} by {collation}"
