@@ -1,0 +1,67 @@
+"""Every command, setting and hook is in the reference, below a heading of its own."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from quetz import hooks
+from quetz.cli.app import app
+from quetz.settings import SECTIONS
+from quetz.tests.architecture.sources import ROOT
+
+REFERENCE = ROOT / "docs/reference"
+
+
+def headed(document: str) -> dict[str, str]:
+    """Return the text below each heading, up to the next: ``{"[general]": text, ...}``."""
+    text = (REFERENCE / document).read_text(encoding="utf-8")
+    parts = re.split(r"^##+ (.+)$", text, flags=re.MULTILINE)
+    return {
+        heading.replace("`", ""): below
+        for heading, below in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def commands_of(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield each command with its whole name: ``quetz user create``."""
+    for part, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{name} {part}")
+        else:
+            yield f"{name} {part}", command
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(app), "quetz"))
+HOOKS = [name for name, value in vars(hooks).items() if hasattr(value, "quetz_spec")]
+SETTINGS = [
+    pytest.param(section, key, id=f"{section}.{key}")
+    for section, model in SECTIONS.items()
+    for key in model.model_fields
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_described_with_all_its_options(name):
+    headings = headed("commands.md")
+
+    [text] = [text for heading, text in headings.items() if f"{heading} ".startswith(f"{name} ")]
+
+    options = [parameter.opts[0] for parameter in COMMANDS[name].params if parameter.opts]
+    assert [option for option in options if option.startswith("--") and option not in text] == []
+
+
+@pytest.mark.parametrize(("section", "key"), SETTINGS)
+def test_a_setting_is_described(section, key):
+    text = headed("settings.md")[f"[{section}]"]
+
+    assert f"| `{key}` |" in text
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_is_described(hook):
+    headings = headed("hooks.md")
+
+    assert [heading for heading in headings if heading.partition("(")[0] == hook] == [hook]
