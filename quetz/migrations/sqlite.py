@@ -96,7 +96,7 @@ def _numbers(connection: Connection) -> dict[str, int]:
     query = "SELECT name FROM sqlite_master WHERE name = 'sqlite_sequence'"
     if connection.exec_driver_sql(query).scalar() is None:
         return {}
-    return dict(connection.exec_driver_sql(_GIVEN).tuples().all())
+    return {row.name: row.seq for row in connection.exec_driver_sql(_GIVEN)}
 
 
 def _restore(connection: Connection, numbers: dict[str, int]) -> None:
