@@ -1,0 +1,64 @@
+"""A channel in memory: what a server would publish of packages, by URL."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from hashlib import md5, sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from quetz.conda.archives import read_archive
+from quetz.conda.records import encode_record
+from quetz.conda.repodata import encode_repodata
+from quetz.conda.shards import encode_shard, encode_shard_index
+from quetz.conda.texts import encode_json
+from quetz.conda.zstd import compress
+
+# A busy machine is no fault of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+Publish = Callable[[Iterable[Path]], dict[str, bytes]]
+
+
+@pytest.fixture
+def publish() -> Publish:
+    """Return a function from package files to what is served: ``{"noarch/...": bytes}``."""
+    return _publish
+
+
+def _publish(packages: Iterable[Path]) -> dict[str, bytes]:
+    by_subdir: dict[str, list[tuple[str, str, str]]] = {"noarch": []}
+    served = {}
+    for path in packages:
+        archive = read_archive(path, path.name)
+        data = path.read_bytes()
+        record = encode_record(
+            archive,
+            size=len(data),
+            md5=md5(data).hexdigest(),
+            sha256=sha256(data).hexdigest(),
+            indexed_timestamp=1_700_000_000_000,
+        )
+        served[f"{archive.subdir}/{path.name}"] = data
+        file = (path.name, record, encode_json(archive.run_exports))
+        by_subdir.setdefault(archive.subdir, []).append(file)
+    for subdir, files in by_subdir.items():
+        served |= {f"{subdir}/{name}": data for name, data in _index(subdir, files).items()}
+    return served
+
+
+def _index(subdir: str, files: list[tuple[str, str, str]]) -> dict[str, bytes]:
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[file[0].rsplit("-", 2)[0]].append(file)
+    shards = {name: compress(encode_shard(group), 3) for name, group in by_name.items()}
+    digests = {name: sha256(shard).digest() for name, shard in shards.items()}
+    index = encode_shard_index(subdir, 1_700_000_000_123, digests)
+    repodata = encode_repodata(subdir, [(name, record) for name, record, _ in files])
+    return {
+        "repodata_shards.msgpack.zst": compress(index, 1),
+        "repodata.json": repodata,
+        "repodata.json.zst": compress(repodata, 3),
+    } | {f"shards/{digests[name].hex()}.msgpack.zst": shards[name] for name in shards}
