@@ -164,7 +164,9 @@ def test_info_may_come_last(tmp_path):
 
 
 def test_a_payload_behind_info_is_not_read(tmp_path):
-    path = build_package(tmp_path, suffix=".tar.bz2", files={"x": random.Random(0).randbytes(1_500_000)})
+    path = build_package(
+        tmp_path, suffix=".tar.bz2", files={"x": random.Random(0).randbytes(1_500_000)}
+    )
     path.write_bytes(path.read_bytes()[:-100])
 
     assert read_archive(path, path.name).subdir == "noarch"

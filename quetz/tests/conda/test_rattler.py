@@ -1,0 +1,101 @@
+"""rattler, the engine of pixi, reads every form of index that is written, and installs from it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from rattler import RepoData
+
+from quetz.testing.clients import ClientHome, solve_with_rattler
+from quetz.testing.packages import build_package
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
+    """Return a function that serves documents by path, and returns the URL of their folder."""
+    with ExitStack() as stack:
+        yield lambda documents: stack.enter_context(serving(documents))
+
+
+@contextmanager
+def serving(documents: dict[str, bytes]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer()
+
+        def do_GET(self) -> None:
+            self.wfile.write(self._answer())
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+        def _answer(self) -> bytes:
+            body = documents.get(self.path.removeprefix("/chan/"))
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            return body or b""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/chan"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """Both formats, two subdirs, an epoch, unicode, and a dependency."""
+    folders = tmp_path / "noarch", tmp_path / "linux-64"
+    for folder in folders:
+        folder.mkdir()
+    return [
+        build_package(
+            folders[1],
+            "app",
+            "1!2.0",
+            "h1_0",
+            subdir="linux-64",
+            depends=["lib >=1.0,<2"],
+            constrains=["other <0"],
+            run_exports=["app >=1!2"],
+            license="Größe",
+            files={"share/app.txt": b"app"},
+            strange={"ü": [2**63 - 1, None]},
+        ),
+        build_package(folders[0], "lib", suffix=".tar.bz2", files={"share/lib.txt": b"lib"}),
+        build_package(folders[0], "lib", "2.0", files={"share/lib.txt": b"too new"}),
+    ]
+
+
+@pytest.mark.parametrize("form", ["shards", "zst", "json"])
+def test_rattler_solves_and_installs_from_each_form(tmp_path, publish, serve, packages, form):
+    home, prefix = tmp_path / "home", tmp_path / "prefix"
+    home.mkdir()
+    url = serve(publish(packages))
+
+    solved = solve_with_rattler(ClientHome(home), url, "app", form=form, prefix=prefix)
+
+    assert {name: record["url"] for name, record in solved.items()} == {
+        "app": f"{url}/linux-64/app-1!2.0-h1_0.conda",
+        "lib": f"{url}/noarch/lib-1.0-0.tar.bz2",
+    }
+    assert solved["app"]["license"] == "Größe"
+    assert solved["app"]["constrains"] == ["other <0"]
+    assert (prefix / "share/app.txt").read_bytes() == b"app"
+    assert (prefix / "share/lib.txt").read_bytes() == b"lib"
+
+
+def test_rattler_reads_repodata_from_a_file(tmp_path, publish, packages):
+    path = tmp_path / "repodata.json"
+    path.write_bytes(publish(packages)["linux-64/repodata.json"])
+
+    repodata = RepoData.from_path(path)
+
+    assert repodata.info is not None
+    assert repodata.info.subdir == "linux-64"
+    assert set(json.loads(path.read_bytes())["packages.conda"]) == {"app-1!2.0-h1_0.conda"}
