@@ -90,7 +90,7 @@ class PostgresChanges:
                     self._count += 1
                     self._connected = True
                     while not self._closing.is_set():
-                        for _ in connection.notifies(timeout=0.5):
+                        for _ in connection.notifies(timeout=0.1):
                             self._count += 1
             except psycopg.Error:
                 self._closing.wait(RECONNECT_SECONDS)
