@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ProgrammingError
 
@@ -118,41 +118,40 @@ class PostgresqlDatabase:
         self._url = url
         self._dbinit = dbinit
         self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        self._tables = ""
+        self._tables: str | None = None
 
     def ready(self) -> URL:
-        if not self._tables or not self._delete_rows():
-            self.empty()
-            build_schema(self._url, self._dbinit)
-            self._tables = self._ask(TABLES)
+        with self._engine.connect() as connection:
+            connection.execute(text(END_OTHERS))
+            tables = connection.scalar(text(TABLES))
+            if tables and tables == self._tables and _delete_rows(connection):
+                return self._url
+        self.empty()
+        build_schema(self._url, self._dbinit)
+        with self._engine.connect() as connection:
+            self._tables = connection.scalar(text(TABLES))
         return self._url
 
     def empty(self) -> URL:
         """Drop whatever was made in the database, with its schemas."""
-        self._tables = ""
-        self._ask(END_OTHERS)
-        self._ask(DROP_ALL)
+        with self._engine.connect() as connection:
+            connection.execute(text(END_OTHERS))
+            connection.execute(text(DROP_ALL))
         return self._url
 
     def holds_tables(self) -> bool:
-        return self._ask(TABLES) != ""
-
-    def _delete_rows(self) -> bool:
-        """Return False if the tables are not those that were made."""
-        self._ask(END_OTHERS)
-        if self._ask(TABLES) != self._tables:
-            return False
-        names = [table.name for table in reversed(Base.metadata.sorted_tables)]
-        try:
-            self._ask("; ".join(f'DELETE FROM "{name}"' for name in names))
-        except ProgrammingError:  # a model was imported after the tables were made
-            return False
-        return True
-
-    def _ask(self, statement: str) -> str:
         with self._engine.connect() as connection:
-            result = connection.execute(text(statement))
-            return str(result.scalar()) if result.returns_rows else ""
+            return connection.scalar(text(TABLES)) is not None
+
+
+def _delete_rows(connection: Connection) -> bool:
+    """Return False if a model was imported after the tables were made."""
+    names = [table.name for table in reversed(Base.metadata.sorted_tables)]
+    try:
+        connection.execute(text("; ".join(f'DELETE FROM "{name}"' for name in names)))
+    except ProgrammingError:
+        return False
+    return True
 
 
 # Connections that a test left open would hold their locks for ever.
@@ -162,7 +161,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 TABLES = """
-SELECT coalesce(string_agg(oid || ':' || relnatts, ',' ORDER BY oid), '') FROM pg_class
+SELECT string_agg(oid || ':' || relnatts, ',' ORDER BY oid) FROM pg_class
 WHERE relkind = 'r' AND oid >= 16384
 """
 

@@ -89,6 +89,8 @@ def databases(
     request: pytest.FixtureRequest, _all_databases: Callable[[str], Databases]
 ) -> Databases:
     """Run the test on SQLite, and on PostgreSQL."""
+    if request.param not in _backends():  # a test may ask for one of them
+        pytest.skip(f"QUETZ_TEST_DATABASE is not {request.param}")
     return _all_databases(request.param)
 
 

