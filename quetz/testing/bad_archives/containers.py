@@ -100,84 +100,64 @@ def zip_structure() -> Iterator[tuple[str, BadKind]]:
         yield f"zip-{name}", bad_file(here, fault, data)
 
 
+_ELSEWHERE = "/etc/passwd"
+
+# Blocks that spoil the tar of a sound info/ when they are added to it.
+_ADDED_MEMBERS: dict[str, tuple[str, bytes]] = {
+    "symlink": ("link", block("info/x", kind=tarfile.SYMTYPE, linkname=_ELSEWHERE)),
+    "hardlink": ("link", block("info/x", kind=tarfile.LNKTYPE, linkname=_ELSEWHERE)),
+    "device": ("device", block("info/x", kind=tarfile.CHRTYPE)),
+    "fifo": ("device", block("info/x", kind=tarfile.FIFOTYPE)),
+    "unknown-type": ("type", block("info/x", kind=b"Z")),
+    "gnu-sparse": ("type", block("info/x", kind=tarfile.GNUTYPE_SPARSE)),
+    "index-is-a-directory": ("not that file", block("info/index.json/", kind=tarfile.DIRTYPE)),
+    "directory-with-bytes": ("no file", block("info/d", b"x", tarfile.DIRTYPE)),
+    "info-is-a-file": ("directory", block("info")),
+    "info-is-a-link": ("link", block("info", kind=tarfile.SYMTYPE, linkname="x")),
+    "climbs": ("..", block("info/../../x")),
+    "climbs-inside": ("..", block("x/../info/index.json", b"{}")),
+    "absolute": ("absolute", block("/info/x")),
+    "backslashes": ("written", block("info\\x")),
+    "capitals": ("written", block("INFO/index.json")),
+    "double-slash": ("written", block("info//index.json")),
+    "dot-inside": ("written", block("info/./index.json")),
+    "not-utf8": ("written", block("info/\udcff")),
+    "other-case": ("not that file", block("info/Index.json")),
+    "index-twice": ("twice", block("info/index.json", b"{}")),
+    "index-twice-by-dot": ("twice", block("./info/index.json", b"{}")),
+    "licence-twice": ("twice", block("info/L", b"1") + block("info/L", b"2")),
+    "client-record": ("must not", block("info/repodata_record.json", b"{}")),
+}
+_ADDED_HEADERS: dict[str, tuple[str, bytes]] = {
+    "wrong-checksum": ("checksum", changed(block("info/x"), 148, b"000001\0 ")),
+    "negative-size": ("size", resealed(changed(block("info/x"), 124, b"\xff" * 12))),
+    "prefix-in-gnu": ("prefix", resealed(changed(block("info/x"), 345, b"prefix"))),
+    "pax-sparse": ("sparse", pax(b"x", **{"GNU.sparse.name": "info/index.json"}) + block("x")),
+    "two-pax-paths": ("two values", pax(b"x", path="info/a") * 2 + block("x")),
+    "pax-and-gnu-path": (
+        "two values",
+        block("x", b"info/a\0", b"L") + pax(b"x", path="info/b") + block("x"),
+    ),
+    "pax-size": ("size", pax(b"x", size="-1") + block("info/x")),
+    "pax-nul": ("name", pax(b"x", path="info/\0x") + block("x")),
+    "broken-pax": ("pax", block("pax", b"99 path=info/x\n", b"x") + block("x")),
+    "global-pax-path": ("global", pax(b"g", path="info/x")),
+    "name-without-member": ("not follow", pax(b"x", path="info/x")),
+    "bytes-after-end": ("follow the end", END + block("info/x") + END),
+}
+
+
 def tar_structure() -> Iterator[tuple[str, BadKind]]:
     here = "tar structure"
-    broken = info_tar()
-    cases: dict[str, tuple[str, bytes]] = {
-        "symlink": (
-            "link",
-            info_tar(None, block("info/x", kind=tarfile.SYMTYPE, linkname="/etc/passwd")),
-        ),
-        "hardlink": (
-            "link",
-            info_tar(None, block("info/x", kind=tarfile.LNKTYPE, linkname="/etc/passwd")),
-        ),
-        "device": ("device", info_tar(None, block("info/x", kind=tarfile.CHRTYPE))),
-        "fifo": ("device", info_tar(None, block("info/x", kind=tarfile.FIFOTYPE))),
-        "unknown-type": ("type", info_tar(None, block("info/x", kind=b"Z"))),
-        "gnu-sparse": ("type", info_tar(None, block("info/x", kind=tarfile.GNUTYPE_SPARSE))),
-        "pax-sparse": (
-            "sparse",
-            info_tar(None, pax(b"x", **{"GNU.sparse.name": "info/index.json"}), block("x")),
-        ),
-        "index-is-a-link": (
-            "link",
-            info_tar(
-                members("info/index.json"),
-                block("info/index.json", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
-            ),
-        ),
-        "index-is-a-directory": (
-            "not that file",
-            info_tar(None, block("info/index.json/", kind=tarfile.DIRTYPE)),
-        ),
-        "info-is-a-link": ("link", info_tar({}, block("info", kind=tarfile.SYMTYPE, linkname="x"))),
-        "info-is-a-file": ("directory", info_tar({"info": b""})),
-        "climbs": ("..", info_tar(None, block("info/../../x"))),
-        "climbs-inside": ("..", info_tar({"x/../info/index.json": b"{}"})),
-        "absolute": ("absolute", info_tar(None, block("/info/x"))),
-        "backslashes": ("written", info_tar(None, block("info\\x"))),
-        "capitals": ("written", info_tar(None, block("INFO/index.json"))),
-        "double-slash": ("written", info_tar(None, block("info//index.json"))),
-        "dot-inside": ("written", info_tar(None, block("info/./index.json"))),
-        "not-utf8": ("written", info_tar(None, block("info/\udcff"))),
-        "other-case": ("not that file", info_tar(None, block("info/Index.json"))),
-        "index-twice": ("twice", info_tar(None, block("info/index.json", b"{}"))),
-        "index-twice-by-dot": ("twice", info_tar(None, block("./info/index.json", b"{}"))),
-        "licence-twice": ("twice", info_tar(None, block("info/L", b"1"), block("info/L", b"2"))),
-        "client-record": ("must not", info_tar(None, block("info/repodata_record.json", b"{}"))),
-        "wrong-checksum": ("checksum", changed(broken, 148, b"000001\0 ")),
-        "negative-size": ("size", _negative_size(block("info/x"))),
-        "directory-with-bytes": ("no file", info_tar(None, block("info/d", b"x", tarfile.DIRTYPE))),
-        "two-pax-paths": (
-            "two values",
-            info_tar(None, pax(b"x", path="info/a"), pax(b"x", path="info/b"), block("x")),
-        ),
-        "pax-and-gnu-path": (
-            "two values",
-            info_tar(None, block("x", b"info/a\0", b"L"), pax(b"x", path="info/b"), block("x")),
-        ),
-        "pax-size": ("size", info_tar(None, pax(b"x", size="-1"), block("info/x"))),
-        "pax-nul": ("name", info_tar(None, pax(b"x", path="info/\0x"), block("x"))),
-        "broken-pax": ("pax", info_tar(None, block("pax", b"99 path=info/x\n", b"x"), block("x"))),
-        "global-pax-path": ("global", info_tar(None, pax(b"g", path="info/x"))),
-        "name-without-member": ("not follow", info_tar(None, pax(b"x", path="info/x"))),
-        "bytes-after-end": ("follow the end", info_tar() + block("info/x") + END),
-        "prefix-in-gnu": ("prefix", _prefixed(info_tar(None))),
-    }
-    for name, (fault, tar) in cases.items():
+    for name, (fault, blocks) in (_ADDED_MEMBERS | _ADDED_HEADERS).items():
+        tar = info_tar(None, blocks)
         yield f"tar-{name}-conda", bad_file(here, fault, conda(tar))
         yield f"tar-{name}-bz2", bad_file(here, fault, bz2.compress(tar), BZ2)
+    linked = block("info/index.json", kind=tarfile.SYMTYPE, linkname=_ELSEWHERE)
+    tar = info_tar(members("info/index.json"), linked)
+    yield "tar-index-is-a-link", bad_file(here, "link", conda(tar))
     stray = info_tar(None, block("bin/x"))
     yield "tar-payload-in-info", bad_file(here, "not below info/", conda(stray))
-
-
-def _negative_size(block: bytes) -> bytes:
-    return resealed(changed(block, 124, b"\xff" * 12))
-
-
-def _prefixed(tar: bytes) -> bytes:
-    return resealed(changed(tar, 345, b"prefix"))
 
 
 def streams() -> Iterator[tuple[str, BadKind]]:
