@@ -123,9 +123,16 @@ def solve_with_rattler(
     return {record["name"]: record for record in records}
 
 
-def build_with_rattler_build(home: ClientHome, recipe: str, *channels: str) -> Path:
+def build_with_rattler_build(
+    home: ClientHome, recipe: str, *channels: str, sharded: bool = True
+) -> Path:
     """Build a recipe, with its dependencies from ``channels`` alone, and give the package."""
-    build = {"recipe": recipe, "channels": channels, "output": str(home.folder / "built")}
+    build = {
+        "recipe": recipe,
+        "channels": channels,
+        "sharded": sharded,
+        "output": str(home.folder / "built"),
+    }
     [package] = _run_program(home, "with_rattler_build", {"build": build})
     return Path(package)
 

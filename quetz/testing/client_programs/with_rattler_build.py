@@ -1,7 +1,8 @@
 """Build a recipe and upload packages with py-rattler-build.
 
 Reads a request from standard input and writes the paths of built packages to standard output:
-``{"build": {"recipe": text, "channels": [url], "output": path}}`` gives ``[path, ...]``,
+``{"build": {"recipe": text, "channels": [url], "sharded": true, "output": path}}`` gives
+``[path, ...]``;
 ``{"upload": {"package_files": [path], "url": url, "channels": name, "api_key": key}}`` gives
 ``[]``; without ``api_key`` the key is read from RATTLER_AUTH_FILE.
 """
@@ -11,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from rattler_build import Stage0Recipe
+from rattler_build import Stage0Recipe, ToolConfiguration
 from rattler_build.upload import upload_package_to_quetz
 
 
@@ -21,7 +22,11 @@ def run(request: dict[str, Any]) -> list[str]:
         return []
     build = request["build"]
     recipe = Stage0Recipe.from_yaml(build["recipe"])
-    results = recipe.run_build(channels=build["channels"], output_dir=build["output"])
+    results = recipe.run_build(
+        tool_config=ToolConfiguration(use_sharded=build["sharded"]),
+        channels=build["channels"],
+        output_dir=build["output"],
+    )
     return [str(package) for result in results for package in result.packages]
 
 
