@@ -182,7 +182,7 @@ def test_a_second_server_on_the_port_is_refused(quetz, path):
 
 
 def test_a_stop_finishes_the_request_under_way(quetz, path):
-    key = quetz("user", "create", "erin", path).stdout.strip()
+    key = quetz("user", "create", "erin", path, "--role", "member").stdout.strip()
     body = b'{"name": "forge", "private": false}'
     head = (
         "POST /api/channels HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
