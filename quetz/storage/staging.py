@@ -17,11 +17,11 @@ from quetz.storage.failures import store_failures
 from quetz.storage.folders import FILE_MODE, FOLDER_MODE, NEW_FILE, open_root
 
 LOCK = "lock"
-PARALLEL_FROM = 256 * 1024
-"""Bytes from which on a second thread pays: it saves a quarter of the time of large uploads."""
+BATCH_SIZE = 1024 * 1024
+"""Bytes for which it pays to wake another thread."""
 
-# hashlib lets go of the GIL, so md5 runs beside sha256 and the write.
-_hashing = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="md5")
+# hashlib lets go of the GIL, so the md5 of large files is made beside sha256 and the writes.
+_md5_threads = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="md5")
 
 
 class Stage:
@@ -37,7 +37,9 @@ class Stage:
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._hashed: Future[None] | None = None
+        self._batch: list[bytes] = []  # written, and not in the md5 yet
+        self._batch_size = 0
+        self._hashing: Future[None] | None = None
 
     @property
     def path(self) -> Path:
@@ -56,38 +58,45 @@ class Stage:
     def md5(self) -> str:
         """32 hex digits."""
         self._wait_for_md5()
+        _update(self._md5, self._batch)
+        self._batch, self._batch_size = [], 0
         return self._md5.hexdigest()
 
     def write(self, data: bytes) -> None:
         """Append ``data``.
 
         Raises:
-            StorageFull: there is no room; the stage can only be discarded.
-            StoreUnavailable: the disk refuses; likewise.
+            StorageFull, StoreUnavailable: the disk refuses; the stage is discarded.
         """
         if self._file is None:
             raise ValueError("the stage is finished")
-        self._wait_for_md5()
-        if len(data) >= PARALLEL_FROM:
-            self._hashed = _hashing.submit(self._md5.update, data)
-        else:
-            self._md5.update(data)
+        self._batch.append(data)
+        self._batch_size += len(data)
+        if self._batch_size >= BATCH_SIZE:
+            self._wait_for_md5()
+            self._hashing = _md5_threads.submit(_update, self._md5, self._batch)
+            self._batch, self._batch_size = [], 0
         self._sha256.update(data)
-        with store_failures():
+        with self._discarded_on_failure():
             write_all(self._file, data)
         self._size += len(data)
 
     def finish(self) -> None:
-        """Make the bytes durable; nothing can be written afterwards. Repeatable."""
+        """Make the bytes durable; nothing can be written afterwards. Repeatable.
+
+        Raises:
+            StorageFull, StoreUnavailable: the disk refuses; the stage is discarded.
+        """
         if self._file is None:
             return
-        with store_failures():
+        with self._discarded_on_failure():
             os.fsync(self._file)
-        self._close()
+            self._close()
 
     def discard(self) -> None:
         """Remove the file. Repeatable, and harmless once the stage was put."""
-        self._close()
+        with suppress(OSError):
+            self._close()
         with suppress(OSError):  # what stays goes with the staging area
             self._path.unlink()
 
@@ -102,15 +111,30 @@ class Stage:
     ) -> None:
         self.discard()
 
+    @contextmanager
+    def _discarded_on_failure(self) -> Iterator[None]:
+        # A second try must not succeed: Linux reports a failed write-back to one fsync only.
+        with store_failures():
+            try:
+                yield
+            except OSError:
+                self.discard()
+                raise
+
     def _wait_for_md5(self) -> None:
-        if self._hashed is not None:
-            self._hashed.result()
-            self._hashed = None
+        if self._hashing is not None:
+            self._hashing.result()
+            self._hashing = None
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+
+def _update(digest: "hashlib._Hash", batch: list[bytes]) -> None:
+    for data in batch:
+        digest.update(data)
 
 
 class StagingArea:

@@ -105,16 +105,30 @@ def test_an_index_file_is_renamed_without_fsync(store, effects):
     assert effects == [("rename", "a stage", f"store/{INDEX}")]
 
 
-def test_bytes_that_do_not_become_durable_are_not_seen(store, monkeypatch):
+def test_bytes_that_did_not_become_durable_can_not_be_put(store, monkeypatch):
     def broken(_file):
         raise OSError(errno.EIO, "Input/output error")
 
+    stage = store.stage()
+    stage.write(CONTENT)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", broken)
         with pytest.raises(StoreUnavailable, match="Input/output error"):
-            put_bytes(store, CONTENT)
+            store.put(stage, KEY)
+
+    with pytest.raises(StoreUnavailable):  # by now fsync would succeed
+        store.put(stage, KEY)
 
     assert store.size(KEY) is None
+
+
+def test_a_stage_that_missed_some_bytes_takes_no_more(store, room_for_16_mb):
+    with store.stage() as stage:
+        with pytest.raises(StorageFull):
+            stage.write(bytes(17 * 2**20))
+
+        with pytest.raises(ValueError, match="finished"):
+            stage.write(CONTENT)
 
 
 def test_a_damaged_object_is_replaced(store, root):
