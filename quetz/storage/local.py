@@ -11,6 +11,7 @@ from quetz.errors import BadName, ObjectMissing, StoreUnavailable
 from quetz.storage.failures import store_failures
 from quetz.storage.folders import (
     FILE_MODE,
+    FOLDER_MODE,
     NEW_FILE,
     READING,
     folder_below,
@@ -45,7 +46,8 @@ class LocalStore:
     def create(cls, path: Path) -> "LocalStore":
         """Make an empty store, or complete one, and open it."""
         with store_failures():
-            (path / OBJECTS).mkdir(parents=True, exist_ok=True)
+            path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            (path / OBJECTS).mkdir(FOLDER_MODE, exist_ok=True)
             parent = open_root(path.parent)
             try:
                 os.fsync(parent)
@@ -60,9 +62,9 @@ class LocalStore:
         Raises:
             StoreUnavailable: it cannot be written, or is none, as when a disk is not mounted.
         """
-        if not (path / OBJECTS).is_dir():
-            raise StoreUnavailable("its folder holds no objects folder")
         with store_failures():
+            if not (path / OBJECTS).is_dir():
+                raise StoreUnavailable("its folder holds no objects folder")
             path = path.resolve()
             root = open_root(path)
             try:
@@ -197,7 +199,8 @@ class LocalStore:
             suppress(FileNotFoundError),
             folder_below(self._root, parts) as folder,
         ):
-            sizes = [(name, plain_file_size(folder, name)) for name in os.listdir(folder)]  # noqa: PTH208 (a descriptor)
+            names = os.listdir(folder)  # noqa: PTH208 (a descriptor has no iterdir)
+            sizes = [(name, plain_file_size(folder, name)) for name in names]
             return [(name, size) for name, size in sizes if size is not None]
         return []
 
