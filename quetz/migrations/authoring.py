@@ -79,11 +79,11 @@ def _find_place(plugins: Plugins, owner: str, *, initialize: bool) -> _Place:
 
 def _heads(plugins: Plugins, tree: ScriptDirectory, owner: str) -> list[str]:
     scripts = (tree.get_revision(head) for head in tree.get_heads())
-    return [
+    return sorted(
         script.revision
         for script in scripts
         if Path(script.path).parent == plugins.migrations[owner]
-    ]
+    )
 
 
 def _references(plugins: Plugins, owner: str) -> list[ForeignKey]:

@@ -6,14 +6,16 @@ Neither the state of a deployment nor its kind of database gets into a compariso
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from alembic.autogenerate import produce_migrations
+from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import _repr_type
 from alembic.migration import MigrationContext
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import Script
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, TypeDecorator, inspect
 from sqlalchemy.engine import URL
 
 from quetz.db.base import Base
@@ -62,6 +64,7 @@ class Scratch:
                 "alembic.autogenerate.*",
                 "alembic.ext.checkconstraint_byname",
             ],
+            "render_item": _render_item,
             "render_as_batch": True,  # SQLite needs it, and PostgreSQL takes it
         }
 
@@ -86,6 +89,13 @@ class Scratch:
         owner = next(name for name, path in self.plugins.migrations.items() if path == folder)
         for table in inspect(connection).get_table_names():
             self.makers.setdefault(table, (owner, script.revision))
+
+
+def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Literal[False]:
+    """Write a type of our own, or of a plugin, as the plain type below it: code moves on."""
+    if kind == "type" and isinstance(thing, TypeDecorator):
+        return _repr_type(thing.impl_instance, context)
+    return False
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ${imports}
 revision: str = ${repr(up_revision)}
 down_revision: str | tuple[str, ...] | None = ${repr(down_revision)}
 branch_labels: str | tuple[str, ...] | None = ${repr(branch_labels)}
-depends_on: str | tuple[str, ...] | None = ${repr(depends_on)}
+depends_on: str | list[str] | None = ${repr(depends_on)}
 
 
 def upgrade() -> None:

@@ -1,17 +1,17 @@
 """initial revision
 
-Revision ID: e9730e7d1ec0
+Revision ID: 4bd032e7beb5
 Revises:
-Create Date: 2026-11-22 22:01:06.691420
+Create Date: 2026-11-22 22:13:54.371194
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "e9730e7d1ec0"
+revision: str = "4bd032e7beb5"
 down_revision: str | tuple[str, ...] | None = None
 branch_labels: str | tuple[str, ...] | None = ("quetz",)
-depends_on: str | tuple[str, ...] | None = None
+depends_on: str | list[str] | None = None
 
 
 def upgrade() -> None:

@@ -1,0 +1,179 @@
+"""Writing revisions of the core, into a folder of the test's own."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quetz.errors import MigrationFailed, MigrationUnsound, PluginError
+from quetz.migrations import make_migration, upgrade
+from quetz.migrations.revisions import load_tree
+from quetz.plugins import Plugins
+from quetz.tests.migrations.databases import add_revision, head_of, schema_of
+
+
+def test_an_empty_folder_gets_a_root_with_the_label_quetz(none_yet):
+    file = written(none_yet, "Initial, revision!")
+
+    assert re.fullmatch(r"[0-9a-f]{12}_initial_revision\.py", file.name)
+    assert list(Path(none_yet.migrations["quetz"]).glob("*.py")) == [file]
+    root = load_tree(none_yet).get_revision("heads")
+    assert (root.down_revision, root.dependencies) == (None, None)
+    assert root.branch_labels == {"quetz"}
+    assert root.doc == "Initial, revision!"
+
+
+def test_nothing_to_do_writes_no_file(copied):
+    folder = copied.migrations["quetz"]
+    before = sorted(folder.iterdir())
+
+    assert make_migration(copied, message="again") is None
+    assert sorted(folder.iterdir()) == before
+
+
+def test_the_committed_revisions_are_what_the_models_need(plugins):
+    assert make_migration(plugins, message="forgotten") is None
+
+
+def test_a_revision_is_plain_sqlalchemy(none_yet):
+    text = written(none_yet, "initial").read_text()
+
+    imports = re.findall(r"^(?:import|from) .*", text, re.MULTILINE)
+    assert imports == ["import sqlalchemy as sa", "from alembic import op"]
+    assert 'sa.String().with_variant(sa.String(collation="C"), "postgresql")' in text
+    assert 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")' in text
+    assert "sqlite_autoincrement=True" in text
+    assert "info=" not in text
+
+
+def test_a_new_column_is_all_that_its_revision_adds(none_yet, empty_engine, plugins):
+    root = written(none_yet, "initial")
+    forget(root, r'sa.Column\("mirror_mode",.*\n')
+    [head] = load_tree(none_yet).get_heads()
+
+    file = written(none_yet, "Mirrors have a mode")
+
+    assert load_tree(none_yet).get_revision("heads").down_revision == head
+    assert operations(file) == [
+        'batch_op.add_column(sa.Column("mirror_mode", sa.String(length=16), nullable=True))',
+        'batch_op.drop_column("mirror_mode")',
+    ]
+    assert file.read_text().count("batch_alter_table") == 2
+    upgrade(empty_engine, none_yet)
+    assert "channels: column mirror_mode VARCHAR(16) null, default None" in schema_of(empty_engine)
+
+
+def test_a_new_index_is_all_that_its_revision_adds(none_yet):
+    root = written(none_yet, "initial")
+    index = '"ix_files_package_id"'
+    forget(root, rf"batch_op.create_index\(batch_op.f\({index}.*\n", "pass\n")
+    forget(root, rf"batch_op.drop_index\(batch_op.f\({index}.*\n", "pass\n")
+
+    file = written(none_yet, "index")
+
+    assert operations(file) == [
+        f'batch_op.create_index(batch_op.f({index}), ["package_id"], unique=False)',
+        f"batch_op.drop_index(batch_op.f({index}))",
+    ]
+
+
+def test_a_table_without_a_model_is_dropped(copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade="op.create_table('old', sa.Column('id', sa.Integer, primary_key=True))",
+        downgrade="op.drop_table('old')",
+    )
+
+    file = written(copied, "drop")
+
+    assert operations(file)[0] == 'op.drop_table("old")'
+    assert make_migration(copied, message="again") is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param('say """hi"""', id="quotes"),
+        pytest.param("ends with \\", id="backslash"),
+        pytest.param('ends with "', id="quote-at-the-end"),
+        pytest.param("${1 / 0} <% %>", id="template"),
+        pytest.param("naïve 100 %", id="not-ascii"),
+        pytest.param("!", id="no-letter"),
+    ],
+)
+def test_any_message_can_be_told(none_yet, message):
+    make_migration(none_yet, message=message)
+
+    assert load_tree(none_yet).get_revision("heads").doc == message
+
+
+def test_a_revision_that_cannot_be_taken_back_is_not_kept(copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade="op.execute('CREATE TABLE old (id INTEGER PRIMARY KEY AUTOINCREMENT)')",
+        downgrade="op.drop_table('old')",
+    )
+    folder = copied.migrations["quetz"]
+    before = sorted(folder.glob("*.py"))
+
+    with pytest.raises(MigrationUnsound, match="downgrade leaves a difference: old: autoincr"):
+        make_migration(copied, message="drop")
+
+    assert sorted(folder.glob("*.py")) == before
+
+
+def test_a_failing_revision_below_is_named(copied):
+    add_revision(copied, "aaaa", upgrade="1 / 0")
+
+    with pytest.raises(MigrationFailed, match=r"'aaaa .*division by zero"):
+        make_migration(copied, message="x")
+
+
+def test_the_core_is_initialised_once(copied):
+    with pytest.raises(PluginError, match=f"already at {head_of(copied)}; leave out --initialize"):
+        make_migration(copied, message="x", initialize=True)
+
+
+def test_two_heads_are_refused(copied):
+    folder = copied.migrations["quetz"]
+    add_revision(copied, "aaaa")
+    text = Path(folder, "aaaa_test.py").read_text()
+    Path(folder, "bbbb_test.py").write_text(text.replace("aaaa", "bbbb"))
+
+    with pytest.raises(PluginError, match="several heads, aaaa, bbbb;"):
+        make_migration(copied, message="x")
+
+
+def test_a_folder_with_blanks_and_percent_signs_works(plugins, tmp_path):
+    folder = tmp_path / "100 % a:b, ü"
+    folder.mkdir()
+    odd = replace(plugins, migrations={"quetz": folder})
+
+    file = written(odd, "initial")
+
+    assert file.parent == folder
+
+
+def written(plugins: Plugins, message: str) -> Path:
+    file = make_migration(plugins, message=message)
+    assert file is not None
+    return file
+
+
+def forget(file: Path, pattern: str, instead: str = "") -> None:
+    """Take out what matches the pattern, as if the models had got it later."""
+    text, count = re.subn(pattern, instead, file.read_text())
+    assert count == 1
+    file.write_text(text)
+
+
+def operations(file: Path) -> list[str]:
+    """Return the operations of upgrade and downgrade, each in one line."""
+    body = re.sub(r"\s+", " ", file.read_text())
+    found = re.findall(
+        r"(?:batch_op|op)\.(?!batch_alter|f\().*?\)(?= (?:#|with|op|batch_op))", body
+    )
+    return [re.sub(r"\( (.*),? \)$", r"(\1)", operation) for operation in found]

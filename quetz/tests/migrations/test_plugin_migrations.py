@@ -1,0 +1,247 @@
+"""Revisions of plugins: their own root, their own tables, and the order between owners."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from quetz.plugins import load_plugins
+from quetz.tests.migrations.databases import head_of
+from quetz.tests.migrations.distributions import Refused, Site
+
+START = """
+    from sqlalchemy import ForeignKey, String, TypeDecorator
+    from sqlalchemy.orm import Mapped, mapped_column
+    from quetz.plugin_api import Base, ByteOrdered, RowId
+"""
+
+NOTES = (
+    START
+    + """
+    class Note(Base):
+        __tablename__ = "quetz_notes"
+        id: Mapped[int] = mapped_column(RowId, primary_key=True)
+        name: Mapped[str] = mapped_column(ByteOrdered, unique=True)
+        {column}
+"""
+)
+
+MAKE = """
+    from quetz.migrations import make_migration
+    return make_migration(
+        load_plugins([]), message={message!r}, owner={owner!r}, initialize={initialize!r}
+    )
+"""
+
+UPGRADE = """
+    from sqlalchemy import inspect
+    from sqlalchemy.engine import make_url
+    from quetz.db.engine import open_engine
+    from quetz.migrations import check_schema, downgrade, upgrade
+
+    engine, plugins = open_engine(make_url({url!r})), load_plugins([])
+    upgrade(engine, plugins)
+    check_schema(engine, plugins, "x")
+    {then}
+    tables = inspect(engine).get_table_names()
+    engine.dispose()
+    return tables
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path / "site")
+
+
+def install_notes(site: Site, column: str = "") -> None:
+    site.install("quetz-notes", {"db_models.py": NOTES.format(column=column)})
+
+
+def make(
+    site: Site,
+    message: str = "initial revision",
+    owner: str = "quetz-notes",
+    *,
+    initialize: bool = False,
+) -> Path:
+    return Path(site.run(MAKE.format(message=message, owner=owner, initialize=initialize)))
+
+
+def variable(file: Path, name: str) -> str:
+    [value] = re.findall(rf"^{name}: .* = (.*)$", file.read_text(), re.MULTILINE)
+    return value
+
+
+def tables_named(file: Path) -> set[str]:
+    return set(re.findall(r'(?:create_table|alter_table)\(\s*"(\w+)"', file.read_text()))
+
+
+def test_the_first_revision_is_a_root_on_the_head_of_the_core(site):
+    install_notes(site)
+
+    file = make(site, initialize=True)
+
+    assert file.parent == site.folder / "quetz_notes/migrations/versions"
+    assert re.fullmatch(r"[0-9a-f]{12}_initial_revision\.py", file.name)
+    assert variable(file, "down_revision") == "None"
+    assert variable(file, "branch_labels") == '("quetz-notes",)'
+    assert variable(file, "depends_on") == f'"{head_of(load_plugins([]))}"'
+    assert tables_named(file) == {"quetz_notes"}
+    assert "quetz." not in file.read_text()
+
+
+def test_the_second_revision_follows_the_first_and_has_the_change_only(site):
+    install_notes(site)
+    first = make(site, initialize=True)
+    install_notes(site, "text: Mapped[str | None] = mapped_column(String(100))")
+
+    second = make(site, "second revision")
+
+    assert variable(second, "down_revision") == f'"{first.name[:12]}"'
+    assert variable(second, "branch_labels") == "None"
+    assert variable(second, "depends_on") == "None"
+    assert tables_named(second) == {"quetz_notes"}
+    assert second.read_text().count("add_column") == 1
+    assert site.run(MAKE.format(message="x", owner="quetz-notes", initialize=False)) is None
+
+
+def test_an_upgrade_applies_core_and_plugin_and_the_plugin_can_go_again(site, empty_database_url):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    make(site, initialize=True)
+
+    assert {"quetz_notes", "channels"} <= set(site.run(UPGRADE.format(url=url, then="")))
+    then = "downgrade(engine, plugins, 'quetz-notes@base')"
+    left = set(site.run(UPGRADE.format(url=url, then=then)))
+    assert "channels" in left
+    assert "quetz_notes" not in left
+    assert "quetz_notes" in set(site.run(UPGRADE.format(url=url, then="")))
+
+
+def test_a_new_revision_of_a_plugin_leaves_the_schema_behind(site, empty_database_url):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    first = make(site, initialize=True).name[:12]
+    install_notes(site, "text: Mapped[str | None]")
+    make(site, "second revision")
+
+    then = f"downgrade(engine, plugins, {first!r}); check_schema(engine, plugins, 'x')"
+
+    with pytest.raises(Refused, match="SchemaBehind"):
+        site.run(UPGRADE.format(url=url, then=then))
+
+
+def test_the_core_sees_no_table_of_a_plugin(site):
+    install_notes(site)
+    core = MAKE.format(message="x", owner="quetz", initialize=False)
+
+    assert site.run(core) is None
+    make(site, initialize=True)
+    assert site.run(core) is None
+
+
+def test_a_table_taken_out_of_a_plugin_is_dropped_by_the_plugin_alone(site):
+    install_notes(site)
+    make(site, initialize=True)
+    site.install("quetz-notes", {"db_models.py": ""})
+
+    assert site.run(MAKE.format(message="x", owner="quetz", initialize=False)) is None
+    assert 'op.drop_table("quetz_notes")' in make(site, "second").read_text()
+
+
+def test_a_foreign_key_to_another_plugin_orders_the_two(site, empty_database_url):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    first = make(site, initialize=True)
+    links = """
+    class Link(Base):
+        __tablename__ = "quetz_links"
+        id: Mapped[int] = mapped_column(RowId, primary_key=True)
+        note_id: Mapped[int] = mapped_column(ForeignKey("quetz_notes.id"))
+        channel_id: Mapped[int] = mapped_column(ForeignKey("channels.id", ondelete="CASCADE"))
+    """
+    site.install("quetz-links", {"db_models.py": START + links})
+
+    file = make(site, owner="quetz-links", initialize=True)
+
+    needed = sorted([str(head_of(load_plugins([]))), first.name[:12]])
+    assert json.loads(variable(file, "depends_on")) == needed
+    assert tables_named(file) == {"quetz_links"}
+    assert {"quetz_links", "quetz_notes"} <= set(site.run(UPGRADE.format(url=url, then="")))
+
+
+def test_a_later_foreign_key_orders_the_revision_that_adds_it(site):
+    install_notes(site)
+    make(site, initialize=True)
+    site.install("quetz-late", {"db_models.py": NOTES.replace("_notes", "_late").format(column="")})
+    late = make(site, owner="quetz-late", initialize=True)
+    install_notes(site, 'late_id: Mapped[int | None] = mapped_column(ForeignKey("quetz_late.id"))')
+
+    second = make(site, "second")
+
+    assert variable(second, "depends_on") == f'"{late.name[:12]}"'
+
+
+def test_a_type_of_a_plugin_is_written_as_the_plain_type_below_it(site):
+    models = """
+    class Upper(TypeDecorator):
+        impl = String(20)
+        cache_ok = True
+
+    class Shout(Base):
+        __tablename__ = "quetz_shouts"
+        id: Mapped[int] = mapped_column(RowId, primary_key=True)
+        text: Mapped[str] = mapped_column(Upper())
+    """
+    site.install("quetz-shouts", {"db_models.py": START + models})
+
+    file = make(site, owner="quetz-shouts", initialize=True)
+
+    assert 'sa.Column("text", sa.String(length=20), nullable=False)' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("reference", "target"),
+    [
+        pytest.param('ForeignKey("users.id")', "users.id", id="binds-users"),
+        pytest.param(
+            'ForeignKey("users.id", ondelete="RESTRICT")', "users.id", id="keeps-users-from-going"
+        ),
+        pytest.param(
+            'ForeignKey("users.username", ondelete="CASCADE")', "users.username", id="no-key"
+        ),
+    ],
+)
+def test_a_foreign_key_that_would_bind_the_core_is_refused(site, reference, target):
+    install_notes(site, f"user_id: Mapped[str] = mapped_column({reference})")
+
+    with pytest.raises(Refused, match=f"from quetz_notes.user_id to {target} must refer to"):
+        make(site, initialize=True)
+
+    assert list(site.folder.rglob("versions/*")) == []
+
+
+def test_without_a_first_revision_initialize_is_asked_for(site):
+    install_notes(site)
+
+    with pytest.raises(Refused, match="'quetz-notes': has no migration yet; add --initialize"):
+        make(site)
+
+
+def test_a_plugin_is_initialised_once(site):
+    install_notes(site)
+    first = make(site, initialize=True)
+
+    with pytest.raises(Refused, match=f"already at {first.name[:12]}; leave out --initialize"):
+        make(site, initialize=True)
+
+    assert list(first.parent.glob("*.py")) == [first]
+
+
+def test_an_unknown_plugin_is_refused_with_the_names_there_are(site):
+    install_notes(site)
+
+    with pytest.raises(Refused, match=r"'nope': is not installed.*known: quetz, quetz-notes"):
+        make(site, owner="nope")

@@ -1,0 +1,212 @@
+"""Finding and loading plugins: real distributions, each test in a process of its own."""
+
+import pytest
+
+from quetz import plugin_api
+from quetz.plugins import load_plugins
+from quetz.tests.migrations.distributions import Refused, Site
+
+MODELS = """
+    from sqlalchemy.orm import Mapped, mapped_column
+    from quetz.plugin_api import Base
+
+    class Note(Base):
+        __tablename__ = "{table}"
+        id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+HOOKS = """
+    from quetz.plugin_api import Invalid, hookimpl
+
+    @hookimpl
+    def check_upload(archive):
+        if archive == "bad":
+            raise Invalid("{package} refuses")
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def test_without_plugins_no_hook_is_implemented():
+    plugins = load_plugins([])
+
+    assert list(plugins.migrations) == ["quetz"]
+    assert plugins.owner_of_table("channels") == "quetz"
+    assert not plugins.implements("check_upload")
+    assert plugins.hook.routers() == []
+
+
+def test_a_plugin_is_called_with_the_arguments_that_it_names(site):
+    site.install("quetz-foo", {"hooks.py": HOOKS.format(package="foo")})
+
+    body = """
+        plugins = load_plugins([])
+        assert plugins.implements("check_upload") and not plugins.implements("may")
+        plugins.hook.check_upload(channel="c", archive="good")
+        plugins.hook.check_upload(channel="c", archive="bad")
+    """
+
+    with pytest.raises(Refused, match="Invalid: foo refuses"):
+        site.run(body)
+
+
+def test_an_empty_list_enables_all_and_a_list_only_those_named_in_any_spelling(site):
+    site.install("quetz-foo", {})
+    site.install("quetz-bar_baz", {})
+    body = "return sorted(load_plugins({}).migrations)"
+
+    assert site.run(body.format([])) == ["quetz", "quetz-bar_baz", "quetz-foo"]
+    assert site.run(body.format(["quetz-foo"])) == ["quetz", "quetz-foo"]
+    assert site.run(body.format(["Bar-Baz"])) == ["quetz", "quetz-bar_baz"]
+
+
+def test_a_plugin_that_is_not_enabled_is_not_imported(site):
+    site.install("quetz-foo", {})
+    site.install("quetz-bar", {"__init__.py": "1 / 0"})
+
+    assert site.run("return list(load_plugins(['quetz-foo']).packages)") == ["quetz_foo"]
+
+
+def test_the_owner_of_a_table_is_the_plugin_that_declares_it(site):
+    site.install("quetz-foo", {"db_models.py": MODELS.format(table="quetz_foo")})
+    site.install("quetz-bar", {"db_models.py": "import quetz_foo.db_models\n"})
+
+    owners = site.run("""
+        plugins = load_plugins([])
+        return [plugins.owner_of_table(name) for name in ("quetz_foo", "channels")]
+    """)
+
+    assert owners == ["quetz-foo", "quetz"]
+
+
+def test_a_table_without_a_class_belongs_to_the_plugin_that_was_imported(site):
+    models = """
+        import sqlalchemy as sa
+        from quetz.plugin_api import Base
+
+        sa.Table("delegations", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    """
+    site.install("quetz-foo", {"db_models.py": models})
+
+    owner = site.run("""
+        load_plugins([])
+        return load_plugins([]).owner_of_table("delegations")
+    """)
+
+    assert owner == "quetz-foo"
+
+
+def test_models_and_migrations_are_found_by_convention(site):
+    site.install("quetz-foo", {"db_models.py": MODELS.format(table="quetz_foo")})
+
+    folder = site.run("return load_plugins([]).migrations['quetz-foo']")
+
+    assert folder == str(site.folder / "quetz_foo/migrations/versions")
+
+
+def test_entry_points_name_other_places_for_models_and_migrations(site):
+    site.install(
+        "quetz-foo",
+        {
+            "tables.py": MODELS.format(table="quetz_foo"),
+            "db_models.py": "1 / 0",
+            "schema/__init__.py": "",
+        },
+        {"quetz.models": "quetz_foo.tables", "quetz.migrations": "quetz_foo.schema"},
+    )
+
+    found = site.run("""
+        plugins = load_plugins([])
+        return plugins.owner_of_table("quetz_foo"), plugins.migrations["quetz-foo"]
+    """)
+
+    assert found == ["quetz-foo", str(site.folder / "quetz_foo/schema/versions")]
+
+
+def test_migrations_in_a_namespace_package_are_found(site):
+    site.install(
+        "quetz-foo", {"schema/versions/x.py": ""}, {"quetz.migrations": "quetz_foo.schema"}
+    )
+
+    folder = site.run("return load_plugins([]).migrations['quetz-foo']")
+
+    assert folder == str(site.folder / "quetz_foo/schema/versions")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        pytest.param(
+            {"hooks.py": "import nowhere"},
+            "cannot import quetz_foo.hooks: ModuleNotFoundError: No module named 'nowhere'",
+            id="hooks",
+        ),
+        pytest.param(
+            {"db_models.py": "1 / 0"},
+            "cannot import quetz_foo.db_models: ZeroDivisionError",
+            id="models",
+        ),
+        pytest.param(
+            {"__init__.py": "syntax error"}, "cannot import quetz_foo: SyntaxError", id="package"
+        ),
+        pytest.param(
+            {"db_models.py": MODELS.format(table="channels")},
+            "Table 'channels' is already defined",
+            id="a-table-of-ours",
+        ),
+        pytest.param(
+            {"hooks.py": "from quetz.hooks import hookimpl\n@hookimpl\ndef check_uplaod(): ..."},
+            r"unknown hook 'check_uplaod'.*\(hooks: check_upload, index_published",
+            id="a-misspelt-hook",
+        ),
+        pytest.param(
+            {"hooks.py": "from quetz.hooks import hookimpl\n@hookimpl\ndef routers(app): ..."},
+            "hook 'routers'.*'app'",
+            id="an-argument-that-is-not-given",
+        ),
+    ],
+)
+def test_a_faulty_plugin_is_named_with_its_fault(site, files, message):
+    site.install("quetz-foo", files)
+
+    with pytest.raises(Refused, match=f"PluginError: plugin 'quetz-foo': .*{message}"):
+        site.run("load_plugins([])")
+
+
+def test_an_enabled_plugin_that_is_not_installed_is_named(site):
+    site.install("quetz-foo", {})
+
+    with pytest.raises(Refused, match=r"'quetz-bar': is enabled but .*installed: quetz-foo\)"):
+        site.run("load_plugins(['quetz-bar'])")
+
+
+def test_a_plugin_cannot_take_the_name_of_quetz(site):
+    site.install("quetz", {"../quetz_x/__init__.py": ""}, {"quetz": "quetz_x"})
+
+    with pytest.raises(Refused, match="the name is taken by quetz itself"):
+        site.run("load_plugins([])")
+
+
+@pytest.mark.parametrize("name", plugin_api.__all__)
+def test_each_name_of_the_plugin_api_can_be_imported(name):
+    assert getattr(plugin_api, name) is not None
+
+
+def test_an_unknown_name_of_the_plugin_api_is_refused():
+    with pytest.raises(AttributeError, match=r"no 'Nowhere'; it has: Base"):
+        plugin_api.Nowhere  # noqa: B018
+
+
+def test_models_of_a_plugin_do_not_load_the_web_server(site):
+    site.install("quetz-foo", {"db_models.py": MODELS.format(table="quetz_foo")})
+
+    loaded = site.run("""
+        import sys
+        load_plugins([])
+        return [module for module in ("quetz_foo.db_models", "fastapi") if module in sys.modules]
+    """)
+
+    assert loaded == ["quetz_foo.db_models"]
