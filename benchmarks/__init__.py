@@ -1,0 +1,1 @@
+"""Measurements of quetz: ``python -m benchmarks``; README.md has the figures and what they mean."""

@@ -1,0 +1,33 @@
+"""The report: figures as a table, on the terminal and in README.md."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.figures import HEADINGS, Figure, NotRun
+
+README = Path(__file__).with_name("README.md")
+
+
+def text_line(figure: Figure | NotRun) -> str:
+    """Return the figure in one line."""
+    return " | ".join(cell for cell in figure.row() if cell)
+
+
+def write_section(group: str, heading: str, figures: Sequence[Figure | NotRun]) -> None:
+    """Put a table in the place of the group's last one; ``heading`` says when and where."""
+    table = [HEADINGS, ["---"] * len(HEADINGS), *(figure.row() for figure in figures)]
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    section = "\n".join([_begin(group), "", heading, "", *lines, "", _END])
+    pattern = re.compile(f"{re.escape(_begin(group))}.*?{re.escape(_END)}", re.DOTALL)
+    text, count = pattern.subn(lambda _: section, README.read_text(encoding="utf-8"))
+    if count != 1:
+        raise RuntimeError(f"{README} has {count} places for the figures of '{group}', not one")
+    README.write_text(text, encoding="utf-8")
+
+
+def _begin(group: str) -> str:
+    return f"<!-- figures: {group} -->"
+
+
+_END = "<!-- end -->"
