@@ -26,9 +26,9 @@ def create() -> Callable[..., Awaitable[Any]]:
 
     ``QUETZ_DEPLOYMENT`` is its folder, ``QUETZ_ROOT_PATH`` the sub-path it is served under,
     ``QUETZ_TRUSTED_PROXIES`` a comma-separated list of addresses whose forwarding headers
-    are believed.
+    are believed, ``QUETZ_MASTER_PID`` the process to end with.
     """
-    _die_with_parent()
+    _die_with_master(int(os.environ["QUETZ_MASTER_PID"]))
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
     background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
     app = create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
@@ -39,11 +39,10 @@ def create() -> Callable[..., Awaitable[Any]]:
     return wrapped
 
 
-def _die_with_parent() -> None:
+def _die_with_master(master: int) -> None:
     """Let this worker end when its master is killed: else it would live on and keep the port."""
-    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != master:  # it went before the kernel was told
         _log.error("the server's master process is gone")
         sys.exit(1)

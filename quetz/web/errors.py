@@ -44,6 +44,8 @@ def status_of(error: QuetzError) -> int:
 
 def problem(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response:
     title = HTTPStatus(status).phrase
+    if isinstance(detail, str):  # it may quote a name that no encoding can carry
+        detail = detail.encode("utf-8", "backslashreplace").decode()
     message = detail if isinstance(detail, str) else title
     body = {
         "type": "about:blank",
