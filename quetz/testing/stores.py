@@ -40,6 +40,7 @@ class StoreConformance:
             pytest.param([], id="empty"),
             pytest.param([b"a"], id="one byte"),
             pytest.param([b"small", b"", b"x" * 1_000_000, b"y" * 300_000, b"end"], id="mixed"),
+            pytest.param([bytes([number]) * 2**20 for number in range(12)], id="large"),
         ],
     )
     def test_a_stage_knows_size_and_hashes_of_what_was_written(

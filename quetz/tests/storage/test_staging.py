@@ -1,11 +1,14 @@
+import fcntl
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from quetz.storage.local import LocalStore
+from quetz.storage.staging import LOCK
 
 HOLD_A_STAGE = """
 import sys
@@ -64,28 +67,26 @@ def test_closing_removes_only_the_own_stages(store, other_process):
     assert not mine.path.exists()
 
 
-OPEN_AND_STAGE = """
-import sys
-from pathlib import Path
-from quetz.storage.local import LocalStore
+def test_a_folder_that_is_not_locked_yet_is_not_taken_for_dead(store, tmp_path, monkeypatch):
+    flock = fcntl.flock
+    others: list[threading.Thread] = []
 
-for _ in range(40):
-    store = LocalStore.open(Path(sys.argv[1]))
-    with store.stage() as stage:
-        stage.write(b"mine")
-        stage.finish()
-        assert stage.path.read_bytes() == b"mine"
+    def flock_while_another_starts(file, operation):
+        if Path(f"/proc/self/fd/{file}").readlink().name == LOCK and not others:
+            other = threading.Thread(target=lambda: LocalStore.open(tmp_path / "store").close())
+            others.append(other)
+            other.start()
+            other.join(timeout=0.5)  # it waits for its turn; without turns it ends at once
+        flock(file, operation)
+
     store.close()
-"""
+    monkeypatch.setattr(fcntl, "flock", flock_while_another_starts)
 
+    mine = LocalStore.open(tmp_path / "store")
 
-def test_processes_that_start_at_once_do_not_remove_each_other_s_stages(store, tmp_path):
-    processes = [
-        subprocess.Popen([sys.executable, "-c", OPEN_AND_STAGE, str(tmp_path / "store")])
-        for _ in range(4)
-    ]
-
-    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    others[0].join()
+    mine.check()
+    mine.close()
 
 
 def test_a_folder_without_a_lock_is_removed(store, tmp_path):
