@@ -24,7 +24,7 @@ import msgspec
 import zstandard
 
 from quetz.testing.packages import build_package
-from quetz.testing.servers import Server, running_server
+from quetz.testing.servers import Server, doomed_server, running_server
 from quetz.testing.shard_reader import read_all
 
 CHANNEL = "crash"
@@ -76,7 +76,7 @@ class Driver:
         hits = self._random.randint(1, 6)
         with (
             _environment(QUETZ_CRASHPOINT=f"{point}:{hits}" if point else ""),
-            _doomed(self._deployment) as server,
+            doomed_server(self._deployment) as server,
         ):
             died = self._load(server, until_dead=point is not None)
             if not died:
@@ -219,16 +219,3 @@ def _environment(**variables: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _doomed(deployment: Path) -> Iterator[Server]:
-    """Run a server that will not end well."""
-    context = running_server(deployment)
-    server = context.__enter__()
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()

@@ -1,5 +1,6 @@
 """Run a real server: `quetz start` in a process of its own, on a port of its own."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -44,15 +45,25 @@ def running_server(path: Path, *options: str) -> Iterator[Server]:
     Raises:
         ServerFailed: it did not become ready, or SIGTERM did not end it with exit code 0.
     """
-    log = path.with_name(f"{path.name}.log")
-    server = _start(path, options, log)
+    server = _start(path, options)
     try:
         yield server
     finally:
         _stop(server)
 
 
-def _start(path: Path, options: tuple[str, ...], log: Path) -> Server:
+@contextmanager
+def doomed_server(path: Path, *options: str) -> Iterator[Server]:
+    """Start the deployment as `running_server` does; whatever is left at the end is killed."""
+    server = _start(path, options)
+    try:
+        yield server
+    finally:
+        _kill(server)
+
+
+def _start(path: Path, options: tuple[str, ...]) -> Server:
+    log = path.with_name(f"{path.name}.log")
     for _ in range(ATTEMPTS):
         port = _free_port()
         server = _spawn(path, port, options, log)
@@ -132,6 +143,6 @@ def _stop(server: Server) -> None:
 
 
 def _kill(server: Server) -> None:
-    if server.process.poll() is None:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from quetz_client import QuetzClient
 
+from quetz.testing.shard_reader import read_all
+
 LISTED_SECONDS = 30
 
 
@@ -30,24 +32,28 @@ class Channel:
         self.wait_for(*packages)
 
     def wait_for(self, *packages: Path) -> None:
-        missing = {(package.parent.name, package.name): sha256(package) for package in packages}
+        """Wait until each package is listed in the subdir that its folder is named after."""
         deadline = time.monotonic() + LISTED_SECONDS
-        while missing:
-            assert time.monotonic() < deadline, f"never listed: {sorted(missing)}"
-            time.sleep(0.01)
-            listed = self._listed({subdir for subdir, _ in missing})
-            missing = dict(missing.items() - listed.items())
+        for package in packages:
+            while not self._lists(package):
+                assert time.monotonic() < deadline, f"never listed: {package}"
+                time.sleep(0.02)
 
-    def _listed(self, subdirs: set[str]) -> dict[tuple[str, str], str]:
-        """Return the hash of each file, from the form that is published last."""
-        listed = {}
-        for subdir in subdirs:
-            answer = self.owner.session.get(f"{self.url}/{subdir}/repodata.json")
-            answer.raise_for_status()
-            for form in ("packages", "packages.conda"):
-                for filename, record in answer.json()[form].items():
-                    listed[subdir, filename] = record["sha256"]
-        return listed
+    def _lists(self, package: Path) -> bool:
+        """Look into both families of forms: they are published apart, in either order."""
+        subdir = f"{self.url}/{package.parent.name}"
+        repodata = self.owner.session.get(f"{subdir}/repodata.json").json()
+        listed = repodata["packages"] | repodata["packages.conda"]
+        digest = sha256(package)
+        if package.name not in listed or listed[package.name]["sha256"] != digest:
+            return False
+        in_shards = read_all(self.fetch, subdir)
+        return package.name in in_shards and in_shards[package.name]["sha256"].hex() == digest
+
+    def fetch(self, url: str) -> bytes:
+        answer = self.owner.session.get(url)
+        answer.raise_for_status()
+        return answer.content
 
 
 def sha256(package: Path) -> str:

@@ -91,16 +91,16 @@ def server(running) -> Iterator[Server]:
     assert "Traceback" not in logged, logged
 
 
-@pytest.fixture
-def alice(server, deployed) -> Iterator[QuetzClient]:
-    """The owner of the server, as quetz-client."""
-    client = QuetzClient.from_token(server.url, deployed.api_key)
+@pytest.fixture(scope="session")
+def alice(running, deployed) -> Iterator[QuetzClient]:
+    """Be the owner of the server, with quetz-client."""
+    client = QuetzClient.from_token(running.url, deployed.api_key)
     client.session.trust_env = False  # no proxy, and no netrc of who runs the tests
     with client.session:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_channel(alice) -> Callable[..., Channel]:
     def make(*, private: bool = False) -> Channel:
         name = f"forge{next(_numbers)}"
@@ -154,13 +154,14 @@ def home(make_home) -> ClientHome:
     return make_home()
 
 
-@pytest.fixture
-def pack(tmp_path) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory) -> Callable[..., Path]:
     """Build a package that holds the one file ``share/<name>.txt``."""
+    packages = tmp_path_factory.mktemp("packages")
 
     def build(name: str, *version_and_build: str, subdir: str = "noarch", **options: Any) -> Path:
-        folder = tmp_path / "packages" / subdir
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = packages / str(next(_numbers)) / subdir
+        folder.mkdir(parents=True)
         content = f"{name} {version_and_build} for {subdir}".encode()
         files = {f"share/{name}.txt": content}
         return build_package(

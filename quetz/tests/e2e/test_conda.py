@@ -7,6 +7,8 @@ import pytest
 from quetz.testing.clients import create_with_conda, solve_with_rattler
 from quetz.testing.recording import recording_proxy
 
+pytestmark = pytest.mark.usefixtures("server")
+
 
 @pytest.fixture(params=["at the root", "below a path"])
 def anywhere(request, channel):

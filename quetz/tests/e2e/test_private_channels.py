@@ -6,6 +6,8 @@ import pytest
 
 from quetz.testing.clients import ClientFailed, create_with_conda, solve_with_rattler
 
+pytestmark = pytest.mark.usefixtures("server")
+
 CREDENTIALS = {
     "bearer": lambda key: {"BearerToken": key},
     "basic": lambda key: {"BasicHTTP": {"username": "whoever", "password": key}},

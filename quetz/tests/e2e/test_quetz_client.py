@@ -6,6 +6,8 @@ from quetz_client.client import ChannelMember, Package
 
 from quetz.testing.clients import run_quetz_client
 
+pytestmark = pytest.mark.usefixtures("server")
+
 
 def names_of_channels(client):
     return [channel.name for channel in client.yield_channels()]

@@ -6,6 +6,8 @@ from quetz.testing.clients import ClientFailed, solve_with_rattler
 from quetz.testing.recording import recording_proxy
 from quetz.tests.e2e.channels import sha256
 
+pytestmark = pytest.mark.usefixtures("server")
+
 PLATFORMS = ["linux-64", "linux-aarch64", "osx-arm64", "win-64"]
 
 
