@@ -1,11 +1,14 @@
 import hashlib
 import json
+from typing import Self
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
+from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, IndexDirty
 from quetz.deployment import Deployment
 from quetz.services.collecting import (
@@ -25,6 +28,7 @@ from quetz.services.publishing import (
     RUN_EXPORTS_ZST,
     SHARD_INDEX,
     SHARDS,
+    Batch,
     Switch,
     flip,
     list_published,
@@ -69,13 +73,10 @@ def shards_of(deployment: Deployment, channel: Channel) -> dict[str, bytes]:
     return decode_shard_index(stored(deployment, switch, SHARD_INDEX))
 
 
-def generation(deployment: Deployment, switch: Switch) -> int | None:
-    with deployment.transaction(write=True) as session:
-        mark_for_rebuild(session, switch)
-    with deployment.transaction() as session:
-        batch = read_batch(session, switch)
+def read_marked(session: Session, switch: Switch) -> Batch:
+    batch = read_batch(session, switch)
     assert batch is not None
-    return batch.generation
+    return batch
 
 
 def test_a_published_file_is_in_every_form(deployment, channel):
@@ -130,7 +131,7 @@ def test_publishing_shards_reads_only_the_records_of_the_changed_names(deploymen
     publish_all(deployment)
     add_files(deployment, channel, "numpy-2.1.0-0.conda", "numpy-2.2.0-0.conda")
 
-    with counted_rows(deployment) as rows:
+    with CountedRows(deployment) as rows:
         publish(deployment, Switch(channel.id, "linux-64", SHARDS))
 
     assert rows.records == 2
@@ -155,16 +156,15 @@ def test_a_mark_made_while_an_index_is_built_is_published_next(deployment, chann
     add_files(deployment, channel, "numpy-2.1.0-0.conda")
     switch = Switch(channel.id, "linux-64", SHARDS)
     with deployment.transaction() as session:
-        batch = read_batch(session, switch)
+        batch = read_marked(session, switch)
         built = build(session, deployment.store, deployment.plugins, batch)
     add_files(deployment, channel, "numpy-2.2.0-0.conda")
 
     with deployment.transaction(write=True) as session:
         flip(session, deployment.store, batch, built)
     with deployment.transaction() as session:
-        left = read_batch(session, switch)
+        left = read_marked(session, switch)
 
-    assert left is not None
     assert not set(left.marks) & set(batch.marks)
 
 
@@ -174,7 +174,7 @@ def test_the_slower_of_two_publishers_changes_nothing(deployment, channel):
     batches = []
     for _ in range(2):
         with deployment.transaction() as session:
-            batch = read_batch(session, switch)
+            batch = read_marked(session, switch)
             batches.append((batch, build(session, deployment.store, deployment.plugins, batch)))
 
     outcomes = []
@@ -302,20 +302,18 @@ def count_stored(deployment: Deployment, channel: Channel, prefix: str) -> int:
 
 def collect(deployment: Deployment, *, after: int) -> None:
     """Collect as if ``after`` milliseconds had passed."""
-    from quetz.db.base import now_ms
-
     with deployment.transaction(write=True) as session:
         collect_superseded(session, deployment.store, now=now_ms() + after)
 
 
-class counted_rows:  # noqa: N801  used as a context manager
+class CountedRows:
     """Counts the records that are read from the database while it is open."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.records = 0
         self._engine = deployment.engine
 
-    def __enter__(self) -> "counted_rows":
+    def __enter__(self) -> Self:
         event.listen(self._engine, "after_cursor_execute", self._count)
         return self
 
@@ -323,8 +321,7 @@ class counted_rows:  # noqa: N801  used as a context manager
         event.remove(self._engine, "after_cursor_execute", self._count)
 
     def _count(self, conn, cursor, statement, parameters, context, executemany) -> None:
-        if "files.record" not in statement:
-            return
-        rows = conn.connection.cursor()
-        rows.execute(statement, parameters)
-        self.records += len(rows.fetchall())
+        if "files.record" in statement:
+            rows = conn.connection.cursor()
+            rows.execute(statement, parameters)
+            self.records += len(rows.fetchall())

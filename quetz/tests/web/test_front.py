@@ -3,6 +3,9 @@ import base64
 import pytest
 from starlette.testclient import TestClient
 
+from quetz.services.accounts import create_user
+from quetz.services.permissions import OPERATOR, Role
+from quetz.services.sessions import start_session
 from quetz.web.app import create_app
 
 INDEX = "noarch/repodata.json"
@@ -125,10 +128,6 @@ def test_a_hostile_path_is_a_clear_refusal(client, key, secret, path):
 
 
 def test_a_page_of_another_site_cannot_act_with_a_users_cookie(client, deployment):
-    from quetz.services.accounts import create_user
-    from quetz.services.permissions import OPERATOR, Role
-    from quetz.services.sessions import start_session
-
     with deployment.transaction(write=True) as session:
         user = create_user(session, OPERATOR, "carol", role=Role.MEMBER)
         cookie = start_session(session, user, "dummy")

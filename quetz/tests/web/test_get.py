@@ -10,6 +10,7 @@ from quetz.db.models import FileDownloads
 from quetz.services.publishing import Switch, list_published
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
+from quetz.tests.web.conftest import make_key
 from quetz.worker.upkeep import Upkeep
 
 SHARD_INDEX = "repodata_shards.msgpack.zst"
@@ -117,16 +118,18 @@ def test_json_is_sent_in_the_encoding_that_the_client_takes(client, package):
 
 
 def test_an_encoding_with_weight_zero_is_not_used(client, package):
-    answer = get(client, "/get/forge/linux-64/repodata.json", Accept_Encoding="zstd;q=0, gzip;q=0.0")
+    path = "/get/forge/linux-64/repodata.json"
+
+    answer = get(client, path, Accept_Encoding="zstd;q=0, gzip;q=0.0")
 
     assert "content-encoding" not in answer.headers
 
 
 def test_each_representation_has_its_own_etag(client, package):
     etags = {
-        client.get(
-            f"/get/forge/linux-64/{form}", headers={"Accept-Encoding": encoding}
-        ).headers["etag"]
+        client.get(f"/get/forge/linux-64/{form}", headers={"Accept-Encoding": encoding}).headers[
+            "etag"
+        ]
         for form in ("repodata.json", "repodata.json.zst")
         for encoding in ("identity", "gzip", "zstd")
     }
@@ -259,7 +262,9 @@ def test_a_range_outside_the_file_is_answered_416(client, package, wanted):
     assert answer.headers["content-range"] == f"bytes */{package.stat().st_size}"
 
 
-@pytest.mark.parametrize("wanted", ["bytes=0-1,3-4", "lines=0-1", "bytes=9-5", "bytes=x-y", "bytes=-"])
+@pytest.mark.parametrize(
+    "wanted", ["bytes=0-1,3-4", "lines=0-1", "bytes=9-5", "bytes=x-y", "bytes=-"]
+)
 def test_a_range_that_is_not_understood_is_answered_with_the_whole(client, package, wanted):
     answer = get(client, f"/get/forge/linux-64/{package.name}", Range=wanted)
 
@@ -297,8 +302,6 @@ def test_only_get_and_head_are_answered(client, package):
 
 
 def test_a_private_channel_is_hidden_from_who_may_not_read_it(client, key, deployment):
-    from quetz.tests.web.conftest import make_key
-
     client.post("/api/channels", json={"name": "secret", "private": True}, headers=key)
     stranger = {"X-API-Key": make_key(deployment, "bob")}
 
