@@ -18,6 +18,12 @@ _DAY: Final = 24 * 3600
 # The records of this and later schemas go where this server does not write yet (CEP 48).
 _FIRST_V3_SCHEMA: Final = 3
 
+_LONGEST_SPEC: Final = 2048
+_OPERATOR: Final = re.compile(r"\s*([,|<>=!~])\s*")
+_BRACKETS: Final = re.compile(r"\[(.*)\]\s*$")
+_V3_KEY: Final = re.compile(r"\b(when|extras|flags)\s*=")
+_MOST_FIELDS: Final = 3  # name, version, build
+
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -82,13 +88,6 @@ def _check_timestamp(timestamp: int | None) -> None:
     """Refuse a build in the future: it would stay the newest for ever (CEP 47)."""
     if timestamp is not None and to_seconds(timestamp) > time.time() + _DAY:
         raise Fault(f"{_FIELD}: timestamp", f"{timestamp} is in the future")
-
-
-_LONGEST_SPEC: Final = 2048
-_OPERATOR: Final = re.compile(r"\s*([,|<>=!~])\s*")
-_BRACKETS: Final = re.compile(r"\[(.*)\]\s*$")
-_V3_KEY: Final = re.compile(r"\b(when|extras|flags)\s*=")
-_MOST_FIELDS: Final = 3  # name, version, build
 
 
 def check_specs(field: str, specs: list[str]) -> None:

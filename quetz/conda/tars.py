@@ -17,6 +17,10 @@ _PIECE: Final = 1 << 20
 _LONGEST_EXTENSION: Final = 1 << 16
 _MOST_MEMBERS: Final = 100_000
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
+# What is not needed here stops other readers short of the members behind: mode, owner, group,
+# time, device.
+_NUMBERS: Final = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
+_PLAIN_NUMBERS: Final = (0x80, 0xFF)  # how GNU marks what octal cannot hold
 _PAX_LENGTH: Final = re.compile(rb"([1-9][0-9]{0,5}) ")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
@@ -28,6 +32,7 @@ _KINDS: Final = {b"0": FILE, b"\0": FILE, b"5": DIRECTORY} | dict.fromkeys(
     (b"1", b"2", b"3", b"4", b"6"), OTHER
 )
 _LONG_NAMES: Final = {b"L": "path", b"K": "linkpath"}
+_EXTENSIONS: Final = frozenset({*_LONG_NAMES, b"x", b"g"})
 
 
 class Source(Protocol):
@@ -47,13 +52,17 @@ class Member:
 
 
 class TarReader:
-    """Yields the members of a tar; ``field`` names the tar in faults."""
+    """Reads the members of a tar in their order; ``field`` names the tar in faults.
+
+    ``position`` is the number of bytes read.
+    """
 
     def __init__(self, source: Source, field: str) -> None:
         self._source = source
         self._field = field
         self._left = 0  # bytes of the present member that were not read, padding included
         self._count = 0
+        self.position = 0
 
     def next(self) -> Member | None:
         """Return the next member, or None after the last.
@@ -64,21 +73,15 @@ class TarReader:
         self._skip(self._left)
         self._left = 0
         extensions: dict[str, str] = {}
+        follows_extension = False
         while (header := self._header()) is not None:
-            self._count += 1
-            if self._count > _MOST_MEMBERS:
-                raise self._fault(f"more than {_MOST_MEMBERS} members")
             flag = header[156:157]
-            if flag in _LONG_NAMES:
-                self._add(extensions, {_LONG_NAMES[flag]: self._long_name(header)})
-            elif flag == b"x":
-                self._add(extensions, self._pax(header))
-            elif flag == b"g":
-                self._check_global(self._pax(header))
-            else:
+            if flag not in _EXTENSIONS:
                 return self._member(header, extensions)
-        if extensions:
-            raise self._fault("ends after the name of a member that does not follow")
+            self._add(extensions, self._extend(flag, header))
+            follows_extension = True
+        if follows_extension:
+            raise self._fault("ends after an extended header whose member does not follow")
         self._check_rest()
         return None
 
@@ -90,13 +93,20 @@ class TarReader:
 
     def _header(self) -> bytes | None:
         header = self._source.read(BLOCK)
+        self.position += len(header)
         if header == _ZEROS:
             return None
+        self._count += 1
+        if self._count > _MOST_MEMBERS:
+            raise self._fault(f"more than {_MOST_MEMBERS} members")
         if len(header) < BLOCK:
             raise self._fault("is cut off, or no tar")
         checksum = sum(header[:148]) + sum(b" " * 8) + sum(header[156:])
         if checksum != self._number(header[148:156], "checksum"):
             raise self._fault("a header's checksum is wrong")
+        for start, end in _NUMBERS:
+            if header[start] not in _PLAIN_NUMBERS and not _OCTAL.fullmatch(header[start:end]):
+                raise self._fault(f"a header holds {header[start:end]!r} for a number")
         return header
 
     def _member(self, header: bytes, extensions: dict[str, str]) -> Member:
@@ -106,10 +116,10 @@ class TarReader:
         name = extensions.get("path") or self._short_name(header)
         size = self._size(header, extensions)
         kind = _KINDS[flag]
+        if kind != FILE and size:
+            raise self._fault(f"{name!r} is no file and has {size} bytes")
         if any(key.startswith("GNU.sparse.") for key in extensions):
             name, kind = extensions.get("GNU.sparse.name", name), OTHER
-        elif kind != FILE and size:
-            raise self._fault(f"{name!r} is no file and has {size} bytes")
         if not name or "\0" in name:
             raise self._fault(f"a member of the name {name!r}")
         self._left = size + -size % BLOCK
@@ -135,7 +145,7 @@ class TarReader:
         return int(size)
 
     def _number(self, field: bytes, what: str) -> int:
-        if field[0] == 0x80:  # GNU writes what octal cannot hold as a plain number
+        if field[0] == _PLAIN_NUMBERS[0]:
             return int.from_bytes(field[1:], "big")
         octal = _OCTAL.fullmatch(field)
         if octal is None:
@@ -146,30 +156,33 @@ class TarReader:
         # A payload may hold names that are no UTF-8; below info/ they are refused.
         return field.split(b"\0", 1)[0].decode(errors="surrogateescape")
 
-    def _long_name(self, header: bytes) -> str:
-        return self._extension(header).removesuffix(b"\0").decode(errors="surrogateescape")
+    def _extend(self, flag: bytes, header: bytes) -> dict[str, str]:
+        """Return what an extended header says of the member behind it."""
+        size = self._number(header[124:136], "size")
+        if size > _LONGEST_EXTENSION:
+            raise self._fault(f"an extended header of {size} bytes")
+        content = self._read(size + -size % BLOCK)[:size]
+        if flag in _LONG_NAMES:
+            name = content.removesuffix(b"\0").decode(errors="surrogateescape")
+            return {_LONG_NAMES[flag]: name}
+        records = self._pax_records(content)
+        if flag == b"x":
+            return records
+        self._check_global(records)
+        return {}
 
-    def _pax(self, header: bytes) -> dict[str, str]:
+    def _pax_records(self, rest: bytes) -> dict[str, str]:
         records: dict[str, str] = {}
-        rest = self._extension(header)
         while rest:
             length = _PAX_LENGTH.match(rest)
             end = int(length[1]) if length else 0
             key, equals, value = rest[length.end() if length else 0 : end].partition(b"=")
             if not equals or not value.endswith(b"\n") or end > len(rest):
                 raise self._fault("a pax header is broken")
-            self._add(records, {key.decode(errors="replace"): self._pax_value(value[:-1])})
+            text = value[:-1].decode(errors="surrogateescape")
+            self._add(records, {key.decode(errors="replace"): text})
             rest = rest[end:]
         return records
-
-    def _pax_value(self, value: bytes) -> str:
-        return value.decode(errors="surrogateescape")
-
-    def _extension(self, header: bytes) -> bytes:
-        size = self._number(header[124:136], "size")
-        if size > _LONGEST_EXTENSION:
-            raise self._fault(f"an extended header of {size} bytes")
-        return self._read(size + -size % BLOCK)[:size]
 
     def _add(self, records: dict[str, str], new: dict[str, str]) -> None:
         for key, value in new.items():
@@ -184,6 +197,7 @@ class TarReader:
 
     def _read(self, size: int) -> bytes:
         data = self._source.read(size)
+        self.position += len(data)
         if len(data) < size:
             raise self._fault("is cut off")
         return data

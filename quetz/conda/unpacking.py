@@ -12,6 +12,8 @@ from quetz.conda.tars import DIRECTORY, FILE, Member, TarReader
 INFO_LIMIT: Final = 64 << 20
 # Where info/ does not come first in a .tar.bz2, what has to be unpacked before it.
 _PAYLOAD_LIMIT: Final = 512 << 20
+# So much of a .tar.bz2 is cheap to unpack, and shows what is wrong with a small one.
+_ALWAYS_READ: Final = 4 << 20
 _FREE_OF_RATIO: Final = 1 << 20
 _HIGHEST_RATIO: Final = 1000
 _PIECE: Final = 1 << 16
@@ -33,8 +35,9 @@ _FORBIDDEN: Final = frozenset({"repodata_record.json"})
 def read_info(file: BinaryIO, filename: PackageFilename) -> dict[str, bytes]:
     """Return the files of info/ that matter to a channel: ``{"index.json": b"{...}"}``.
 
-    Reading a ``.tar.bz2`` stops at the first member outside info/ once what CEP 34 requires
-    was read: builders write info/ first, and the payload is not looked at in ``.conda`` either.
+    A ``.tar.bz2`` of more than 4 MiB is read up to the first member outside info/ that stands
+    behind what CEP 34 requires: builders write info/ first, unpacking is slow, and the payload
+    of a ``.conda`` is not looked at either.
 
     Raises:
         Fault: the file is broken, unsafe, or beyond the limits.
@@ -99,9 +102,14 @@ def _collect(tar: TarReader, *, has_payload: bool) -> dict[str, bytes]:
             info.take(member, name)
         elif not has_payload and member.kind != DIRECTORY:
             raise Fault(member.name[:100], "is not below info/, where all of the tar must be")
-        elif has_payload and _is_complete(info.found):
+        elif has_payload and _is_enough(tar, member, info.found):
             break
     return info.found
+
+
+def _is_enough(tar: TarReader, payload: Member, found: dict[str, bytes]) -> bool:
+    is_complete = "index.json" in found and ("paths.json" in found or "files" in found)
+    return is_complete and tar.position + payload.size > _ALWAYS_READ
 
 
 class _Info:
@@ -129,10 +137,6 @@ class _Info:
         if member.size > _WANTED[name]:
             raise Fault(f"info/{name}", f"is larger than {_WANTED[name]} bytes")
         return self._tar.content(member)
-
-
-def _is_complete(found: dict[str, bytes]) -> bool:
-    return "index.json" in found and ("paths.json" in found or "files" in found)
 
 
 def _name_in_info(member: Member) -> str | None:

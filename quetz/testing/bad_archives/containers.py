@@ -142,6 +142,8 @@ _ADDED_HEADERS: dict[str, tuple[str, bytes]] = {
     "pax-nul": ("name", pax(b"x", path="info/\0x") + block("x")),
     "broken-pax": ("pax", block("pax", b"99 path=info/x\n", b"x") + block("x")),
     "global-pax-path": ("global", pax(b"g", path="info/x")),
+    "owner-is-no-number": ("number", resealed(changed(block("info/x"), 108, b"nobody"))),
+    "global-pax-without-member": ("not follow", pax(b"g", comment="x")),
     "name-without-member": ("not follow", pax(b"x", path="info/x")),
     "bytes-after-end": ("follow the end", END + block("info/x") + END),
 }

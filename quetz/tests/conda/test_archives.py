@@ -163,16 +163,23 @@ def test_info_may_come_last(tmp_path):
     assert read_archive(path, path.name).subdir == "linux-64"
 
 
-def test_a_payload_behind_info_is_not_read(tmp_path):
+def test_a_large_payload_behind_info_is_not_read(tmp_path):
     path = build_package(
-        tmp_path, suffix=".tar.bz2", files={"x": random.Random(0).randbytes(1_500_000)}
+        tmp_path, suffix=".tar.bz2", files={"x": random.Random(0).randbytes(5_000_000)}
     )
     path.write_bytes(path.read_bytes()[:-100])
 
     assert read_archive(path, path.name).subdir == "noarch"
 
 
-def test_all_of_a_small_tar_may_be_written_from_a_folder(tmp_path):
+def test_a_small_payload_is_read_to_its_end(tmp_path):
+    path = write_bz2(tmp_path, info_files(INDEX, {}) | {"x": b"x", "./info/index.json": b"{}"})
+
+    with pytest.raises(BadArchive, match="twice"):
+        read_archive(path, path.name)
+
+
+def test_a_tar_may_be_written_from_a_folder(tmp_path):
     files = {f"./{name}": text for name, text in info_files(INDEX, {}).items()}
     folders = b"".join(
         parts.block(name, kind=tarfile.DIRTYPE) for name in ("./", "./info/", "./info/recipe/")
