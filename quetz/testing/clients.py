@@ -105,22 +105,34 @@ def solve_with_rattler(
     *specs: str,
     form: str = "shards",
     platform: str = "linux-64",
+    indexed_before: float | None = None,
     prefix: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Solve ``specs`` from the channel's URL, and install the solution when given a ``prefix``.
 
     ``form`` is the only index form the client may ask for: ``shards``, ``zst`` or ``json``.
-    Gives each record by its package's name, with its ``url``.
+    With ``indexed_before``, in Unix seconds, only what the server had indexed by then counts
+    (CEP 47). Gives each record by its package's name, with its ``url``.
     """
     request = {
         "channel": channel,
         "specs": specs,
         "platforms": [platform, "noarch"],
         "form": form,
+        "indexed_before": indexed_before,
         "prefix": prefix and str(prefix),
     }
-    records = _run_program(home, "with_rattler", request)
+    records = _run_program(home, "with_rattler", {"solve": request})
     return {record["name"]: record for record in records}
+
+
+def peek_with_rattler(home: ClientHome, package_url: str, path: str) -> tuple[str, str]:
+    """Read one file of a package's ``info`` part without installing it.
+
+    Gives how rattler read the package, such as ``sparse`` for ranges of it, and the file.
+    """
+    how, text = _run_program(home, "with_rattler", {"peek": {"url": package_url, "path": path}})
+    return how, text
 
 
 def build_with_rattler_build(

@@ -1,6 +1,7 @@
 """A channel of a server that runs, for tests that upload to it."""
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,22 +34,28 @@ class Channel:
 
     def wait_for(self, *packages: Path) -> None:
         """Wait until each package is listed in the subdir that its folder is named after."""
-        deadline = time.monotonic() + LISTED_SECONDS
         for package in packages:
-            while not self._lists(package):
-                assert time.monotonic() < deadline, f"never listed: {package}"
-                time.sleep(0.02)
+            self._wait_for_hash(package, sha256(package))
 
-    def _lists(self, package: Path) -> bool:
+    def wait_until_gone(self, package: Path) -> None:
+        self._wait_for_hash(package, None)
+
+    def _wait_for_hash(self, package: Path, digest: str | None) -> None:
+        deadline = time.monotonic() + LISTED_SECONDS
+        while self._listed_hashes(package) != {digest}:
+            assert time.monotonic() < deadline, f"{package} never came to {digest}"
+            time.sleep(0.02)
+
+    def _listed_hashes(self, package: Path) -> set[str | None]:
         """Look into both families of forms: they are published apart, in either order."""
         subdir = f"{self.url}/{package.parent.name}"
-        repodata = self.owner.session.get(f"{subdir}/repodata.json").json()
-        listed = repodata["packages"] | repodata["packages.conda"]
-        digest = sha256(package)
-        if package.name not in listed or listed[package.name]["sha256"] != digest:
-            return False
-        in_shards = read_all(self.fetch, subdir)
-        return package.name in in_shards and in_shards[package.name]["sha256"].hex() == digest
+        repodata = json.loads(self.fetch(f"{subdir}/repodata.json"))
+        in_repodata = (repodata["packages"] | repodata["packages.conda"]).get(package.name)
+        in_shards = read_all(self.fetch, subdir).get(package.name)
+        return {
+            in_repodata and in_repodata["sha256"],
+            in_shards and in_shards["sha256"].hex(),
+        }
 
     def fetch(self, url: str) -> bytes:
         answer = self.owner.session.get(url)

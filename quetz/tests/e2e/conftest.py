@@ -1,11 +1,13 @@
 """A real server on each database, shared by the tests, which make channels of their own."""
 
 import itertools
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from quetz.testing.postgresql import server_url
 from quetz.testing.servers import Server, running_server
 from quetz.tests.e2e.channels import Channel
 
+KEY = re.compile(r"qz-[A-Za-z0-9]{16}-[A-Za-z0-9]{30}")
 _numbers = itertools.count()
 
 
@@ -84,11 +87,12 @@ def running_below_a_path(deployed, running) -> Iterator[Server]:
 
 @pytest.fixture
 def server(running) -> Iterator[Server]:
-    """Run the server, which must not have logged an exception by the end of the test."""
+    """Run the server, whose log of the test must hold no exception and no key."""
     before = running.log.stat().st_size
     yield running
     logged = running.log.read_bytes()[before:].decode(errors="replace")
     assert "Traceback" not in logged, logged
+    assert not KEY.search(logged), logged
 
 
 @pytest.fixture(scope="session")
@@ -156,14 +160,20 @@ def home(make_home) -> ClientHome:
 
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory) -> Callable[..., Path]:
-    """Build a package that holds the one file ``share/<name>.txt``."""
+    """Build a package that holds ``share/<name>.txt``, and more files if there are any."""
     packages = tmp_path_factory.mktemp("packages")
 
-    def build(name: str, *version_and_build: str, subdir: str = "noarch", **options: Any) -> Path:
+    def build(
+        name: str,
+        *version_and_build: str,
+        subdir: str = "noarch",
+        more_files: Mapping[str, bytes] = MappingProxyType({}),
+        **options: Any,
+    ) -> Path:
         folder = packages / str(next(_numbers)) / subdir
         folder.mkdir(parents=True)
-        content = f"{name} {version_and_build} for {subdir}".encode()
-        files = {f"share/{name}.txt": content}
+        files = {f"share/{name}.txt": f"{name} {version_and_build} for {subdir}".encode()}
+        files |= more_files
         return build_package(
             folder, name, *version_and_build, subdir=subdir, files=files, **options
         )

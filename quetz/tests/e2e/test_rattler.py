@@ -1,8 +1,12 @@
 """py-rattler fetches, solves and installs from a real server."""
 
+import json
+import random
+import time
+
 import pytest
 
-from quetz.testing.clients import ClientFailed, solve_with_rattler
+from quetz.testing.clients import ClientFailed, peek_with_rattler, solve_with_rattler
 from quetz.testing.recording import recording_proxy
 from quetz.tests.e2e.channels import sha256
 
@@ -134,3 +138,58 @@ def test_a_change_makes_a_second_run_fetch_only_what_changed(channel, pack, home
     assert answers.pop("noarch/repodata_shards.msgpack.zst") == 304
     [shard] = answers
     assert shard.startswith("linux-64/shards/")
+
+
+@pytest.mark.parametrize("form", ["shards", "zst", "json"])
+def test_what_was_indexed_after_a_moment_can_be_left_out(channel, pack, home, form):
+    channel.publish(pack("app", "1.0"))
+    between = time.time()
+    channel.publish(pack("app", "2.0"))
+
+    before = solve_with_rattler(home, channel.url, "app", form=form, indexed_before=between)
+    now = solve_with_rattler(home, channel.url, "app", form=form)
+
+    assert before["app"]["version"] == "1.0"
+    assert now["app"]["version"] == "2.0"
+
+
+def test_a_deleted_file_is_no_candidate_any_more(channel, alice, pack, home):
+    old, new = pack("app", "1.0"), pack("app", "2.0")
+    channel.publish(old, new)
+    assert solve_with_rattler(home, channel.url, "app")["app"]["version"] == "2.0"
+
+    answer = alice.session.delete(
+        f"{alice.url}/api/channels/{channel.name}/packages/app/versions/noarch/{new.name}"
+    )
+    answer.raise_for_status()
+    channel.wait_until_gone(new)
+
+    assert solve_with_rattler(home, channel.url, "app")["app"]["version"] == "1.0"
+
+
+def test_a_replaced_file_is_fetched_again(channel, alice, pack, home, tmp_path):
+    channel.publish(pack("app"))
+    solve_with_rattler(home, channel.url, "app", prefix=tmp_path / "before")
+    changed = pack("app", license="another")
+    alice.post_file_to_channel(channel.name, changed, force=True)
+    channel.wait_for(changed)
+
+    solve_with_rattler(home, channel.url, "app", prefix=tmp_path / "after")
+
+    installed = json.loads((tmp_path / "after/conda-meta/app-1.0-0.json").read_text())
+    assert installed["sha256"] == sha256(changed)
+    assert installed["license"] == "another"
+
+
+def test_the_metadata_of_a_large_package_is_read_by_ranges(channel, pack, home):
+    large = pack("app", more_files={"share/noise": random.Random(1).randbytes(1_000_000)})
+    channel.publish(large)
+    with recording_proxy(channel.url) as proxy:
+        how, index = peek_with_rattler(home, f"{proxy.url}/noarch/{large.name}", "info/index.json")
+
+        exchanges = proxy.take()
+    assert how == "sparse"
+    assert json.loads(index)["name"] == "app"
+    assert {exchange.status for exchange in exchanges} == {206}
+    sent = sum(int(exchange.answer_headers["content-length"]) for exchange in exchanges)
+    assert sent < 200_000
