@@ -28,6 +28,7 @@ from quetz.errors import (
     UploadTooLarge,
 )
 from quetz.plugins import Plugins
+from quetz.services.api_keys import refresh
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty
@@ -162,6 +163,7 @@ def record(
 
     Raises:
         ChannelNotFound: it was deleted while the bytes arrived.
+        LoginRequired: the caller's key was revoked meanwhile.
         RoleRequired: the caller may not upload one of the packages, or not with force.
         PackageExists, PackageWasDeleted: a name is taken by other bytes, and force is off.
         QuotaExceeded: the channel would outgrow its limit.
@@ -169,6 +171,7 @@ def record(
     channel = get_channel(session, channel_name)
     lock_channel(session, channel)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
+    principal = refresh(session, principal)  # the bytes may have taken an hour to arrive
     return [
         _record_file(session, plugins, principal, channel, item, force=force) for item in received
     ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from starlette.concurrency import run_in_threadpool
+
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.names import is_subdir
 from quetz.conda.notices import encode_notices
@@ -144,9 +146,12 @@ class Downloads:
             except FileGone:
                 continue  # the switch may have flipped, and its old files gone, meanwhile
         _log.error("a published file of %s is missing or torn; rebuilding", switch)
+        await run_in_threadpool(self._mark_for_rebuild, switch)
+        raise StoreUnavailable("an index is being rebuilt")
+
+    def _mark_for_rebuild(self, switch: Switch) -> None:
         with self._deployment.transaction(write=True) as session:
             mark_for_rebuild(session, switch)
-        raise StoreUnavailable("an index is being rebuilt")
 
     async def _published(self, channel: _Channel, attempt: int) -> dict[Switch, Published]:
         def load() -> dict[Switch, Published]:

@@ -1,5 +1,6 @@
 """Index forms: from the name in a URL to the representation that suits the client."""
 
+import asyncio
 import gzip
 import zlib
 from collections import OrderedDict
@@ -7,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 
 import zstandard
 from starlette.concurrency import run_in_threadpool
@@ -113,7 +113,7 @@ class IndexForms:
         self._store = store
         self._kept: OrderedDict[object, Representation] = OrderedDict()
         self._bytes = 0
-        self._gzip = Lock()
+        self._zipping: dict[str, asyncio.Task[bytes | Path]] = {}
 
     async def published(
         self, place: Place, form: Form, file: IndexFile, modified: int, accepted: frozenset[str]
@@ -129,7 +129,7 @@ class IndexForms:
             self._kept.move_to_end(key)
             return self._kept[key]
         if encoding == "gzip":
-            body = await run_in_threadpool(self._gzipped, file)
+            body = await self._gzip_once(file)
         else:
             body = self._stored(file, unpack=form.negotiated and not encoding)
         packed = isinstance(body, Path) and form.negotiated and not encoding
@@ -205,20 +205,28 @@ class IndexForms:
             raise FileGone(file.key)
         return decompress(data, INDEX_LIMIT) if unpack else data
 
+    async def _gzip_once(self, file: IndexFile) -> bytes | Path:
+        """Make the gzip form in a thread; all who ask meanwhile wait for the same one."""
+        task = self._zipping.get(file.key)
+        if task is None:
+            task = asyncio.create_task(run_in_threadpool(self._gzipped, file))
+            self._zipping[file.key] = task
+            task.add_done_callback(lambda _: self._zipping.pop(file.key))
+        return await asyncio.shield(task)  # one client that goes away stops it for no other
+
     def _gzipped(self, file: IndexFile) -> bytes | Path:
         """Return the gzip form; of a large file it is made once, and lies beside it."""
         packed = self._stored(file, unpack=True)
         if isinstance(packed, bytes):
             return _gzip(packed)
+        data = bytearray()
+        pack = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+        with packed.open("rb") as file_, zstandard.ZstdDecompressor().stream_reader(file_) as raw:
+            while chunk := raw.read(CHUNK):
+                data += pack.compress(chunk)
+        data += pack.flush()
         key = gzip_key(file.key)
-        with self._gzip:  # one at a time: it takes all of a core
-            data = bytearray()
-            pack = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
-            with packed.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
-                while chunk := lines.read(CHUNK):
-                    data += pack.compress(chunk)
-            data += pack.flush()
-            self._store.write_index(key, bytes(data))
+        self._store.write_index(key, bytes(data))
         path = self._store.path(key)
         return bytes(data) if path is None else path
 

@@ -1,0 +1,97 @@
+import hashlib
+
+import pytest
+
+from quetz.conda.archives import read_archive
+from quetz.db.base import now_ms
+from quetz.db.models import ApiKey, File, User
+from quetz.errors import LoginRequired, QuotaExceeded, RoleRequired
+from quetz.plugins import load_plugins
+from quetz.services.api_keys import authenticate_key, create_api_key
+from quetz.services.permissions import OPERATOR, principal_of
+from quetz.services.uploads import Received, plan, record, reserve
+from quetz.testing.factories import make_channel, make_user
+from quetz.testing.packages import build_package
+
+LIMIT = 1 << 30
+
+
+def received(folder, **fields) -> Received:
+    path = build_package(folder, **fields)
+    data = path.read_bytes()
+    return Received(
+        read_archive(path, path.name),
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        hashlib.md5(data).hexdigest(),
+    )
+
+
+@pytest.fixture
+def owner(session):
+    return make_user(session, "alice")
+
+
+@pytest.fixture
+def channel(session, owner):
+    return make_channel(session, "forge", owner=owner)
+
+
+def test_a_key_revoked_while_the_bytes_arrive_uploads_nothing(session, owner, channel, tmp_path):
+    made = create_api_key(session, OPERATOR, owner, description="", expires_at=None, scopes=None)
+    principal = authenticate_key(session, made.key)
+    assert principal is not None
+    item = received(tmp_path)
+
+    session.get_one(ApiKey, made.row.id).revoked_at = now_ms()
+    session.flush()
+
+    with pytest.raises(LoginRequired):
+        record(session, load_plugins([]), principal, "forge", [item])
+
+
+def test_a_role_lost_while_the_bytes_arrive_uploads_nothing(session, tmp_path):
+    make_channel(session, "forge")
+    maintainer = make_user(session, "bob", role="maintainer")
+    principal, item = principal_of(maintainer), received(tmp_path)
+
+    session.get_one(User, maintainer.id).role = None
+    session.flush()
+
+    with pytest.raises(RoleRequired):
+        record(session, load_plugins([]), principal, "forge", [item])
+
+
+def test_counters_follow_what_is_stored(session, owner, channel, tmp_path):
+    first, second = received(tmp_path), received(tmp_path, files={"a": b"longer" * 100})
+    principal = principal_of(owner)
+
+    record(session, load_plugins([]), principal, "forge", [first])
+    record(session, load_plugins([]), principal, "forge", [second], force=True)
+
+    session.refresh(channel)
+    assert (channel.size, channel.packages_count) == (second.size, 1)
+    assert session.query(File).one().sha256 == second.sha256
+
+
+def test_what_others_have_reserved_is_no_room(session, owner, tmp_path):
+    channel = make_channel(session, "small", owner=owner, size_limit=1000)
+    reserve(session, "small", 900)
+
+    with pytest.raises(QuotaExceeded, match="1000"):
+        plan(session, "small", declared=101, limit=LIMIT)
+
+    assert plan(session, "small", declared=100, limit=LIMIT).limit == 100
+    assert channel.size == 0
+
+
+def test_a_reservation_is_used_up_by_its_own_upload(session, owner, tmp_path):
+    item = received(tmp_path)
+    make_channel(session, "small", owner=owner, size_limit=item.size)
+    reservation = reserve(session, "small", item.size)
+
+    outcomes = record(
+        session, load_plugins([]), principal_of(owner), "small", [item], reservation=reservation
+    )
+
+    assert outcomes[0].change is not None
