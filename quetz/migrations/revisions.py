@@ -62,16 +62,22 @@ def known_heads(connection: Connection, tree: ScriptDirectory) -> set[str]:
     Raises:
         SchemaUnknown: one is not in the tree, or there is none but tables with names of ours.
     """
-    heads = set(MigrationContext.configure(connection).get_current_heads())
+    heads = _recorded(connection)
+    if not heads and (tables := _tables_of_our_names(connection)):
+        heads = _recorded(connection)  # again: another process may have made them meanwhile
+        if not heads:
+            raise SchemaUnknown(f"{_named('table', tables)} without a record of migrations")
     if unknown := heads - {script.revision for script in tree.walk_revisions()}:
         raise SchemaUnknown(_named("revision", unknown))
-    if not heads and (tables := Base.metadata.tables.keys() & _tables(connection)):
-        raise SchemaUnknown(f"{_named('table', tables)} without a record of migrations")
     return heads
 
 
-def _tables(connection: Connection) -> set[str]:
-    return set(inspect(connection).get_table_names())
+def _recorded(connection: Connection) -> set[str]:
+    return set(MigrationContext.configure(connection).get_current_heads())
+
+
+def _tables_of_our_names(connection: Connection) -> set[str]:
+    return Base.metadata.tables.keys() & set(inspect(connection).get_table_names())
 
 
 def _named(noun: str, names: Collection[str]) -> str:

@@ -1,5 +1,8 @@
 """Finding and loading plugins: real distributions, each test in a process of its own."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from quetz import plugin_api
@@ -210,3 +213,22 @@ def test_models_of_a_plugin_do_not_load_the_web_server(site):
     """)
 
     assert loaded == ["quetz_foo.db_models"]
+
+
+def test_the_examples_in_the_reference_of_hooks_work(site):
+    text = (Path(__file__).parents[2] / "docs/reference/hooks.md").read_text("utf-8")
+    refusing, routing = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    site.install("quetz-refusing", {"hooks.py": refusing})
+    site.install("quetz-routing", {"hooks.py": routing})
+
+    body = """
+        from types import SimpleNamespace as Named
+        hook = load_plugins([]).hook
+        assert [route.path for [router] in hook.routers() for route in router.routes] == [
+            "/api/channels/{channel}/foo"
+        ]
+        hook.check_upload(channel="c", archive=Named(filename=Named(name="tmp-x")))
+    """
+
+    with pytest.raises(Refused, match="Invalid: names must not begin with tmp-"):
+        site.run(body)

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
-from quetz.migrations import check_schema
+from sqlalchemy import Engine, event
+
+from quetz.db.engine import open_engine
+from quetz.migrations import check_schema, upgrade
 from quetz.tests.migrations.databases import head_of
 
 CROWD = 8
@@ -22,6 +25,22 @@ sys.stdin.readline()
 print(json.dumps(upgrade(engine, plugins)))
 engine.dispose()
 """
+
+
+def test_a_database_that_is_migrated_while_one_looks_at_it_is_not_unknown(
+    empty_database_url, empty_engine, plugins
+):
+    other = open_engine(empty_database_url)
+
+    def migrate_meanwhile(*_args: object) -> None:
+        upgrade(other, plugins)
+
+    event.listen(Engine, "after_cursor_execute", migrate_meanwhile, once=True)
+    applied = upgrade(empty_engine, plugins)
+    other.dispose()
+
+    assert applied == []
+    check_schema(empty_engine, plugins, "x")
 
 
 def test_a_crowd_on_an_empty_database_applies_each_revision_once(
