@@ -71,15 +71,6 @@ def index_published(
     """
 
 
-@hookspec(firstresult=True)
-def may(session: "Session", principal: Any, operation: str, target: Any) -> bool | None:
-    """Decide whether ``principal`` may do ``operation`` on ``target``; None is no opinion.
-
-    The first plugin that has an opinion decides; without one, the roles do. This version asks for
-    no operation yet: do not rely on it to refuse anything.
-    """
-
-
 @hookspec
 def routers() -> Sequence[Any]:
     """Return routers whose routes the server shall answer, besides its own.

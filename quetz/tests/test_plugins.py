@@ -47,7 +47,7 @@ def test_a_plugin_is_called_with_the_arguments_that_it_names(site):
 
     body = """
         plugins = load_plugins([])
-        assert plugins.implements("check_upload") and not plugins.implements("may")
+        assert plugins.implements("check_upload") and not plugins.implements("routers")
         plugins.hook.check_upload(channel="c", archive="good")
         plugins.hook.check_upload(channel="c", archive="bad")
     """
