@@ -2,11 +2,10 @@
 
 How each one is run:
 
-- **py-rattler** and **py-rattler-build** by the programs in `quetz.testing.client_programs`.
-- **conda 24.7** is the copy inside conda-lock. Its modules import each other relatively, but its
-  commands are found as ``conda.cli.main_create``, so the folder that holds it is put on the path
-  and ``python -m conda`` is run. Its wheel names none of the packages it then needs: tqdm,
-  conda-package-handling, archspec, jsonpatch (without it, conda never asks for
+- **py-rattler**, **py-rattler-build** and **conda** by the programs in
+  `quetz.testing.client_programs`.
+- conda is the 24.7 inside conda-lock, whose wheel names none of the packages that it needs to
+  install: tqdm, conda-package-handling, archspec, jsonpatch (without which conda never asks for
   ``repodata.json.zst``) and a SAT solver, for which python-sat stands in for pycosat.
 - **quetz-client** as its own command, or in the process of the test: it is plain `requests`.
 
@@ -19,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +175,8 @@ def create_with_conda(
         "CONDA_ENVS_DIRS": str(home.folder / "conda" / "envs"),
         "CONDA_ROOT_PREFIX": str(home.folder / "conda"),
         "CONDA_SUBDIR": "linux-64",
-        "PYTHONPATH": str(_vendored_folder()),
     }
-    command = [sys.executable, "-m", "conda", "create", "--yes", "--json", "--override-channels"]
+    command = [*_program("with_conda"), "create", "--yes", "--json", "--override-channels"]
     command += ["--prefix", str(prefix), "--channel", channel, *specs]
     answer = json.loads(home.run(command, variables=variables))
     linked: list[dict[str, Any]] = answer["actions"]["LINK"]
@@ -193,16 +190,11 @@ def run_quetz_client(home: ClientHome, url: str, api_key: str, *arguments: str) 
     return home.run([sys.executable, "-c", program, *arguments], variables=variables)
 
 
-def _vendored_folder() -> Path:
-    spec = find_spec("conda_lock")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("conda-lock, which carries conda, is not installed")
-    return Path(spec.origin).with_name("_vendor")
-
-
 def _run_program(home: ClientHome, name: str, request: dict[str, Any]) -> list[Any]:
-    module = f"quetz.testing.client_programs.{name}"
-    # -I: from the installed packages only, whatever the working folder holds.
-    answer = home.run([sys.executable, "-I", "-m", module], stdin=json.dumps(request))
-    records: list[Any] = json.loads(answer)
+    records: list[Any] = json.loads(home.run(_program(name), stdin=json.dumps(request)))
     return records
+
+
+def _program(name: str) -> list[str]:
+    # -I: from the installed packages only, whatever the working folder holds.
+    return [sys.executable, "-I", "-m", f"quetz.testing.client_programs.{name}"]
