@@ -10,8 +10,8 @@ class Event(Base):
     """Who did what to which thing, written in the transaction of the change.
 
     Names are copied, not referenced: an event outlives its subject. ``before`` and ``after``
-    are what changed: sha256 digests of files, roles, or settings as JSON. Rows are inserted unordered: an id is taken before
-    its commit, so a smaller one may appear later.
+    are what changed: sha256 digests of files, roles, or settings as JSON. Rows are inserted
+    unordered: an id is taken before its commit, so a smaller one may appear later.
     """
 
     __tablename__ = "events"
