@@ -1,6 +1,5 @@
 """Run a real server: `quetz start` in a process of its own, on a port of its own."""
 
-import contextlib
 import http.client
 import os
 import signal
@@ -9,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +16,14 @@ from urllib.parse import urlsplit
 START_SECONDS = 60
 STOP_SECONDS = 30
 ATTEMPTS = 5
+
+# Becomes `quetz ...`, and ends when the process that started it dies, even by SIGKILL: the
+# request to be told of that (PR_SET_PDEATHSIG) outlives execv.
+_QUETZ = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+os.execv(sys.executable, [sys.executable, "-m", "quetz", *sys.argv[1:]])
+"""
 
 
 class ServerFailed(Exception):
@@ -77,12 +84,11 @@ def _start(path: Path, options: tuple[str, ...]) -> Server:
 
 
 def _spawn(path: Path, port: int, options: tuple[str, ...], log: Path) -> Server:
-    command = [sys.executable, "-m", "quetz", "start", str(path)]
+    command = [sys.executable, "-c", _QUETZ, "start", str(path)]
     command += ["--host", "127.0.0.1", "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            cwd=path,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -143,6 +149,6 @@ def _stop(server: Server) -> None:
 
 
 def _kill(server: Server) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()
