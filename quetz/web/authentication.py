@@ -26,7 +26,8 @@ CACHE_ENTRIES = 50_000
 class ReadCache:
     """What was read from the database, as long as nothing there changed, and at most a second.
 
-    The second covers what changes without a commit: a key that expires.
+    ``refresh`` looks whether anything changed: once a request, before its first ``get``. The
+    second covers what changes without a commit: a key that expires.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -36,12 +37,16 @@ class ReadCache:
         self._entries: dict[object, tuple[float, object]] = {}
         self._number = -1
 
-    async def get(self, key: object, load: Callable[[], T]) -> T:
-        """Return the cached value of ``key``, or what ``load`` reads."""
+    def refresh(self) -> None:
+        """Forget everything if the database may have changed since the last time."""
         number = self._deployment.changes.number()
         if number != self._number or len(self._entries) > CACHE_ENTRIES:
             self._entries.clear()
             self._number = number
+
+    async def get(self, key: object, load: Callable[[], T]) -> T:
+        """Return the cached value of ``key``, or what ``load`` reads."""
+        number = self._number
         now = time.monotonic()
         entry = self._entries.get(key)
         if entry is not None and now < entry[0]:
@@ -119,8 +124,11 @@ def _basic_password(value: str) -> str:
 
 
 def _session_cookie(headers: Mapping[bytes, bytes], name: str) -> str | None:
+    header = headers.get(b"cookie")
+    if header is None:
+        return None
     try:
-        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        cookies = SimpleCookie(header.decode("latin-1"))
     except CookieError:
         return None
     return cookies[name].value if name in cookies else None

@@ -33,9 +33,9 @@ class Front:
     def __init__(self, app: App, deployment: Deployment, *, root_path: str = "") -> None:
         self._app = app
         self._root_path = "/" + root_path.strip("/") if root_path.strip("/") else ""
-        cache = ReadCache(deployment)
-        self._authenticator = Authenticator(deployment, cache)
-        self._downloads = Downloads(deployment, cache)
+        self._cache = ReadCache(deployment)
+        self._authenticator = Authenticator(deployment, self._cache)
+        self._downloads = Downloads(deployment, self._cache)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,6 +46,7 @@ class Front:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path
         headers = dict(scope["headers"])
+        self._cache.refresh()
         principal = await self._authenticator.principal(headers, token)
         if path.startswith("/get/"):
             await self._downloads(path, principal, scope, receive, send)

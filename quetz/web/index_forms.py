@@ -6,6 +6,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -242,6 +243,7 @@ class IndexForms:
         return made
 
 
+@lru_cache(256)  # clients send few different ones
 def accepted_encodings(value: bytes) -> frozenset[str]:
     """Return those of our encodings that an Accept-Encoding header takes (RFC 9110, 12.5.3)."""
     accepted = set()
