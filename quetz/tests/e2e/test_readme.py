@@ -28,7 +28,7 @@ def test_the_tour_ends_with_packages_that_conda_has_installed(server, deployed, 
     variables = {"QUETZ_SERVER_URL": server.url, "QUETZ_API_KEY": deployed.api_key}
     tools, *steps = blocks()
     assert "pip install quetz-client py-rattler-build" in tools  # which this environment has
-    (home.folder / ".venv-tour").symlink_to(sys.prefix)
+    (home.folder / "tools").symlink_to(sys.prefix)
     installs = [step for step in steps if step.startswith("conda create")]
     script = "".join(steps[: steps.index(installs[0])])
 
