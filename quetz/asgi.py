@@ -18,6 +18,13 @@ from quetz.worker.upkeep import Upkeep
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the others waiting; Python's own choice is 5 ms.
+
+Threads take turns at each database call and file, so that publishing a large index would make
+a small request, which does a dozen of these, take a dozen times as long.
+"""
+
 _log = logging.getLogger("quetz")
 
 
@@ -32,6 +39,7 @@ def create() -> App:
     are believed, ``QUETZ_MASTER_PID`` the process to end with.
     """
     _die_with_master(int(os.environ["QUETZ_MASTER_PID"]))
+    sys.setswitchinterval(SWITCH_SECONDS)
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
     background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
     app = create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))

@@ -33,31 +33,36 @@ ATTEMPTS = 5
 class Publisher:
     """Publishes what is marked; one for each server process.
 
-    Shards have a thread of their own, so that they never wait for a large repodata.json.
+    Shards have a thread of their own, so that they never wait for a large repodata.json. It
+    wakes the other one: two that start at once would slow each other down.
     """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._loops = [_Loop(deployment, shards=True), _Loop(deployment, shards=False)]
+        self._json = _Loop(deployment, shards=False)
+        self._shards = _Loop(deployment, shards=True, then=self._json.wake)
 
     def start(self) -> None:
-        for loop in self._loops:
-            self._deployment.marked.append(loop.wake)
-            loop.start()
+        self._deployment.marked.append(self._shards.wake)
+        self._json.start()
+        self._shards.start()
 
     def stop(self) -> None:
         """Finish what is being built, then return; marks left are published at the next start."""
-        for loop in self._loops:
-            loop.stop()
-            self._deployment.marked.remove(loop.wake)
+        self._shards.stop()
+        self._json.stop()
+        self._deployment.marked.remove(self._shards.wake)
 
 
 class _Loop(threading.Thread):
-    def __init__(self, deployment: Deployment, *, shards: bool) -> None:
+    def __init__(
+        self, deployment: Deployment, *, shards: bool, then: threading.Event | None = None
+    ) -> None:
         super().__init__(name=f"publish-{'shards' if shards else 'json'}", daemon=True)
         self.wake = threading.Event()
         self._deployment = deployment
         self._shards = shards
+        self._then = then
         self._stopping = False
         self._not_before: dict[Switch, float] = {}
 
@@ -74,6 +79,8 @@ class _Loop(threading.Thread):
             except Exception:  # noqa: BLE001  the publisher outlives every fault
                 _log.exception("cannot read the index marks; trying again")
                 pause = RETRY_SECONDS
+            if self._then is not None:
+                self._then.set()
             self.wake.wait(pause)
 
     def _publish_due(self) -> float:
