@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from quetz.db.changes import Changes, watch_changes
@@ -102,9 +103,6 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self._writer = self.engine.execution_options(write=True)
-        # SQLite has one writer at a time: waiting in line here is fairer and quicker than
-        # SQLite's own polling. Other processes still meet at its file lock.
-        self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Session]:
@@ -117,24 +115,17 @@ class Deployment:
             DatabaseUnavailable: the database is away, or busy for too long.
             StorageFull: the database's disk is full.
         """
+        bind = self._writer if write else self.engine
         try:
-            if not write:
-                with Session(self.engine, expire_on_commit=False) as session:
-                    yield session
-            elif self._turn is None:
-                yield from self._write()
-            else:
-                with self._turn:
-                    yield from self._write()
-        except (OperationalError, InterfaceError) as error:
+            with Session(bind, expire_on_commit=False) as session:
+                yield session
+                if not write:
+                    return
+                session.flush()
+                self.changes.announce(session)
+                session.commit()
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _translated(error) from error
-
-    def _write(self) -> Iterator[Session]:
-        with Session(self._writer, expire_on_commit=False) as session:
-            yield session
-            session.flush()
-            self.changes.announce(session)
-            session.commit()
         self.changes.committed()
         if has_marked(session):
             for event in self.marked:
@@ -146,7 +137,9 @@ class Deployment:
         self.engine.dispose()
 
 
-def _translated(error: OperationalError | InterfaceError) -> Exception:
+def _translated(error: OperationalError | InterfaceError | PoolTimeout) -> Exception:
+    if isinstance(error, PoolTimeout):
+        return DatabaseUnavailable()
     text = str(error.orig)
     if "disk is full" in text or "No space left" in text:
         return StorageFull()

@@ -30,7 +30,6 @@ from quetz.errors import (
 from quetz.services.accounts import get_own_account
 from quetz.services.events import record_event
 from quetz.services.permissions import (
-    ANONYMOUS,
     OPERATOR,
     Operation,
     Principal,
@@ -191,34 +190,11 @@ def authenticate_key(session: Session, text: str) -> Principal | None:
     expected = _NO_DIGEST if found is None else found[0].secret_hash
     if not hmac.compare_digest(_digest(secret), expected) or found is None:
         return None
-    return _present_rights(session, *found)
-
-
-def refresh(session: Session, principal: Principal) -> Principal:
-    """Return the caller with his rights as they are now, ANONYMOUS if his credential is dead.
-
-    For deeds that end long after their request began.
-    """
-    if principal.user_id is None:
-        return principal
-    present = None
-    if principal.api_key is None:
-        user = session.get(User, principal.user_id)
-        if user is not None and user.disabled_at is None:
-            present = principal_of(user)
-    elif (found := api_keys.find_key(session, principal.api_key)) is not None:
-        present = _present_rights(session, *found)
-    if present is None:
-        return ANONYMOUS
-    read_only = principal.read_only or present.read_only
-    return replace(present, read_only=read_only, address=principal.address)
-
-
-def _present_rights(session: Session, key: ApiKey, owner: User) -> Principal | None:
+    key, owner = found
     expired = key.expires_at is not None and key.expires_at <= now_ms()
     if expired or key.revoked_at is not None or owner.disabled_at is not None:
         return None
-    principal = replace(principal_of(owner), api_key=key.public_id, read_only=key.read_only)
+    principal = replace(principal_of(owner), api_key=public_id, read_only=key.read_only)
     if not key.scoped:
         return principal
     if principal.elevated:

@@ -18,11 +18,15 @@ FILE_GRACE_MS = 60 * 1000
 
 ALWAYS_KEPT = 2
 NEVER_MORE_THAN = 10
-BATCH = 10_000
+SEEN = 50_000
+BATCH = 200
+"""How many files go in one transaction: their removal holds a write lock."""
 
 
 def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int:
-    """Remove index files that were superseded long enough ago; return how many.
+    """Remove some index files that were superseded long enough ago; return how many.
+
+    Fewer than ``BATCH`` says that no more are due.
 
     Of each switch the two generations before the current one are kept, and what was superseded
     within the last minute, but never more than ten. The files go inside the transaction that
@@ -30,17 +34,17 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     """
     due = queries.list_superseded(session, before=now - SHARD_GRACE_MS, family=SHARD, limit=BATCH)
     recent: Counter[tuple[int, str, str, str]] = Counter()
-    for row in queries.list_superseded(session, before=now, apart_from=SHARD, limit=BATCH):
+    for row in queries.list_superseded(session, before=now, apart_from=SHARD, limit=SEEN):
         place = (row.channel_id, row.subdir, row.family, _form(row.key))
         recent[place] += 1
         is_old = now - row.superseded_at >= FILE_GRACE_MS
         kept = 0 if row.family == WHOLE_CHANNEL else ALWAYS_KEPT
         if recent[place] > (kept if is_old else NEVER_MORE_THAN):
             due.append(row)
-    for row in due:
+    for row in due[:BATCH]:
         if queries.delete_superseded(session, [row.key]):
             _remove(store, row)
-    return len(due)
+    return min(len(due), BATCH)
 
 
 def _form(key: str) -> str:

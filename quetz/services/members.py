@@ -28,8 +28,8 @@ def set_member(
         RoleRequired: the caller has a lower role himself.
         LastOwner: the channel would be left without an owner.
     """
-    authorize_giving(session, principal, role, channel)
     channels.lock_channel(session, channel)
+    authorize_giving(session, principal, role, channel)
     user = users.get_user(session, username)
     before = queries.find_channel_role(session, user.id, channel.id)
     if role != Role.OWNER:

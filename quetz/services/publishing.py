@@ -81,6 +81,7 @@ class Batch:
     marks: list[int]
     names: list[str] | None
     generation: int | None
+    published_at: int
     files: Files
 
 
@@ -111,7 +112,12 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
 
 
 def mark_for_rebuild(session: Session, switch: Switch) -> None:
-    """Ask for a switch to be built anew, because one of its files is missing or torn."""
+    """Ask for a switch to be built anew, because one of its files is missing or torn.
+
+    Asking again while the first request waits changes nothing.
+    """
+    if queries.has_mark(session, switch.channel_id, switch.subdir, switch.family, EVERYTHING):
+        return
     session.info[_MARKED] = True
     queries.add_marks(session, switch.channel_id, EVERYTHING, [(switch.subdir, switch.family)])
 
@@ -159,8 +165,9 @@ def read_batch(session: Session, switch: Switch) -> Batch | None:
         switch=switch,
         marks=[mark for mark, _ in marks],
         names=None if EVERYTHING in names or state is None else names,
-        generation=None if state is None else state[0],
-        files={} if state is None else decode_files(state[1]),
+        generation=None if state is None else state.generation,
+        published_at=0 if state is None else state.published_at,
+        files={} if state is None else decode_files(state.files),
     )
 
 
@@ -200,33 +207,36 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
         StaleBuild: roll back, and build again.
     """
     switch = batch.switch
-    if built.files != batch.files:
-        now = now_ms()
-        state = IndexState(
-            channel_id=switch.channel_id,
-            subdir=switch.subdir,
-            family=switch.family,
-            generation=(batch.generation or 0) + 1,
-            published_at=now,
-            files=msgspec.json.encode(built.files).decode(),
-        )
-        if not queries.flip_state(session, state, read_generation=batch.generation):
-            return False
-        _revive(session, store, built.shards)
-        _supersede(session, switch, built.replaced, now)
+    if not queries.hold_channel(session, switch.channel_id):
+        return False  # it was deleted meanwhile, and its marks went with it
+    now = now_ms()
+    state = IndexState(
+        channel_id=switch.channel_id,
+        subdir=switch.subdir,
+        family=switch.family,
+        # It counts up even where no file changed: a slower publisher must find that marks of
+        # its own were published by someone else.
+        generation=(batch.generation or 0) + 1,
+        published_at=now if built.files != batch.files else batch.published_at,
+        files=msgspec.json.encode(built.files).decode(),
+    )
+    if not queries.flip_state(session, state, read_generation=batch.generation):
+        return False
+    _revive(session, store, [*built.shards, *keys_of(built.files)])
+    _supersede(session, switch, built.replaced, now)
     queries.delete_marks(session, batch.marks)
     return True
 
 
 def _revive(session: Session, store: ObjectStore, keys: list[str]) -> None:
-    """Take shards that are named again off the list of the superseded.
+    """Take files that are named now off the list of the superseded, and see that they are there.
 
-    The collector removes files inside the transaction that takes them off the same list, so
-    a shard that is still there after our own removal from the list stays.
+    The collector removes files inside the transaction that takes them off the same list. Taking
+    them off waits for it; what is still there after that, no collector can remove.
     """
-    for key in queries.delete_superseded(session, keys):
-        if store.size(parse_index_key(key)) is None:
-            raise StaleBuild
+    queries.delete_superseded(session, keys)
+    if any(store.size(parse_index_key(key)) is None for key in keys):
+        raise StaleBuild
 
 
 def _supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) -> None:

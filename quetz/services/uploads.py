@@ -18,31 +18,32 @@ from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upload
 from quetz.db.queries import uploads as queries
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
-from quetz.db.queries.files import find_file
+from quetz.db.queries.files import find_file, find_largest
 from quetz.db.queries.packages import count_files_up, find_package
 from quetz.errors import (
     ChecksumMismatch,
+    Invalid,
     PackageExists,
     PackageWasDeleted,
     QuotaExceeded,
     UploadTooLarge,
 )
 from quetz.plugins import Plugins
-from quetz.services.api_keys import refresh
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty
 from quetz.storage import Stage
 
-RESERVATION_MS = 24 * 3600 * 1000
+RESERVATION_MS = 15 * 60 * 1000
+"""How long a quota holds room for an upload; a slower one is checked against the rest again."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What may come: at most ``limit`` bytes; ``reserves`` if a quota has to hold room first."""
+    """What may come: at most ``limit`` bytes, for which a quota holds ``reserves`` bytes first."""
 
     limit: int
-    reserves: bool
+    reserves: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,19 @@ class Outcome:
     change: int | None
 
 
-def plan(session: Session, channel_name: str, *, declared: int | None, limit: int) -> Plan:
+def plan(
+    session: Session,
+    channel_name: str,
+    *,
+    declared: int | None,
+    limit: int,
+    filename: str | None = None,
+) -> Plan:
     """Say what an upload may be, before its body is read.
 
     ``declared`` is the body's length in bytes, None if it comes in chunks; ``limit`` is the
-    server's.
+    server's. What a file of the same name takes up counts as room: it is replaced, or the
+    same bytes are sent again.
 
     Raises:
         UploadTooLarge: the declared length exceeds the server's limit.
@@ -81,17 +90,27 @@ def plan(session: Session, channel_name: str, *, declared: int | None, limit: in
     if declared is not None and declared > limit:
         raise UploadTooLarge("the upload", limit)
     if channel.size_limit is None:
-        return Plan(limit, reserves=False)
+        return Plan(limit)
+    replaced = _size_of_name(session, channel, filename)
     reserved = queries.sum_reserved(session, channel.id, now=now_ms())
-    room = channel.size_limit - channel.size - reserved
+    room = channel.size_limit - channel.size - reserved + replaced
     if room <= 0 or (declared is not None and declared > room):
-        needed = channel.size + reserved + (declared or 1)
+        needed = channel.size + reserved + (declared or 1) - replaced
         raise QuotaExceeded(channel.name, channel.size_limit, needed)
-    return Plan(min(limit, room), reserves=True)
+    # For a body of unknown length nothing is held: all the room there is would lock out others.
+    return Plan(min(limit, room), max(0, (declared or 0) - replaced))
+
+
+def _size_of_name(session: Session, channel: Channel, filename: str | None) -> int:
+    """Return the largest size of the files of this name in the channel, in bytes."""
+    if filename is None:
+        return 0
+    package = find_package(session, channel.id, PackageFilename.parse(filename).name)
+    return 0 if package is None else find_largest(session, package.id, filename)
 
 
 def reserve(session: Session, channel_name: str, size: int) -> str:
-    """Hold ``size`` bytes of the channel's quota for a day; return the reservation's id.
+    """Hold ``size`` bytes of the channel's quota for a while; return the reservation's id.
 
     Raises:
         QuotaExceeded: meanwhile others have taken the room.
@@ -140,11 +159,16 @@ def authorize_files(
 def ask_plugins(
     session: Session, plugins: Plugins, channel_name: str, received: Sequence[Received]
 ) -> None:
-    """Let plugins refuse the files, by raising ``Invalid``."""
+    """Let plugins refuse the files.
+
+    Raises:
+        Invalid: a plugin refuses one.
+        PluginFailed: a plugin failed.
+    """
     if plugins.implements("check_upload"):
         channel = get_channel(session, channel_name)
         for item in received:
-            plugins.hook.check_upload(channel=channel, archive=item.archive)
+            plugins.call("check_upload", refusal=Invalid, channel=channel, archive=item.archive)
 
 
 def record(
@@ -163,15 +187,17 @@ def record(
 
     Raises:
         ChannelNotFound: it was deleted while the bytes arrived.
-        LoginRequired: the caller's key was revoked meanwhile.
         RoleRequired: the caller may not upload one of the packages, or not with force.
         PackageExists, PackageWasDeleted: a name is taken by other bytes, and force is off.
         QuotaExceeded: the channel would outgrow its limit.
+        PluginFailed: a plugin failed, so that nothing may be committed.
     """
     channel = get_channel(session, channel_name)
     lock_channel(session, channel)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
-    principal = refresh(session, principal)  # the bytes may have taken an hour to arrive
+    # In one order, always: uploads to two channels may bring the same objects.
+    for sha256, size in sorted({(item.sha256, item.size) for item in received}):
+        queries.touch_object(session, sha256, size)
     return [
         _record_file(session, plugins, principal, channel, item, force=force) for item in received
     ]
@@ -204,7 +230,6 @@ def _record_file(
     stored = _store_file(session, principal, channel, package, item, replaces=file)
     if tombstone is not None:
         session.delete(tombstone)
-    queries.touch_object(session, item.sha256, item.size)
     operation = Operation.FILE_UPLOAD if before is None else Operation.FILE_OVERWRITE
     record_event(
         session,
@@ -216,9 +241,9 @@ def _record_file(
         after=item.sha256,
     )
     session.flush()
-    if plugins.implements("package_published"):
-        plugins.hook.package_published(session=session, file=stored, archive=item.archive)
-    return Outcome(item.sha256, mark_dirty(session, channel.id, item.archive.subdir, filename.name))
+    change = mark_dirty(session, channel.id, item.archive.subdir, filename.name)
+    plugins.call("package_published", session=session, file=stored, archive=item.archive)
+    return Outcome(item.sha256, change)
 
 
 def _settle_name(

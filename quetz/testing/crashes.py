@@ -62,11 +62,16 @@ class Driver:
         self._random = random.Random(20261122)
 
     def create_channel(self) -> None:
+        """Make the channel that the packages go to."""
         with running_server(self._deployment) as server:
-            body = msgspec.json.encode({"name": CHANNEL, "private": False})
-            status, _ = self._request(server.url, "POST", "/api/channels", body)
-            if status != http.HTTPStatus.CREATED:
-                raise CrashFailure(f"the channel was not created: {status}")
+            status = self.make_channel(server, CHANNEL)
+        if status != http.HTTPStatus.CREATED:
+            raise CrashFailure(f"the channel was not created: {status}")
+
+    def make_channel(self, server: Server, name: str) -> int:
+        """Create a public channel, and return the status of the answer."""
+        body = msgspec.json.encode({"name": name, "private": False})
+        return self._request(server.url, "POST", "/api/channels", body)[0]
 
     def crash(self, point: str | None) -> bool:
         """Let the server die under load; say whether it died of ``point``, and not of us.

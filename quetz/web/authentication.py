@@ -1,26 +1,25 @@
 """Who sends a request: credentials in front of every route, decided before a body is read."""
 
 import base64
-import binascii
 import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from http.cookies import CookieError, SimpleCookie
 from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request, cookie_parser
 
 from quetz.deployment import Deployment
 from quetz.services.api_keys import authenticate_key
 from quetz.services.permissions import ANONYMOUS, Principal
 from quetz.services.sessions import authenticate_session
-from quetz.web.login.cookies import cookie_name
+from quetz.web.cookies import cookie_name
 
 T = TypeVar("T")
 
 TRUST_SECONDS = 1.0
-CACHE_ENTRIES = 50_000
+CACHE_ENTRIES = 10_000
 
 
 class ReadCache:
@@ -55,6 +54,14 @@ class ReadCache:
         if number == self._number:  # or it was read before a change that we saw meanwhile
             self._entries[key] = (now + TRUST_SECONDS, value)
         return value
+
+
+async def authenticate_again(request: Request) -> Principal:
+    """Find out once more who asks: his key may have been revoked while a body arrived."""
+    principal: Principal = await request.scope["quetz.authenticate"]()
+    principal = replace(principal, address=request.scope["quetz.principal"].address)
+    request.scope["quetz.principal"] = principal
+    return principal
 
 
 class Authenticator:
@@ -118,7 +125,7 @@ def _basic_password(value: str) -> str:
     """Return the password, or the user name where clients put a key with no password."""
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not a text
         return ""
     return password or user
 
@@ -127,8 +134,5 @@ def _session_cookie(headers: Mapping[bytes, bytes], name: str) -> str | None:
     header = headers.get(b"cookie")
     if header is None:
         return None
-    try:
-        cookies = SimpleCookie(header.decode("latin-1"))
-    except CookieError:
-        return None
-    return cookies[name].value if name in cookies else None
+    # Not http.cookies: that one stops at the first odd cookie, of whatever application it is.
+    return cookie_parser(header.decode("latin-1")).get(name)

@@ -16,7 +16,8 @@ from quetz.storage import ObjectStore, Stage
 
 BATCH = 1 << 20  # bytes handed to a thread at once: hashing them outweighs the hand-over
 STALL_SECONDS = 60.0
-FIELD_LIMIT = 1 << 16
+FIELD_LIMIT = 1 << 10
+FIELDS_LIMIT = 100
 FILES_LIMIT = 1_000
 
 
@@ -112,6 +113,8 @@ class MultipartSink:
         if b"name" not in options:
             raise BadForm("a part has no name")
         if b"filename" not in options:
+            if len(self.fields) >= FIELDS_LIMIT:
+                raise BadForm(f"it has more than {FIELDS_LIMIT} fields")
             self._field = (options[b"name"].decode("utf-8", "replace"), bytearray())
             return
         filename = options[b"filename"].decode("utf-8", "replace")
@@ -128,7 +131,7 @@ class MultipartSink:
         name, value = self._field
         value.extend(data[start:end])
         if len(value) > FIELD_LIMIT:
-            raise BadForm(f"field '{name}' exceeds {FIELD_LIMIT} bytes")
+            raise BadForm(f"field {name!r} exceeds {FIELD_LIMIT} bytes")
 
     def _end_part(self) -> None:
         if self._field is None:

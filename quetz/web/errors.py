@@ -32,6 +32,7 @@ STATUS: dict[type[QuetzError], int] = {
 }
 EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507}
 RETRY_AFTER_SECONDS = 5
+UNEXPECTED = "The server met an unexpected fault; its log has the details"
 
 _log = logging.getLogger("quetz.web")
 
@@ -102,4 +103,4 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> Response:
         # The server logs the traceback; the caller learns nothing of our insides.
-        return problem(500, "The server met an unexpected fault; its log has the details")
+        return problem(500, UNEXPECTED)

@@ -1,16 +1,20 @@
 """The outermost ASGI app: paths, credentials and dispatch, before any framework."""
 
+import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from quetz.deployment import Deployment
+from quetz.errors import QuetzError
 from quetz.services.permissions import Principal
 from quetz.web.authentication import Authenticator, ReadCache
-from quetz.web.errors import problem
+from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
+from quetz.web.guard import SAFE_METHODS
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,9 +22,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_log = logging.getLogger("quetz.web")
+
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Front:
@@ -33,6 +38,7 @@ class Front:
     def __init__(self, app: App, deployment: Deployment, *, root_path: str = "") -> None:
         self._app = app
         self._root_path = "/" + root_path.strip("/") if root_path.strip("/") else ""
+        self._dev = deployment.settings.general.dev
         self._cache = ReadCache(deployment)
         self._authenticator = Authenticator(deployment, self._cache)
         self._downloads = Downloads(deployment, self._cache)
@@ -41,20 +47,50 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        headers = _headers(scope)
+        try:
+            await self._answer(scope, headers, receive, watched_send)
+        except QuetzError as error:
+            host = headers.get(b"host", b"").decode("latin-1")
+            await answer_error(error, realm_of({"host": host}))(scope, receive, send)
+        except Exception:
+            _log.exception("a fault of the server")
+            if started:
+                raise  # the client must see that the answer was cut off
+            await problem(500, UNEXPECTED)(scope, receive, send)
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         path, token = self._split(scope["raw_path"].decode("latin-1"))
         if token is not None:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path
-        headers = dict(scope["headers"])
-        self._cache.refresh()
-        principal = await self._authenticator.principal(headers, token)
+
+        async def authenticate() -> Principal:
+            self._cache.refresh()
+            return await self._authenticator.principal(headers, token)
+
+        principal = await authenticate()
         if path.startswith("/get/"):
-            await self._downloads(path, principal, scope, receive, send)
+            await self._downloads(path, principal, headers, scope, receive, send)
+        elif self._dev and not _is_local(headers.get(b"host", b"")):
+            answer = problem(421, "A development server answers to localhost only; use that name")
+            await answer(scope, receive, send)
         elif _is_forged(scope["method"], headers, principal):
             answer = problem(403, "A page of another site sent this request; open ours and retry")
             await answer(scope, receive, send)
         else:
-            await self._app(self._inner(scope, path, principal), receive, send)
+            inner = self._inner(scope, path, principal)
+            inner["quetz.authenticate"] = authenticate
+            await self._app(inner, receive, send)
 
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
@@ -81,12 +117,43 @@ class Front:
         }
 
 
-def _is_forged(method: str, headers: dict[bytes, bytes], principal: Principal) -> bool:
+def _headers(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the headers by name; lines of one name are one list (RFC 9110, 5.3)."""
+    lines = scope["headers"]
+    headers = dict(lines)
+    if len(headers) < len(lines):
+        joined: dict[bytes, list[bytes]] = {}
+        for name, value in lines:
+            joined.setdefault(name, []).append(value)
+        headers = {
+            name: (b"; " if name == b"cookie" else b", ").join(values)
+            for name, values in joined.items()
+        }
+    return headers
+
+
+def _is_forged(method: str, headers: Mapping[bytes, bytes], principal: Principal) -> bool:
     """Say whether another site made a browser send this with its user's cookie (CSRF)."""
     if method in SAFE_METHODS or not principal.known or principal.api_key is not None:
         return False
     site = headers.get(b"sec-fetch-site")
     if site is not None:
         return site not in {b"same-origin", b"none"}
-    origin = headers.get(b"origin")
-    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+    # Older browsers say at least this much; who says nothing is no browser with a user.
+    origin = headers.get(b"origin", b"")
+    return origin.partition(b"://")[2] != headers.get(b"host")
+
+
+def _is_local(host: bytes) -> bool:
+    """Say whether a Host header names this machine.
+
+    Any other name may be a web site's whose address was made to point here (DNS rebinding), and
+    a development server logs in whoever asks.
+    """
+    name = urlsplit("//" + host.decode("latin-1")).hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.names import is_subdir
 from quetz.conda.notices import encode_notices
+from quetz.db.models import File
 from quetz.db.queries.channels import get_channel
 from quetz.db.queries.files import find_file
 from quetz.deployment import Deployment
@@ -25,7 +26,7 @@ from quetz.services.publishing import (
 )
 from quetz.storage.keys import object_key
 from quetz.web.authentication import ReadCache
-from quetz.web.errors import answer_error, problem, realm_of
+from quetz.web.errors import problem
 from quetz.web.index_forms import (
     CHANNEL_FORMS,
     JSON,
@@ -47,6 +48,7 @@ from quetz.web.representations import (
 
 _log = logging.getLogger("quetz.web")
 
+LONGEST_CHANNEL_NAME = 50
 SHARD = re.compile(r"([0-9a-f]{64})\.msgpack\.zst")
 
 
@@ -73,19 +75,20 @@ class Downloads:
         self._cache = cache
         self._forms = IndexForms(deployment.store)
 
-    async def __call__(
-        self, path: str, principal: Principal, scope: Scope, receive: Receive, send: Send
+    async def __call__(  # noqa: PLR0917  the three of ASGI, and what the front found out
+        self,
+        path: str,
+        principal: Principal,
+        headers: Mapping[bytes, bytes],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        """Raises FileNotFound, or as ``authorize`` does, before anything is sent."""
         if scope["method"] not in {"GET", "HEAD"}:
             await problem(405, "Method Not Allowed", {"Allow": "GET, HEAD"})(scope, receive, send)
             return
-        try:
-            found = await self._find(path, principal, headers)
-        except QuetzError as error:
-            host = realm_of({"host": headers.get(b"host", b"").decode("latin-1")})
-            await answer_error(error, host)(scope, receive, send)
-            return
+        found = await self._find(path, principal, headers)
         if isinstance(found, _Package):
             if await respond(found.representation, headers, scope, receive, send):
                 self._deployment.tallies.count_download(found.id)
@@ -95,7 +98,6 @@ class Downloads:
     async def _find(
         self, path: str, principal: Principal, headers: Mapping[bytes, bytes]
     ) -> Representation | _Package:
-        """Raises FileNotFound, or as ``authorize`` does."""
         # Each part is decoded once, and must then be a name by its own strict rule: nothing
         # of a URL ever becomes a path in the store.
         name, *parts = [unquote(part) for part in path.split("/")[2:]]
@@ -121,12 +123,15 @@ class Downloads:
                     authorize_path(session, principal, Operation.CHANNEL_REPODATA, name, None)
                     channel = get_channel(session, name)
                 except QuetzError as error:
-                    return error.with_traceback(None)
+                    return error
                 return _Channel(channel.id, channel.private, channel.created_at)
 
-        outcome = await self._cache.get(("channel", name, principal), load)
+        if len(name) > LONGEST_CHANNEL_NAME:
+            outcome = load()  # refused without a query; and nothing a client makes up is kept
+        else:
+            outcome = await self._cache.get(("channel", name, principal), load)
         if isinstance(outcome, QuetzError):
-            raise outcome
+            raise outcome.with_traceback(None)  # or each request would lengthen it
         return outcome
 
     async def _index(
@@ -168,34 +173,37 @@ class Downloads:
             raise FileNotFound(f"{subdir}/shards/{shard}") from None
 
     async def _package(self, channel: _Channel, subdir: str, filename: str) -> _Package:
+        try:
+            name = PackageFilename.parse(filename).name
+        except BadFilename:
+            raise FileNotFound(f"{subdir}/{filename}") from None
+
         def load() -> _Package | None:
-            try:
-                name = PackageFilename.parse(filename).name
-            except BadFilename:
-                return None
             with self._deployment.transaction() as session:
                 file = find_file(session, channel.id, subdir, name, filename)
-            if file is None:
-                return None
-            scope = "private" if channel.private else "public"
-            path = self._deployment.store.path(object_key(file.sha256))
-            if path is None:
-                raise StoreUnavailable("it gives no local files")
-            representation = Representation(
-                body=path,
-                size=file.size,
-                etag=f'"{file.sha256}"'.encode(),
-                media_type="application/octet-stream",
-                cache_control=f"{scope}, max-age={PACKAGE_SECONDS}",
-                modified=file.uploaded_at,
-                attachment=True,
-            )
-            return _Package(file.id, representation)
+            return None if file is None else self._represent(channel, file)
 
         package = await self._cache.get(("file", channel.id, subdir, filename), load)
         if package is None:
             raise FileNotFound(f"{subdir}/{filename}")
         return package
+
+    def _represent(self, channel: _Channel, file: File) -> _Package:
+        key = object_key(file.sha256)
+        path = self._deployment.store.path(key)
+        if path is None or self._deployment.store.size(key) != file.size:
+            raise StoreUnavailable(f"the bytes of '{file.filename}' are missing or damaged")
+        scope = "private" if channel.private else "public"
+        representation = Representation(
+            body=path,
+            size=file.size,
+            etag=f'"{file.sha256}"'.encode(),
+            media_type="application/octet-stream",
+            cache_control=f"{scope}, max-age={PACKAGE_SECONDS}",
+            modified=file.uploaded_at,
+            attachment=True,
+        )
+        return _Package(file.id, representation)
 
 
 def _notices(channel: _Channel) -> Representation:

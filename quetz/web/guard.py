@@ -1,19 +1,25 @@
 """Routes that say what they do, and are authorised before a byte of their body is read."""
 
+import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from quetz.conda.filenames import PackageFilename
 from quetz.deployment import Deployment
-from quetz.errors import BadFilename
+from quetz.errors import BadFilename, UploadCutOff
 from quetz.services.permissions import Operation, Principal, authorize_path
+from quetz.web.authentication import TRUST_SECONDS, authenticate_again
 
 _KEY = "x-operation"
 JSON_BODY_LIMIT = 1 << 20
+BODY_SECONDS = 60.0
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class UndeclaredRoute(Exception):
@@ -36,8 +42,11 @@ class GuardedRoute(APIRoute):
 
     The path parameters ``channel``, ``package`` and ``filename`` name what it is done to.
     FastAPI itself would read and parse the body before any dependency, so that a malformed
-    body would be answered with 422 before 401.
+    body would be answered with 422 before 401. Who sends his body slowly is authorised once
+    more when it is there, so that no one keeps a right by keeping a request open.
     """
+
+    body_first = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -48,9 +57,29 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             await run_in_threadpool(_authorize, request, operation)
+            if self.body_first and request.method not in SAFE_METHODS:
+                began = time.monotonic()
+                await _receive_body(request)
+                if time.monotonic() - began > TRUST_SECONDS:
+                    await authenticate_again(request)
+                    await run_in_threadpool(_authorize, request, operation)
             return await answer(request)
 
         return guarded
+
+
+class StreamedRoute(GuardedRoute):
+    """A guarded route that reads its body itself, and authorises again what it makes of it."""
+
+    body_first = False
+
+
+async def _receive_body(request: Request) -> None:
+    """Read the body, which the request keeps, within the time that a small one may take."""
+    try:
+        await asyncio.wait_for(request.body(), BODY_SECONDS)
+    except (ClientDisconnect, TimeoutError):
+        raise UploadCutOff(request.url.path) from None
 
 
 def _authorize(request: Request, operation: Operation) -> None:
@@ -72,10 +101,16 @@ def _package_of(filename: str | None) -> str | None:
 class GuardedRouter(APIRouter):
     """A router of guarded routes; their bodies are limited to 1 MiB unless they say otherwise."""
 
-    def __init__(self, *, tags: Sequence[str], max_body_size: int = JSON_BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        *,
+        tags: Sequence[str],
+        route_class: type[GuardedRoute] = GuardedRoute,
+        max_body_size: int = JSON_BODY_LIMIT,
+    ) -> None:
         super().__init__(
             tags=list(tags),
-            route_class=GuardedRoute,
+            route_class=route_class,
             redirect_slashes=False,
             strict_content_type=False,  # existing scripts post JSON without a Content-Type
             max_body_size=max_body_size,

@@ -232,6 +232,8 @@ class IndexForms:
         return bytes(data) if path is None else path
 
     def _keep(self, key: object, made: Representation) -> Representation:
+        if key in self._kept:  # another request was quicker
+            return self._kept[key]
         size = len(made.body) if isinstance(made.body, bytes) else 0
         if size <= KEPT_SIZE:
             self._kept[key] = made

@@ -90,9 +90,12 @@ async def respond(
         await _start(send, 304, representation.validators)
         await send({"type": "http.response.body", "body": b""})
         return False
-    wanted = _wanted_range(representation, headers)
+    wanted: tuple[int, int] | None = (0, representation.size)
+    if scope["method"] == "GET":  # Range means nothing to the other methods (RFC 9110, 14.2)
+        wanted = _wanted_range(representation, headers)
     if wanted is None:
-        await _start(send, 416, ((b"content-range", b"bytes */%d" % representation.size),))
+        lies_outside = (b"content-range", b"bytes */%d" % representation.size)
+        await _start(send, 416, (lies_outside, *_SAFETY))
         await send({"type": "http.response.body", "body": b""})
         return False
     first, end = wanted
@@ -138,13 +141,18 @@ def _wanted_range(
     if headers.get(b"if-range", representation.etag) != representation.etag:
         return 0, size
     if match[1] == b"":
-        length = min(int(match[2][:20]), size)
+        length = min(_number(match[2]), size)
         return (size - length, size) if length else None
-    first = int(match[1][:20])
-    end = min(int(match[2][:20]) + 1, size) if match[2] else size
+    first = _number(match[1])
+    end = min(_number(match[2]) + 1, size) if match[2] else size
     if first >= size:
         return None
     return (first, end) if first < end else (0, size)
+
+
+def _number(digits: bytes) -> int:
+    """Read a number; of one that exceeds every file its first digits will do."""
+    return int(digits.lstrip(b"0")[:20] or b"0")
 
 
 async def _send_body(

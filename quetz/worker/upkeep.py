@@ -8,7 +8,7 @@ from collections.abc import Callable
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import publishing
-from quetz.services.collecting import collect_superseded
+from quetz.services.collecting import BATCH, collect_superseded
 from quetz.services.index_checks import find_torn
 
 _log = logging.getLogger("quetz.upkeep")
@@ -71,5 +71,7 @@ class Upkeep(threading.Thread):
             raise
 
     def collect(self) -> None:
-        with self._deployment.transaction(write=True) as session:
-            collect_superseded(session, self._deployment.store, now=now_ms())
+        removed = BATCH
+        while removed == BATCH and not self._stopping.is_set():
+            with self._deployment.transaction(write=True) as session:
+                removed = collect_superseded(session, self._deployment.store, now=now_ms())

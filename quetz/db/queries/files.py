@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, FileDownloads, User
 
 # SQLite refuses a statement with more than 32,766 variables.
 BATCH = 10_000
+
+# Built once: every upload asks it, and building it takes longer than SQLite takes to answer.
+_BY_PLACE = select(File).where(
+    File.channel_id == bindparam("channel_id"),
+    File.subdir == bindparam("subdir"),
+    File.name == bindparam("name"),
+    File.filename == bindparam("filename"),
+)
 
 Removed: TypeAlias = Row[str, str, str, str, int]
 _REMOVED = (File.subdir, File.name, File.filename, File.sha256, File.size)
@@ -19,14 +27,16 @@ def find_file(
     session: Session, channel_id: int, subdir: str, name: str, filename: str
 ) -> File | None:
     """Return the file; ``name`` is its package's, the one that ``filename`` begins with."""
-    return session.scalar(
-        select(File).where(
-            File.channel_id == channel_id,
-            File.subdir == subdir,
-            File.name == name,
-            File.filename == filename,
-        )
+    place = {"channel_id": channel_id, "subdir": subdir, "name": name, "filename": filename}
+    return session.scalar(_BY_PLACE, place)
+
+
+def find_largest(session: Session, package_id: int, filename: str) -> int:
+    """Return the largest size of the package's files of this name, in bytes; 0 without one."""
+    query = select(func.max(File.size)).where(
+        File.package_id == package_id, File.filename == filename
     )
+    return session.scalar(query) or 0
 
 
 def list_builds(session: Session, package_id: int, *, since: int) -> Sequence[Row[int, str, int]]:

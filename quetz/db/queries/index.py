@@ -6,11 +6,14 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from quetz.db.models import File, IndexDirty, IndexState, IndexSuperseded
+from quetz.db.models import Channel, File, IndexDirty, IndexState, IndexSuperseded
 
 # SQLite refuses a statement with more than 32,766 variables.
 BATCH = 10_000
 STREAM_ROWS = 2_000
+
+# Built once: every upload runs it, and building it takes longer than SQLite takes to run it.
+_ADD_MARKS = insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order=True)
 
 
 def add_marks(
@@ -21,10 +24,7 @@ def add_marks(
         {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
         for subdir, family in places
     ]
-    ids = session.scalars(
-        insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order=True), rows
-    )
-    return ids.all()[0]
+    return session.connection().scalars(_ADD_MARKS, rows).all()[0]
 
 
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
@@ -59,17 +59,33 @@ def delete_marks(session: Session, ids: Sequence[int]) -> None:
         session.execute(delete(IndexDirty).where(IndexDirty.id.in_(ids[start : start + BATCH])))
 
 
-def find_state(
-    session: Session, channel_id: int, subdir: str, family: str
-) -> tuple[int, str] | None:
-    """Return (generation, files as JSON) of a switch."""
-    query = select(IndexState.generation, IndexState.files).where(
+def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: str) -> bool:
+    query = select(IndexDirty.id).where(
+        IndexDirty.channel_id == channel_id,
+        IndexDirty.subdir == subdir,
+        IndexDirty.family == family,
+        IndexDirty.name == name,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def hold_channel(session: Session, channel_id: int) -> bool:
+    """Keep the channel from being deleted until this transaction ends; False: it is gone.
+
+    A deletion on PostgreSQL locks the channel before what hangs on it; who took these locks
+    the other way round would wait for it as it waits for him.
+    """
+    query = select(Channel.id).where(Channel.id == channel_id)
+    return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
+
+
+def find_state(session: Session, channel_id: int, subdir: str, family: str) -> IndexState | None:
+    query = select(IndexState).where(
         IndexState.channel_id == channel_id,
         IndexState.subdir == subdir,
         IndexState.family == family,
     )
-    row = session.execute(query).one_or_none()
-    return None if row is None else (row[0], row[1])
+    return session.scalar(query)
 
 
 def list_states(session: Session, channel_id: int | None = None) -> list[IndexState]:

@@ -29,6 +29,7 @@ from quetz.services.publishing import (
     SHARD_INDEX,
     SHARDS,
     Batch,
+    StaleBuild,
     Switch,
     flip,
     list_published,
@@ -57,6 +58,12 @@ def add_files(deployment: Deployment, channel: Channel, *filenames: str) -> None
         for filename in filenames:
             file = make_file(session, channel, filename=filename, subdir="linux-64")
             mark_dirty(session, channel.id, "linux-64", file.name)
+
+
+def remove_version(deployment: Deployment, channel: Channel, version: str) -> None:
+    with deployment.transaction(write=True) as session:
+        session.query(File).filter(File.version == version).delete()
+        mark_dirty(session, channel.id, "linux-64", "numpy")
 
 
 def stored(deployment: Deployment, switch: Switch, form: str) -> bytes:
@@ -261,9 +268,7 @@ def test_a_shard_that_is_current_again_is_not_removed(deployment, channel):
     first = shards_of(deployment, channel)["numpy"]
     add_files(deployment, channel, "numpy-2.2.0-0.conda")
     publish_all(deployment)
-    with deployment.transaction(write=True) as session:
-        session.query(File).filter(File.version == "2.2.0").delete()
-        mark_dirty(session, channel.id, "linux-64", "numpy")
+    remove_version(deployment, channel, "2.2.0")
     publish_all(deployment)
 
     collect(deployment, after=SHARD_GRACE_MS + 60_000)
@@ -271,6 +276,43 @@ def test_a_shard_that_is_current_again_is_not_removed(deployment, channel):
     assert shards_of(deployment, channel)["numpy"] == first
     switch = Switch(channel.id, "linux-64", SHARDS)
     assert deployment.store.size(shard_key(switch, first.hex()))
+
+
+def test_a_shard_removed_between_build_and_flip_is_built_again(deployment, channel):
+    add_files(deployment, channel, "numpy-2.1.0-0.conda")
+    publish_all(deployment)
+    first = shards_of(deployment, channel)["numpy"]
+    add_files(deployment, channel, "numpy-2.2.0-0.conda")
+    publish_all(deployment)
+    remove_version(deployment, channel, "2.2.0")
+    switch = Switch(channel.id, "linux-64", SHARDS)
+    with deployment.transaction() as session:
+        batch = read_marked(session, switch)
+        built = build(session, deployment.store, deployment.plugins, batch)
+
+    collect(deployment, after=SHARD_GRACE_MS + 60_000)
+
+    with pytest.raises(StaleBuild), deployment.transaction(write=True) as session:
+        flip(session, deployment.store, batch, built)
+    publish_all(deployment)
+    assert deployment.store.size(shard_key(switch, first.hex()))
+
+
+def test_a_build_that_changed_nothing_still_stops_a_slower_one(deployment, channel):
+    add_files(deployment, channel, "numpy-2.1.0-0.conda")
+    publish_all(deployment)
+    switch = Switch(channel.id, "linux-64", SHARDS)
+    add_files(deployment, channel, "numpy-2.2.0-0.conda")
+    with deployment.transaction() as session:
+        slow = read_marked(session, switch)
+        stale = build(session, deployment.store, deployment.plugins, slow)
+    remove_version(deployment, channel, "2.2.0")
+    publish(deployment, switch)  # the records are those published before
+
+    with deployment.transaction(write=True) as session:
+        flipped = flip(session, deployment.store, slow, stale)
+
+    assert not flipped
 
 
 def test_the_two_generations_before_the_current_one_are_kept(deployment, channel):

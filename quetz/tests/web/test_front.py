@@ -3,6 +3,7 @@ import base64
 import pytest
 from starlette.testclient import TestClient
 
+from quetz.deployment import Deployment
 from quetz.services.accounts import create_user
 from quetz.services.permissions import OPERATOR, Role
 from quetz.services.sessions import start_session
@@ -47,6 +48,7 @@ def test_a_key_is_taken_from_every_header_that_clients_use(client, key, secret, 
     [
         {"Authorization": "Basic !!!"},
         {"Authorization": "Basic /w=="},
+        {"Authorization": b"Basic \xff"},
         {"Authorization": "Digest x"},
         {"Authorization": ""},
         {"X-API-Key": ""},
@@ -135,7 +137,12 @@ def test_a_page_of_another_site_cannot_act_with_a_users_cookie(client, deploymen
 
     forged = [
         client.post("/api/channels", json={"name": "forged"}, headers=headers | extra)
-        for extra in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"})
+        for extra in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {},
+        )
     ]
     own = client.post(
         "/api/channels",
@@ -143,5 +150,52 @@ def test_a_page_of_another_site_cannot_act_with_a_users_cookie(client, deploymen
         headers=headers | {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"},
     )
 
-    assert [answer.status_code for answer in forged] == [403, 403]
+    assert [answer.status_code for answer in forged] == [403] * 4
     assert own.status_code == 201
+
+
+def test_the_cookies_of_other_applications_do_not_matter(client, deployment):
+    with deployment.transaction(write=True) as session:
+        user = create_user(session, OPERATOR, "carol", role=Role.MEMBER)
+        cookie = start_session(session, user, "dummy")
+
+    for others in ('prefs={"a":1}; ', "a; ", "=; ", "a b=c; ", "expires=Mon, 01 Jan; "):
+        answer = client.get("/api/me", headers={"Cookie": f"{others}__Host-session={cookie}"})
+        assert answer.status_code == 200
+
+
+def test_a_long_path_leaves_nothing_in_memory(app, client):
+    for number in range(20):
+        client.get(f"/get/{'a' * 50_000}{number}/noarch/repodata.json")
+        client.get(f"/get/forge/noarch/{'a' * 50_000}{number}-1.0-0.conda")
+
+    held = sum(len(repr(key)) for key in app._cache._entries)
+    assert held < 50_000
+
+
+@pytest.fixture
+def dev_client(deployment_path):
+    with (deployment_path / "config.toml").open("a") as file:
+        file.write("[general]\ndev = true\n")
+    deployment = Deployment.open(deployment_path)
+    yield TestClient(create_app(deployment), base_url="http://localhost:8000")
+    deployment.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("quetz.localhost", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example:8000", 421),
+        ("localhost.evil.example", 421),
+        ("10.0.0.1", 421),
+        ("", 421),
+    ],
+)
+def test_a_development_server_answers_only_to_names_of_this_machine(dev_client, host, status):
+    answer = dev_client.get("/health/live", headers={"Host": host})
+
+    assert answer.status_code == status

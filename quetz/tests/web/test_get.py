@@ -8,6 +8,7 @@ import zstandard
 from quetz.conda.shards import decode_shard_index
 from quetz.db.models import FileDownloads
 from quetz.services.publishing import Switch, list_published
+from quetz.storage.keys import object_key
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.conftest import make_key
@@ -269,6 +270,29 @@ def test_a_range_that_is_not_understood_is_answered_with_the_whole(client, packa
     answer = get(client, f"/get/forge/linux-64/{package.name}", Range=wanted)
 
     assert (answer.status_code, answer.content) == (200, package.read_bytes())
+
+
+def test_head_takes_no_notice_of_a_range(client, package):
+    answer = client.head(f"/get/forge/linux-64/{package.name}", headers={"Range": "bytes=0-9"})
+
+    assert answer.status_code == 200
+    assert int(answer.headers["content-length"]) == package.stat().st_size
+
+
+@pytest.mark.parametrize("wanted", ["bytes=" + "0" * 5000 + "1-5", "bytes=1-" + "0" * 30 + "5"])
+def test_leading_zeros_of_a_range_mean_nothing(client, package, wanted):
+    answer = get(client, f"/get/forge/linux-64/{package.name}", Range=wanted)
+
+    assert (answer.status_code, answer.content) == (206, package.read_bytes()[1:6])
+
+
+def test_a_package_whose_bytes_are_damaged_is_not_sent(client, package, deployment):
+    [(digest, _)] = deployment.store.list_objects()
+    (deployment.path / "store" / str(object_key(digest))).write_bytes(b"cut")
+
+    answer = get(client, f"/get/forge/linux-64/{package.name}")
+
+    assert answer.status_code == 503
 
 
 def test_a_range_of_another_state_is_answered_with_the_whole(client, package):

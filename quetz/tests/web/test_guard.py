@@ -1,7 +1,10 @@
 import pytest
 from fastapi import APIRouter, FastAPI
+from starlette.testclient import TestClient
 
+from quetz.db.models import File
 from quetz.services.permissions import Operation
+from quetz.testing.packages import build_package
 from quetz.web.guard import GuardedRouter, UndeclaredRoute, check_declared, declares
 
 
@@ -35,6 +38,30 @@ def test_a_route_added_to_a_router_after_its_inclusion_is_seen_too():
 
     with pytest.raises(UndeclaredRoute, match="/late"):
         check_declared(app)
+
+
+def test_a_route_done_to_a_channel_that_its_path_does_not_name_is_refused():
+    app, router = FastAPI(openapi_url=None), GuardedRouter(tags=["things"])
+
+    @router.get("/api/things/{name}", **declares(Operation.CHANNEL_READ))
+    def read_thing(name: str) -> None: ...
+
+    app.include_router(router)
+
+    with pytest.raises(UndeclaredRoute, match=r"'/api/things/\{name\}' .*'channel.read'"):
+        check_declared(app)
+
+
+def test_a_channel_may_be_named_in_the_prefix_of_an_included_router():
+    app, outer, inner = FastAPI(openapi_url=None), APIRouter(), GuardedRouter(tags=["things"])
+
+    @inner.get("/things", **declares(Operation.CHANNEL_READ))
+    def list_things(channel: str) -> None: ...
+
+    outer.include_router(inner, prefix="/api/channels/{channel}")
+    app.include_router(outer)
+
+    check_declared(app)
 
 
 def test_an_app_of_guarded_routes_is_accepted():
@@ -78,3 +105,41 @@ def test_a_body_beyond_the_limit_is_answered_413(client, owner_key):
     )
 
     assert answer.status_code == 413
+
+
+def test_a_key_revoked_while_a_body_arrives_does_nothing(app, client, owner_key, monkeypatch):
+    monkeypatch.setattr("quetz.web.guard.TRUST_SECONDS", 0.0)  # every body arrives slowly
+    key_id = owner_key.split("-")[1]
+
+    def body():
+        yield b'{"name": '
+        other = TestClient(app, headers={"X-API-Key": owner_key})
+        assert other.delete(f"/api/api-keys/{key_id}").status_code == 200
+        yield b'"mine"}'
+
+    answer = client.post("/api/channels", content=body(), headers={"X-API-Key": owner_key})
+
+    assert answer.status_code == 401
+
+
+def test_a_key_revoked_while_a_package_arrives_uploads_nothing(
+    app, client, owner_key, deployment, tmp_path
+):
+    client.post("/api/channels", json={"name": "forge"}, headers={"X-API-Key": owner_key})
+    package = build_package(tmp_path)
+
+    def body():
+        yield package.read_bytes()
+        other = TestClient(app, headers={"X-API-Key": owner_key})
+        assert other.delete(f"/api/api-keys/{owner_key.split('-')[1]}").status_code == 200
+        yield b""
+
+    answer = client.post(
+        f"/api/channels/forge/upload/{package.name}",
+        content=body(),
+        headers={"X-API-Key": owner_key},
+    )
+
+    assert answer.status_code == 401
+    with deployment.transaction() as session:
+        assert session.query(File).count() == 0

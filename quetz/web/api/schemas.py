@@ -23,7 +23,7 @@ Wish = TypeVar("Wish")
 
 def iso_time(milliseconds: int) -> str:
     """Return e.g. ``2026-01-02T03:04:05.123000+00:00`` for Unix milliseconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="microseconds")
 
 
 # Channels

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
 from fastapi import Query, Request, Response
@@ -14,14 +14,15 @@ from quetz.deployment import Deployment
 from quetz.errors import ChannelNotFound
 from quetz.services import uploads as service
 from quetz.services.permissions import Operation, Principal
-from quetz.services.uploads import Outcome, Plan
+from quetz.services.uploads import Outcome
 from quetz.storage.keys import object_key
+from quetz.web.authentication import authenticate_again
 from quetz.web.bodies import BadForm, MultipartSink, RawSink, Sink, receive
 from quetz.web.deps import Caller, DeploymentDep
-from quetz.web.guard import GuardedRouter, declares
+from quetz.web.guard import GuardedRouter, StreamedRoute, declares
 
 # Bodies are streamed and counted here, against the limits of settings and quotas.
-router = GuardedRouter(tags=["uploads"], max_body_size=1 << 62)
+router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=1 << 62)
 
 Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")]
 S = TypeVar("S", bound=Sink)
@@ -45,9 +46,10 @@ async def upload_file(
     """Add one package file; the body is its bytes, with or without a Content-Length."""
     PackageFilename.parse(filename)
     upload = _Upload(deployment, caller, channel)
-    async with upload.room(request) as room:
+    async with upload.room(request, filename) as room:
         with _discarding(RawSink(deployment.store, filename)) as sink:
             await receive(request, sink, limit=room.limit)
+            upload = replace(upload, caller=await authenticate_again(request))
             outcomes = await run_in_threadpool(upload.keep, sink, room, force, sha256)
     return _answer(outcomes)
 
@@ -70,6 +72,7 @@ async def upload_files(
             force = sink.fields.get("force", "").lower()
             if force not in FLAGS:
                 raise BadForm("field 'force' must be true or false")
+            upload = replace(upload, caller=await authenticate_again(request))
             outcomes = await run_in_threadpool(upload.keep, sink, room, FLAGS[force])
     return _answer(outcomes)
 
@@ -87,11 +90,11 @@ class _Upload:
     channel: str
 
     @asynccontextmanager
-    async def room(self, request: Request) -> AsyncIterator[_Room]:
+    async def room(self, request: Request, filename: str | None = None) -> AsyncIterator[_Room]:
         """Find room for the body, and hold it if the channel has a quota."""
         length = request.headers.get("content-length")
         declared = int(length) if length is not None and length.isdecimal() else None
-        room = await run_in_threadpool(self._find_room, declared)
+        room = await run_in_threadpool(self._find_room, declared, filename)
         try:
             yield room
         except BaseException:
@@ -99,17 +102,16 @@ class _Upload:
                 await run_in_threadpool(self._release, room.reservation)
             raise
 
-    def _find_room(self, declared: int | None) -> _Room:
+    def _find_room(self, declared: int | None, filename: str | None) -> _Room:
         limit = self.deployment.settings.limits.upload_size
         with self.deployment.transaction() as session:
-            plan = service.plan(session, self.channel, declared=declared, limit=limit)
-        return _Room(plan.limit, self._reserve(plan, declared) if plan.reserves else None)
-
-    def _reserve(self, plan: Plan, declared: int | None) -> str:
-        # A body of unknown length holds all the room there is: nothing less is certain.
-        size = plan.limit if declared is None else declared
+            plan = service.plan(
+                session, self.channel, declared=declared, limit=limit, filename=filename
+            )
+        if not plan.reserves:
+            return _Room(plan.limit, None)
         with self.deployment.transaction(write=True) as session:
-            return service.reserve(session, self.channel, size)
+            return _Room(plan.limit, service.reserve(session, self.channel, plan.reserves))
 
     def _release(self, reservation: str) -> None:
         with self.deployment.transaction(write=True) as session:

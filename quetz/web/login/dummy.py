@@ -6,9 +6,9 @@ from fastapi.responses import RedirectResponse
 from quetz.db.queries.users import get_user
 from quetz.services.permissions import Operation
 from quetz.services.sessions import start_session
+from quetz.web.cookies import set_session_cookie
 from quetz.web.deps import Caller, DeploymentDep, WriteSession
 from quetz.web.guard import GuardedRouter, declares
-from quetz.web.login.cookies import set_session_cookie
 
 router = GuardedRouter(tags=["login"])
 

@@ -5,9 +5,9 @@ from fastapi.responses import RedirectResponse
 
 from quetz.services.permissions import Operation
 from quetz.services.sessions import end_session
+from quetz.web.cookies import cookie_name, drop_session_cookie
 from quetz.web.deps import Caller, DeploymentDep, WriteSession
 from quetz.web.guard import GuardedRouter, declares
-from quetz.web.login.cookies import cookie_name, drop_session_cookie
 
 router = GuardedRouter(tags=["login"])
 

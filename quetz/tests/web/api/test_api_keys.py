@@ -27,7 +27,9 @@ def browser(app, deployment, owner):
     """A client of the owner, who logged in."""
     with deployment.transaction(write=True) as session:
         cookie = start_session(session, owner, "dummy")
-    return TestClient(app, base_url="http://127.0.0.1:8000", cookies={"__Host-session": cookie})
+    here = "http://127.0.0.1:8000"
+    cookies = {"__Host-session": cookie}
+    return TestClient(app, base_url=here, headers={"Origin": here}, cookies=cookies)
 
 
 def create(client, **body):

@@ -362,3 +362,45 @@ def test_a_malformed_form_is_refused_and_leaves_nothing(
 
     assert answer.status_code == 422
     assert left_behind(deployment) == before
+
+
+def test_the_same_bytes_again_fit_into_a_full_channel(client, key, tmp_path):
+    package = build_package(tmp_path)
+    body = {"name": "full", "private": False, "size_limit": package.stat().st_size}
+    client.post("/api/channels", json=body, headers=key)
+
+    answers = [upload(client, key, package, channel="full") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 200]
+
+
+def test_a_body_of_unknown_length_locks_nobody_out_of_a_quota(client, key, tmp_path):
+    first, second = (build_package(tmp_path, name=name) for name in ("one", "two"))
+    size = first.stat().st_size + second.stat().st_size
+    body = {"name": "small", "private": False, "size_limit": size}
+    client.post("/api/channels", json=body, headers=key)
+    meanwhile = []
+
+    def slow_body():
+        meanwhile.append(upload(client, key, second, channel="small").status_code)
+        yield first.read_bytes()
+
+    answer = client.post(
+        f"/api/channels/small/upload/{first.name}", content=slow_body(), headers=key
+    )
+
+    assert (meanwhile, answer.status_code) == ([201], 201)
+
+
+def test_a_form_of_countless_fields_is_refused(client, key, channel):
+    part = '--x\r\nContent-Disposition: form-data; name="f{}"\r\n\r\nvalue\r\n'
+    content = "".join(part.format(number) for number in range(200)) + "--x--\r\n"
+
+    answer = client.post(
+        "/api/channels/forge/files/",
+        content=content,
+        headers={**key, "Content-Type": "multipart/form-data; boundary=x"},
+    )
+
+    assert answer.status_code == 422
+    assert "fields" in answer.json()["detail"]

@@ -29,7 +29,13 @@ def deployment_path(deployment_path, config):
 def browser(deployment):
     with deployment.transaction(write=True) as session:
         make_user(session, "alice")
-    return TestClient(create_app(deployment), follow_redirects=False)
+    return open_browser(create_app(deployment))
+
+
+def open_browser(app):
+    """Open a client that says where its requests come from, as browsers do."""
+    here = "http://localhost:8000"
+    return TestClient(app, base_url=here, headers={"Origin": here}, follow_redirects=False)
 
 
 def log_in(browser, username="alice"):
@@ -119,7 +125,7 @@ def test_a_page_of_another_site_logs_nobody_out_by_a_form(browser):
 
 
 def test_under_a_sub_path_home_is_below_it(deployment):
-    browser = TestClient(create_app(deployment, root_path="/conda"), follow_redirects=False)
+    browser = open_browser(create_app(deployment, root_path="/conda"))
 
     answer = browser.get("/conda/auth/logout")
 
