@@ -6,28 +6,53 @@ module of hooks; the name of the entry point is the plugin's. By convention its 
 the groups ``quetz.models`` and ``quetz.migrations`` name other places.
 """
 
-from collections.abc import Iterable, Sequence
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
+from sqlalchemy.orm import Session
 
 import quetz.db.models  # noqa: F401 (fills the metadata)
 from quetz import hooks
 from quetz.db.base import Base
-from quetz.errors import PluginError
+from quetz.errors import PluginError, QuetzError
 
 CORE = "quetz"
 
+_log = logging.getLogger("quetz.plugins")
+
 _HOOKS, _MODELS, _MIGRATIONS = "quetz", "quetz.models", "quetz.migrations"
+
+_HOOK_NAMES = [name for name, value in vars(hooks).items() if hasattr(value, "quetz_spec")]
 
 # Tables by the package whose import made them; a module is imported once in a process. Mapped
 # classes tell it themselves, even if another plugin imported them first.
 _packages_of_tables: dict[str, str] = {}
+
+
+class PluginFailed(Exception):
+    """A plugin failed in a hook, as the log says: a fault of the server, not of who asked."""
+
+    def __init__(self, plugin: str, hook: str) -> None:
+        super().__init__(f"plugin '{plugin}' failed in {hook}")
+
+
+class TransactionEnded(Exception):
+    """A hook ended the transaction that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the hook ended the transaction; do not commit or roll back its session, "
+            "and do not hide an error of the database"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +72,40 @@ class Plugins:
         """Tell whether calling the hook would call anybody."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
+    def implementations(self, hook: str) -> Iterator[pluggy.HookImpl]:
+        """Yield what implements a hook, in the order in which it is called."""
+        yield from reversed(getattr(self.hook, hook).get_hookimpls())
+
+    def call(
+        self, hook: str, *, refusal: type[QuetzError] | tuple[()] = (), **arguments: Any
+    ) -> None:
+        """Call each plugin that implements the hook, until one fails.
+
+        What it leaves to be written in an argument ``session`` is written while it is known whose
+        fault an error would be.
+
+        Raises:
+            PluginFailed: a plugin raised something else than a ``refusal``, or ended the
+                transaction of ``session``; the log has the traceback.
+        """
+        for implementation in self.implementations(hook):
+            try:
+                _call(implementation, arguments)
+            except refusal:
+                raise
+            except (Exception, SystemExit):  # noqa: BLE001  # a plugin may raise anything
+                name = implementation.plugin_name
+                _log.exception("plugin '%s' failed in %s", name, hook)
+                raise PluginFailed(name, hook) from None
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Call each plugin that implements the hook; a failure is logged and stops nothing."""
+        for implementation in self.implementations(hook):
+            try:
+                _call(implementation, arguments)
+            except (Exception, SystemExit):  # noqa: BLE001  # a plugin may raise anything
+                _log.exception("plugin '%s' failed in %s", implementation.plugin_name, hook)
+
     def owner_of_table(self, name: str) -> str:
         """Return ``quetz``, or the plugin whose models have the table.
 
@@ -61,11 +120,24 @@ class Plugins:
         return self.packages.get(package, package)
 
 
+def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> None:
+    session: Session | None = arguments.get("session")
+    transaction = session and session.get_transaction()
+    implementation.function(*(arguments[name] for name in implementation.argnames))
+    if session is not None:
+        session.flush()
+        # An upload that was rolled back would be answered 201, and be nowhere. A failed flush
+        # rolls back too, and leaves the session inactive.
+        if session.get_transaction() is not transaction or not session.is_active:
+            raise TransactionEnded
+
+
 def load_plugins(enabled: Sequence[str]) -> Plugins:
     """Import the plugins named, or all that are installed if none is.
 
     Raises:
-        PluginError: a plugin is not installed, cannot be imported, or implements what is no hook.
+        PluginError: a plugin is not installed, cannot be imported, implements what is no hook, or
+            has a hook that would never run.
     """
     manager = pluggy.PluginManager("quetz")
     manager.add_hookspecs(hooks)
@@ -141,6 +213,20 @@ class _Plugin:
             manager.register(module, name=self.name)
         except pluggy.PluginValidationError as error:
             raise _hook_error(self.name, error) from None
+        for hook in _HOOK_NAMES:
+            self._check_function(module, hook)
+
+    def _check_function(self, module: ModuleType, hook: str) -> None:
+        """Refuse what would be passed over in silence: no mark, or a call that runs nothing."""
+        function = getattr(module, hook, None)
+        if not callable(function):
+            return
+        what = f"'{hook}' in {module.__name__}"
+        if not hasattr(function, "quetz_impl"):
+            raise PluginError(self.name, f"{what} is named like a hook; mark it with @hookimpl")
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            reason = f"{what} must be a plain function, neither async nor with yield"
+            raise PluginError(self.name, reason)
 
     def versions(self) -> Path:
         """Return the folder of its revisions, there or not."""
@@ -158,7 +244,7 @@ class _Plugin:
     def _import(self, module: str) -> ModuleType:
         try:
             return import_module(module)
-        except Exception as error:  # a plugin may raise anything
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
             reason = f"cannot import {module}: {type(error).__name__}: {error}"
             raise PluginError(self.name, reason) from error
 
@@ -185,5 +271,4 @@ def _check_hooks(manager: pluggy.PluginManager) -> None:
 
 
 def _hook_error(name: str, error: pluggy.PluginValidationError) -> PluginError:
-    known = _listed(spec for spec, value in vars(hooks).items() if hasattr(value, "quetz_spec"))
-    return PluginError(name, f"{' '.join(str(error).split())} (hooks: {known})")
+    return PluginError(name, f"{' '.join(str(error).split())} (hooks: {_listed(_HOOK_NAMES)})")

@@ -156,7 +156,8 @@ def _patched(
     records: dict[str, dict[str, Any]] = {
         filename: msgspec.json.decode(record) for filename, record, _ in rows
     }
-    plugins.hook.records_published(
+    plugins.call(
+        "records_published",
         session=session,
         channel=find_channel_of(session, switch),
         subdir=switch.subdir,

@@ -146,12 +146,13 @@ def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> No
         return
     with deployment.transaction() as session:
         channel = publishing.find_channel_of(session, switch)
-    try:
-        deployment.plugins.hook.index_published(
-            storage=deployment.store, channel=channel, subdir=switch.subdir, generation=generation
-        )
-    except Exception:  # noqa: BLE001  a plugin may raise anything
-        _log.exception("a plugin failed in index_published for %s; the index stands", switch)
+    deployment.plugins.tell(
+        "index_published",
+        storage=deployment.store,
+        channel=channel,
+        subdir=switch.subdir,
+        generation=generation,
+    )
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""Hooks of a faulty plugin, as the clients of a server and the readers of its log meet them."""
+
+import sys
+from textwrap import indent
+
+import pytest
+from starlette.testclient import TestClient
+
+from quetz.db.models import Event, File, IndexDirty, Package
+from quetz.plugins import PluginFailed, load_plugins
+from quetz.testing.packages import build_package
+from quetz.testing.publishing import publish_all
+from quetz.tests.migrations.distributions import Site
+
+HOOK = """\
+import sys
+import sqlalchemy as sa
+from quetz.plugin_api import Invalid, NotFound, Package, hookimpl
+
+@hookimpl
+def {hook}:
+{body}
+"""
+
+
+@pytest.fixture
+def plug_in(deployment, tmp_path, monkeypatch):
+    """Install a plugin with one hook, and have the deployment use it."""
+    site = Site(tmp_path / "site")
+
+    def install(hook: str, body: str, name: str = "quetz-foo") -> None:
+        site.install(name, {"hooks.py": HOOK.format(hook=hook, body=indent(body, "    "))})
+        deployment.plugins = load_plugins([])
+
+    site.folder.mkdir()
+    monkeypatch.syspath_prepend(site.folder)
+    yield install
+    for module in [module for module in sys.modules if module.startswith("quetz_")]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def client(app):
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def upload(client, owner_key, tmp_path):
+    """Make a channel, and return a function that uploads packages to it in one request."""
+    key = {"X-API-Key": owner_key}
+    made = client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
+    assert made.status_code == 201
+
+    def send(*names):
+        packages = [build_package(tmp_path, name=name) for name in names]
+        files = [("files", (package.name, package.read_bytes())) for package in packages]
+        return client.post("/api/channels/forge/files/", files=files, headers=key)
+
+    return send
+
+
+def stored(deployment) -> dict[str, int]:
+    with deployment.transaction() as session:
+        models = (File, Package, IndexDirty, Event)
+        return {model.__name__: session.query(model).count() for model in models}
+
+
+RAISING = [
+    pytest.param("1 / 0", id="a-fault"),
+    pytest.param("raise NotFound('no such thing')", id="an-error-of-ours"),
+    pytest.param("raise Invalid('too late')", id="a-refusal"),
+    pytest.param("sys.exit('bye')", id="an-exit"),
+]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *RAISING,
+        pytest.param("session.rollback()", id="a-rollback"),
+        pytest.param("session.rollback(); session.execute(sa.text('SELECT 1'))", id="another-one"),
+        pytest.param("session.add(Package(channel_id=-1, name='x'))", id="a-row-that-cannot-be"),
+        pytest.param(
+            "try:\n    session.add(Package(channel_id=-1, name='x')); session.flush()\n"
+            "except sa.exc.IntegrityError:\n    pass",
+            id="a-failed-flush-that-it-hides",
+        ),
+    ],
+)
+def test_a_failure_in_package_published_is_a_500_that_leaves_nothing(
+    deployment, plug_in, upload, caplog, fault
+):
+    plug_in("package_published(session, file)", f"if file.name == 'b':\n{indent(fault, '    ')}")
+    before = stored(deployment)
+
+    answer = upload("a", "b")
+
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert stored(deployment) == before
+    assert "plugin 'quetz-foo' failed in package_published" in caplog.messages
+
+
+def test_a_commit_in_package_published_is_a_500_and_splits_no_file_from_its_mark(
+    deployment, plug_in, upload, caplog
+):
+    plug_in("package_published(session)", "session.commit()")
+
+    answer = upload("a")
+
+    assert answer.status_code == 500
+    assert "plugin 'quetz-foo' failed in package_published" in caplog.messages
+    left = stored(deployment)
+    assert bool(left["File"]) == bool(left["IndexDirty"])
+
+
+def test_a_statement_that_fails_behind_a_plugins_back_stores_what_it_answers(
+    deployment, plug_in, upload
+):
+    plug_in(
+        "package_published(session)",
+        "try:\n    session.execute(sa.text('SELECT nothing'))\nexcept sa.exc.DBAPIError:\n    pass",
+    )
+
+    answer = upload("a")
+
+    assert stored(deployment)["File"] == (answer.status_code == 201)
+
+
+def test_what_a_plugin_writes_is_kept_with_the_upload(deployment, plug_in, upload):
+    plug_in("package_published(session, file)", "file.build = 'noted'")
+
+    assert upload("a").status_code == 201
+
+    with deployment.transaction() as session:
+        assert [file.build for file in session.query(File)] == ["noted"]
+
+
+def test_a_refusal_in_check_upload_is_shown_to_the_client(plug_in, upload, caplog):
+    plug_in("check_upload(archive)", "raise Invalid('not this one')")
+
+    answer = upload("a")
+
+    assert (answer.status_code, answer.json()["message"]) == (422, "not this one")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("fault", [case for case in RAISING if case.id != "a-refusal"])
+def test_another_failure_in_check_upload_is_a_500_logged_by_name(
+    deployment, plug_in, upload, caplog, fault
+):
+    plug_in("check_upload(archive)", fault)
+    before = stored(deployment)
+
+    answer = upload("a")
+
+    assert answer.status_code == 500
+    assert stored(deployment) == before
+    assert "plugin 'quetz-foo' failed in check_upload" in caplog.messages
+
+
+@pytest.mark.parametrize("fault", RAISING)
+def test_a_failure_in_records_published_is_logged_by_name(
+    deployment, plug_in, upload, caplog, fault
+):
+    plug_in("records_published(records)", fault)
+    assert upload("a").status_code == 201
+
+    with pytest.raises(PluginFailed, match="plugin 'quetz-foo' failed in records_published"):
+        publish_all(deployment)
+
+    assert "plugin 'quetz-foo' failed in records_published" in caplog.messages
+
+
+@pytest.mark.parametrize("fault", RAISING)
+def test_a_failure_in_index_published_is_logged_by_name_and_the_others_are_called(
+    deployment, plug_in, upload, caplog, capsys, fault
+):
+    plug_in("index_published(subdir)", "print('told of', subdir)", name="quetz-bar")
+    plug_in("index_published(storage)", fault)
+    assert upload("a").status_code == 201
+
+    publish_all(deployment)
+
+    assert "plugin 'quetz-foo' failed in index_published" in caplog.messages
+    assert "told of noarch" in capsys.readouterr().out
