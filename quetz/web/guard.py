@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect
 from quetz.conda.filenames import PackageFilename
 from quetz.deployment import Deployment
 from quetz.errors import BadFilename, UploadCutOff
-from quetz.services.permissions import Operation, Principal, authorize_path
+from quetz.services.operations import RULES, Operation, Place
+from quetz.services.permissions import Principal, authorize_path
 from quetz.web.authentication import TRUST_SECONDS, authenticate_again
 
 _KEY = "x-operation"
@@ -22,13 +23,27 @@ BODY_SECONDS = 60.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class UndeclaredRoute(Exception):
-    """A route declares no operation, so nobody could be allowed or refused; a start-up failure."""
+class FaultyRoute(Exception):
+    """A route that no request could be authorised for; a start-up failure."""
+
+
+class UndeclaredRoute(FaultyRoute):
+    """A route declares no operation, so nobody could be allowed or refused."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
             f"route '{path}' declares no operation: make it on a GuardedRouter, "
             "with **declares(Operation....)"
+        )
+
+
+class UnnamedChannel(FaultyRoute):
+    """A route declares an operation that is done to a channel, and its path names none."""
+
+    def __init__(self, path: str, operation: Operation) -> None:
+        super().__init__(
+            f"route '{path}' declares '{operation}', which is done to a channel: "
+            "name it in the path, as {channel}"
         )
 
 
@@ -118,12 +133,16 @@ class GuardedRouter(APIRouter):
 
 
 def check_declared(app: FastAPI) -> None:
-    """Refuse an app with a route that declares no operation, included routers' and plugins' too.
+    """Refuse an app with a route that no request could be authorised for, of plugins too.
 
     Raises:
-        UndeclaredRoute: naming the first such route.
+        UndeclaredRoute, UnnamedChannel: naming the first such route.
     """
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if not isinstance(route, GuardedRoute):
             raise UndeclaredRoute(getattr(route, "path", repr(route)))
+        operation = Operation((route.openapi_extra or {})[_KEY])
+        named = context.param_convertors  # of the whole path, with the prefixes of routers
+        if RULES[operation].place is not Place.SERVER and "channel" not in named:
+            raise UnnamedChannel(str(context.path), operation)

@@ -5,7 +5,13 @@ from starlette.testclient import TestClient
 from quetz.db.models import File
 from quetz.services.permissions import Operation
 from quetz.testing.packages import build_package
-from quetz.web.guard import GuardedRouter, UndeclaredRoute, check_declared, declares
+from quetz.web.guard import (
+    GuardedRouter,
+    UndeclaredRoute,
+    UnnamedChannel,
+    check_declared,
+    declares,
+)
 
 
 def test_a_route_without_an_operation_cannot_be_made():
@@ -48,7 +54,7 @@ def test_a_route_done_to_a_channel_that_its_path_does_not_name_is_refused():
 
     app.include_router(router)
 
-    with pytest.raises(UndeclaredRoute, match=r"'/api/things/\{name\}' .*'channel.read'"):
+    with pytest.raises(UnnamedChannel, match=r"'/api/things/\{name\}' .*'channel.read'"):
         check_declared(app)
 
 
