@@ -260,7 +260,7 @@ class PluginError(Invalid):
 
 class StorageFull(Unavailable):
     def __init__(self) -> None:
-        super().__init__("the server's disk is full; free space and upload again")
+        super().__init__("the server's disk is full; free space and try again")
 
 
 class StoreUnavailable(Unavailable):

@@ -61,6 +61,7 @@ class PostgresChanges:
         self._conninfo = psycopg.conninfo.make_conninfo(
             engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         )
+        self._lock = threading.Lock()
         self._count = 0
         self._connected = False
         self._closing = threading.Event()
@@ -69,14 +70,15 @@ class PostgresChanges:
 
     def number(self) -> int:
         if not self._connected:
-            self._count += 1  # notifications may be lost: nothing cached can be trusted
+            self.committed()  # notifications may be lost: nothing cached can be trusted
         return self._count
 
     def announce(self, session: Session) -> None:
         session.execute(text(f"NOTIFY {CHANNEL}"))
 
     def committed(self) -> None:
-        self._count += 1
+        with self._lock:
+            self._count += 1
 
     def close(self) -> None:
         self._closing.set()
@@ -87,11 +89,11 @@ class PostgresChanges:
             try:
                 with psycopg.connect(self._conninfo, autocommit=True) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    self._count += 1
+                    self.committed()
                     self._connected = True
                     while not self._closing.is_set():
                         for _ in connection.notifies(timeout=0.1):
-                            self._count += 1
+                            self.committed()
             except psycopg.Error:
                 self._closing.wait(RECONNECT_SECONDS)
             finally:

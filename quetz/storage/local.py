@@ -152,6 +152,7 @@ class LocalStore:
 
     def check(self) -> None:
         with store_failures():
+            os.stat(OBJECTS, dir_fd=self._root)  # it is gone when a disk is not mounted
             self._write_new(b"writable").unlink()
 
     def close(self) -> None:

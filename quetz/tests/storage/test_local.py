@@ -344,3 +344,13 @@ def test_no_descriptor_stays_open(store, root, monkeypatch):
         list(store.list_objects())
 
     assert open_descriptors() == before
+
+
+def test_a_store_whose_objects_are_gone_is_away(store, root):
+    objects, elsewhere = root / "objects", root / "elsewhere"
+    objects.rename(elsewhere)
+
+    with pytest.raises(StoreUnavailable):
+        store.check()
+
+    elsewhere.rename(objects)
