@@ -3,13 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import normal_channel_name
 from quetz.db.models import Channel, ChannelMember
 from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, ChannelNotFound
+
+# Built once: every upload asks them, and building one takes longer than SQLite takes to answer.
+_BY_NAME = select(Channel).where(Channel.name == bindparam("name"))
+_LOCKED = (
+    select(Channel)
+    .where(Channel.id == bindparam("channel_id"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_COUNT_UP = (
+    update(Channel)
+    .where(Channel.id == bindparam("channel_id"))
+    .values(
+        size=Channel.size + bindparam("more_size"),
+        packages_count=Channel.packages_count + bindparam("more_packages"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ def find_channel(session: Session, name: str) -> Channel | None:
         stored = normal_channel_name(name)
     except BadName:
         return None  # no channel has such a name, and PostgreSQL refuses to compare some
-    return session.scalar(select(Channel).where(Channel.name == stored))
+    return session.scalar(_BY_NAME, {"name": stored})
 
 
 def get_channel(session: Session, name: str) -> Channel:
@@ -50,8 +67,7 @@ def lock_channel(session: Session, channel: Channel) -> None:
     Raises:
         ChannelNotFound: it was deleted meanwhile.
     """
-    query = select(Channel).where(Channel.id == channel.id).with_for_update(key_share=True)
-    if session.scalar(query.execution_options(populate_existing=True)) is None:
+    if session.scalar(_LOCKED, {"channel_id": channel.id}) is None:
         raise ChannelNotFound(channel.name)
 
 
@@ -76,11 +92,9 @@ def count_channels(session: Session, wanted: ChannelFilter) -> int:
 
 def count_up(session: Session, channel_id: int, *, size: int = 0, packages: int = 0) -> None:
     """Add to the channel's counters; negative numbers take away."""
-    session.execute(
-        update(Channel)
-        .where(Channel.id == channel_id)
-        .values(size=Channel.size + size, packages_count=Channel.packages_count + packages)
-    )
+    values = {"channel_id": channel_id, "more_size": size, "more_packages": packages}
+    session.connection().execute(_COUNT_UP, values)
+    session.expire(session.get_one(Channel, channel_id), ["size", "packages_count"])
 
 
 def remove_channel(session: Session, channel: Channel) -> None:

@@ -4,13 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, UnaryExpression, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, UnaryExpression, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
 from quetz.db.models import Channel, File, Package
 from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, PackageNotFound
+
+# Built once: every upload asks them, and building one takes longer than SQLite takes to answer.
+_BY_NAME = select(Package).where(
+    Package.channel_id == bindparam("channel_id"), Package.name == bindparam("name")
+)
+_COUNT_FILES_UP = (
+    update(Package)
+    .where(Package.id == bindparam("package_id"))
+    .values(
+        files_count=Package.files_count + bindparam("more_files"), latest_change=bindparam("at")
+    )
+)
 
 # What packages may be ordered by.
 ORDERS = {"name": Package.name, "latest_change": Package.latest_change}
@@ -47,8 +59,7 @@ def find_package(session: Session, channel_id: int, name: str) -> Package | None
         check_package_name(name)
     except BadName:
         return None  # no package has such a name, and PostgreSQL refuses to compare some
-    query = select(Package).where(Package.channel_id == channel_id, Package.name == name)
-    return session.scalar(query)
+    return session.scalar(_BY_NAME, {"channel_id": channel_id, "name": name})
 
 
 def get_package(session: Session, channel: Channel, name: str) -> Package:
@@ -90,11 +101,9 @@ def list_builds_of(session: Session, package_id: int) -> Sequence[Row[int, str, 
 
 def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:
     """Add to the package's number of files, which changes at ``at``; negative takes away."""
-    session.execute(
-        update(Package)
-        .where(Package.id == package_id)
-        .values(files_count=Package.files_count + files, latest_change=at)
-    )
+    values = {"package_id": package_id, "more_files": files, "at": at}
+    session.connection().execute(_COUNT_FILES_UP, values)
+    session.expire(session.get_one(Package, package_id), ["files_count", "latest_change"])
 
 
 def remove_package(session: Session, package_id: int, *, if_empty: bool = False) -> bool:

@@ -1,6 +1,6 @@
 """Objects in the store, tombstones, and the quota that uploads under way have reserved."""
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -8,28 +8,39 @@ from sqlalchemy.orm import Session
 from quetz.db.base import now_ms
 from quetz.db.models import StoredObject, Tombstone, Upload
 
+# Built once: every upload asks them, and building one takes longer than SQLite takes to run it.
+_TOUCH_OBJECT = {
+    dialect: statement.on_conflict_do_update(
+        index_elements=[StoredObject.sha256],
+        set_={"touched_at": statement.excluded.touched_at},
+    )
+    for dialect, statement in (
+        ("sqlite", sqlite_insert(StoredObject)),
+        ("postgresql", postgres_insert(StoredObject)),
+    )
+}
+_REMOVE_RESERVATIONS = delete(Upload).where(
+    Upload.channel_id == bindparam("channel_id"),
+    (Upload.id == bindparam("reservation")) | (Upload.expires_at <= bindparam("now")),
+)
+_TOMBSTONE = select(Tombstone).where(
+    Tombstone.channel_id == bindparam("channel_id"),
+    Tombstone.subdir == bindparam("subdir"),
+    Tombstone.filename == bindparam("filename"),
+)
+
 
 def touch_object(session: Session, sha256: str, size: int) -> None:
     """Record that the object is in the store, or that it was brought once more."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgres_insert
-    statement = insert(StoredObject).values(sha256=sha256, size=size, touched_at=now_ms())
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[StoredObject.sha256],
-            set_={"touched_at": statement.excluded.touched_at},
-        )
-    )
+    row = {"sha256": sha256, "size": size, "touched_at": now_ms()}
+    session.connection().execute(_TOUCH_OBJECT[session.get_bind().dialect.name], row)
 
 
 def find_tombstone(
     session: Session, channel_id: int, subdir: str, filename: str
 ) -> Tombstone | None:
-    query = select(Tombstone).where(
-        Tombstone.channel_id == channel_id,
-        Tombstone.subdir == subdir,
-        Tombstone.filename == filename,
-    )
-    return session.scalar(query)
+    place = {"channel_id": channel_id, "subdir": subdir, "filename": filename}
+    return session.scalar(_TOMBSTONE, place)
 
 
 def sum_reserved(session: Session, channel_id: int, *, now: int) -> int:
@@ -44,9 +55,5 @@ def remove_reservations(
     session: Session, channel_id: int, *, reservation: str | None, now: int
 ) -> None:
     """Delete a reservation, and those of the channel that have expired."""
-    session.execute(
-        delete(Upload).where(
-            Upload.channel_id == channel_id,
-            (Upload.id == reservation) | (Upload.expires_at <= now),
-        )
-    )
+    values = {"channel_id": channel_id, "reservation": reservation, "now": now}
+    session.connection().execute(_REMOVE_RESERVATIONS, values)
