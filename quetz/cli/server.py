@@ -53,12 +53,14 @@ class Serving:
             DeploymentNotFound, BadConfig, SchemaBehind, SchemaUnknown: as Deployment.open.
             BadOption: the server cannot listen there, or not with these options.
             PortTaken: another server listens there.
+            PluginError: a plugin has a route that the server could not answer.
         """
         path = self.path.resolve()
         root_path = _normal_root_path(self.root_path)
         self._check_reload()
         with closing(Deployment.open(path)) as deployment:
             settings = deployment.settings
+            _check_routes(deployment)
         address = _resolve(self.host, self.port)
         _check_exposure(settings, address)
         _check_port(address, self.port)
@@ -108,6 +110,13 @@ class Serving:
         os.environ["QUETZ_DEPLOYMENT"] = str(path)
         os.environ["QUETZ_ROOT_PATH"] = root_path
         os.environ["QUETZ_TRUSTED_PROXIES"] = ",".join(trusted)
+
+
+def _check_routes(deployment: Deployment) -> None:
+    if deployment.plugins.implements("routers"):
+        from quetz.web.app import check_routes  # slow to import, and seldom needed here
+
+        check_routes(deployment.plugins)
 
 
 def _normal_root_path(text: str) -> str:

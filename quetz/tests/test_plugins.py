@@ -27,6 +27,24 @@ HOOKS = """
             raise Invalid("{package} refuses")
 """
 
+MARK = "from quetz.hooks import hookimpl\n@hookimpl\n"
+WRAPPER = "from quetz.hooks import hookimpl\n@hookimpl(wrapper=True)\n"
+
+ROUTERS = """
+    import sys
+    from fastapi import APIRouter
+    from quetz.plugin_api import GuardedRouter, Operation, declares, hookimpl
+
+    plain, guarded, sound = APIRouter(), GuardedRouter(tags=["foo"]), GuardedRouter(tags=["foo"])
+    plain.add_api_route("/plain", lambda: None)
+    guarded.add_api_route("/nowhere", lambda: None, **declares(Operation.PACKAGE_READ))
+    sound.add_api_route("/foo/{{channel}}", lambda: None, **declares(Operation.PACKAGE_READ))
+
+    @hookimpl
+    def routers():
+        {body}
+"""
+
 
 @pytest.fixture
 def site(tmp_path):
@@ -170,6 +188,26 @@ def test_migrations_in_a_namespace_package_are_found(site):
             "hook 'routers'.*'app'",
             id="an-argument-that-is-not-given",
         ),
+        pytest.param(
+            {"hooks.py": "def check_upload(archive): ..."},
+            "'check_upload' in quetz_foo.hooks is named like a hook; mark it with @hookimpl",
+            id="a-hook-without-its-mark",
+        ),
+        pytest.param(
+            {"hooks.py": f"{MARK}async def check_upload(archive): ..."},
+            "'check_upload' in quetz_foo.hooks must be a plain function",
+            id="an-async-hook",
+        ),
+        pytest.param(
+            {"hooks.py": f"{WRAPPER}def check_upload(archive): yield"},
+            "'check_upload' in quetz_foo.hooks must be a plain function",
+            id="a-wrapper",
+        ),
+        pytest.param(
+            {"hooks.py": "import sys; sys.exit('bye')"},
+            "cannot import quetz_foo.hooks: SystemExit: bye",
+            id="an-exit",
+        ),
     ],
 )
 def test_a_faulty_plugin_is_named_with_its_fault(site, files, message):
@@ -177,6 +215,48 @@ def test_a_faulty_plugin_is_named_with_its_fault(site, files, message):
 
     with pytest.raises(Refused, match=f"PluginError: plugin 'quetz-foo': .*{message}"):
         site.run("load_plugins([])")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        pytest.param(
+            "return [plain]", "route '/plain' declares no operation: make it on", id="undeclared"
+        ),
+        pytest.param(
+            "return [guarded]",
+            "route '/nowhere' declares 'package.read', which is done to a channel",
+            id="without-its-channel",
+        ),
+        pytest.param("1 / 0", "routers() failed: ZeroDivisionError: division", id="a-fault"),
+        pytest.param("sys.exit('bye')", "routers() failed: SystemExit: bye", id="an-exit"),
+        pytest.param("return 5", "routers() failed: TypeError: 'int'", id="no-list"),
+        pytest.param("return [5]", "routers() failed: ", id="no-routers"),
+    ],
+)
+def test_a_plugin_with_faulty_routes_is_named_with_its_fault(site, body, message):
+    site.install("quetz-foo", {"hooks.py": ROUTERS.format(body=body)})
+
+    with pytest.raises(Refused, match=re.escape(f"PluginError: plugin 'quetz-foo': {message}")):
+        site.run("from quetz.web.app import check_routes; check_routes(load_plugins([]))")
+
+
+def test_a_server_does_not_start_with_a_plugin_that_has_faulty_routes(site, tmp_path):
+    site.install("quetz-foo", {"hooks.py": ROUTERS.format(body="return [plain]")})
+    assert site.command("create", tmp_path / "d").returncode == 0
+
+    ended = site.command("start", tmp_path / "d")
+
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("quetz: plugin 'quetz-foo': route '/plain' declares no operation")
+
+
+@pytest.mark.parametrize("body", ["return [sound]", "return ()", "pass"])
+def test_sound_routes_are_accepted(site, body):
+    site.install("quetz-foo", {"hooks.py": ROUTERS.format(body=body)})
+
+    site.run("from quetz.web.app import check_routes; check_routes(load_plugins([]))")
 
 
 def test_an_enabled_plugin_that_is_not_installed_is_named(site):

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 
 from quetz import __version__
 from quetz.deployment import Deployment
+from quetz.errors import PluginError
+from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
     channels,
@@ -21,7 +23,7 @@ from quetz.web.api import (
 )
 from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
-from quetz.web.guard import check_declared
+from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
 
 ROUTERS = (
@@ -52,7 +54,8 @@ def create_app(
     """Build the application on an open deployment, which it closes when it shuts down.
 
     Raises:
-        UndeclaredRoute: a route, of ours or of a plugin, declares no operation.
+        FaultyRoute: a route of ours could not be authorised.
+        PluginError: as ``check_routes``.
     """
     app = FastAPI(
         title="quetz",
@@ -67,11 +70,32 @@ def create_app(
         app.include_router(module.router)
     if deployment.settings.general.dev:
         app.include_router(dummy.router)
-    for routers in deployment.plugins.hook.routers():
-        for router in routers:
-            app.include_router(router)
     check_declared(app)
+    _add_routes(app, deployment.plugins)
     return Front(app, deployment, root_path=root_path)
+
+
+def check_routes(plugins: Plugins) -> None:
+    """Return if a server could answer the routes of the plugins.
+
+    Raises:
+        PluginError: a route of a plugin could not be authorised, or its ``routers`` fails.
+    """
+    _add_routes(FastAPI(openapi_url=None), plugins)
+
+
+def _add_routes(app: FastAPI, plugins: Plugins) -> None:
+    for implementation in plugins.implementations("routers"):
+        try:
+            routers: Any = implementation.function() or ()
+            for router in routers:
+                app.include_router(router)
+            check_declared(app)
+        except FaultyRoute as error:
+            raise PluginError(implementation.plugin_name, str(error)) from error
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            reason = f"routers() failed: {type(error).__name__}: {error}"
+            raise PluginError(implementation.plugin_name, reason) from error
 
 
 def _lifespan(

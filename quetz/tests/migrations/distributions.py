@@ -64,16 +64,23 @@ class Site:
         Raises:
             Refused: it raised one of our errors.
         """
-        program = START.format(body=indent(dedent(body), "    "))
-        ended = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            env=os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = self._python("-c", START.format(body=indent(dedent(body), "    ")))
         assert ended.returncode == 0, ended.stderr
         answer = json.loads(ended.stdout)
         if "raised" in answer:
             raise Refused(f"{answer['raised']}: {answer['message']}")
         return answer["returned"]
+
+    def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run the command ``quetz``."""
+        return self._python("-m", "quetz", *map(str, arguments))
+
+    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", *arguments],
+            env=os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
