@@ -26,7 +26,8 @@ def make_migration(
     """Write a revision for what changed in the models of ``owner``; None if nothing did.
 
     The revision is kept if it can be applied, taken back and applied again on a scratch database,
-    and leaves nothing to do. The first one of quetz is made without ``initialize``.
+    and leaves nothing to do. That is a SQLite database: nothing is tried on PostgreSQL. The first
+    revision of quetz is made without ``initialize``.
 
     Raises:
         PluginError: ``owner`` is no plugin in use; it has a revision and ``initialize`` is given,
@@ -43,12 +44,12 @@ def make_migration(
         try:
             file = _write(scratch, place, references, revision, message)
             _prove(scratch, place)
-        except Exception as error:
+        except BaseException as error:
             for written in place.folder.glob(f"{revision}_*.py"):
                 written.unlink()
-            if isinstance(error, MigrationUnsound):
-                raise
-            raise MigrationUnsound(owner, str(error)) from error
+            if isinstance(error, Exception) and not isinstance(error, MigrationUnsound):
+                raise MigrationUnsound(owner, str(error)) from error
+            raise
     return file
 
 

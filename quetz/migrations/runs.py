@@ -78,7 +78,7 @@ def _migrate(engine: Engine, plugins: Plugins, plan: Plan, observe: Observer | N
             }
             with EnvironmentContext(config, tree, fn=run.steps):
                 tree.run_env()
-    except Exception as error:  # a revision may raise anything
+    except (Exception, SystemExit) as error:  # a revision may raise anything
         if run.step is None or isinstance(error, QuetzError):
             raise
         raise MigrationFailed(_shown(run.step), _reason(error), run.stands_at) from error
@@ -113,7 +113,9 @@ class _Run:
             self.observe(ctx.connection, step)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {error}"
     return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
 
 

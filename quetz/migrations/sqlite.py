@@ -57,8 +57,9 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        driver.execute("PRAGMA foreign_keys=ON")
-        driver.close()
+        if not connection.invalidated:  # as SQLAlchemy leaves it after Ctrl-C
+            driver.execute("PRAGMA foreign_keys=ON")
+            driver.close()
 
 
 def _orphans(connection: Connection) -> set[Orphan]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from quetz.errors import MigrationFailed, MigrationUnsound, PluginError
 from quetz.migrations import make_migration, upgrade
@@ -121,6 +122,28 @@ def test_a_revision_that_cannot_be_taken_back_is_not_kept(copied):
 
     with pytest.raises(MigrationUnsound, match="downgrade leaves a difference: old: autoincr"):
         make_migration(copied, message="drop")
+
+    assert sorted(folder.glob("*.py")) == before
+
+
+def test_a_revision_whose_proof_is_interrupted_is_not_kept(copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade="op.create_table('old', sa.Column('id', sa.Integer))",
+        downgrade="op.drop_table('old')",
+    )
+    folder = copied.migrations["quetz"]
+    before = sorted(folder.glob("*.py"))
+
+    def interrupt(_connection, _cursor, statement, *_):
+        if "DROP TABLE old" in statement:
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_migration(copied, message="drop")
+    event.remove(Engine, "before_cursor_execute", interrupt)
 
     assert sorted(folder.glob("*.py")) == before
 

@@ -113,6 +113,15 @@ def test_a_failing_revision_is_named_and_leaves_no_trace(empty_engine, copied):
     assert heads_in(empty_engine) == {head}
 
 
+def test_a_revision_that_exits_is_a_revision_that_fails(empty_engine, copied):
+    add_revision(copied, "aaaa", upgrade="import sys; sys.exit('bye')")
+
+    with pytest.raises(MigrationFailed, match=r"'aaaa .*rolled back: SystemExit: bye; the data"):
+        upgrade(empty_engine, copied)
+
+    assert "aaaa" not in heads_in(empty_engine)
+
+
 def test_a_failure_leaves_sqlite_as_before_and_postgresql_at_a_whole_revision(
     empty_engine, none_yet
 ):
