@@ -173,12 +173,11 @@ class Downloads:
             raise FileNotFound(f"{subdir}/shards/{shard}") from None
 
     async def _package(self, channel: _Channel, subdir: str, filename: str) -> _Package:
-        try:
-            name = PackageFilename.parse(filename).name
-        except BadFilename:
-            raise FileNotFound(f"{subdir}/{filename}") from None
-
         def load() -> _Package | None:
+            try:
+                name = PackageFilename.parse(filename).name
+            except BadFilename:  # raised, so that nothing a client makes up is kept
+                raise FileNotFound(f"{subdir}/{filename}") from None
             with self._deployment.transaction() as session:
                 file = find_file(session, channel.id, subdir, name, filename)
             return None if file is None else self._represent(channel, file)
