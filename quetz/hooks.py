@@ -25,8 +25,8 @@ def check_upload(channel: "Channel", archive: "PackageArchive") -> None:
     """A package file has arrived, its archive is sound, and nothing is stored yet.
 
     Raise ``Invalid``, or a case of it, to refuse the upload; the client is shown the message.
-    No transaction is open for writing: change nothing. An upload of several files is refused
-    as a whole.
+    Any other exception is a fault of the server; nothing is stored either. No transaction is
+    open for writing: change nothing. An upload of several files is refused as a whole.
     """
 
 
@@ -35,9 +35,9 @@ def package_published(session: "Session", file: "File", archive: "PackageArchive
     """A package file was stored and recorded; the transaction is still open.
 
     What a plugin writes with ``session`` is kept or undone together with the upload. Do database
-    work only, and do not commit. An exception undoes the upload, and its client is told of a
-    fault of the server: to refuse an upload, implement ``check_upload``. Bytes that the channel
-    holds already under that name are not published again.
+    work only, and do not commit or roll back. An exception, whatever its kind, undoes the upload,
+    and its client is told of a fault of the server: to refuse an upload, implement
+    ``check_upload``. Bytes that the channel holds already under that name are not published again.
     """
 
 
@@ -66,8 +66,8 @@ def index_published(
     """Clients see a new generation of the index files of a subdir.
 
     ``subdir`` is "" for the files of the whole channel. ``generation`` counts up for each family
-    of files on its own. An exception is logged and changes nothing. After a crash the call may be
-    missing: the next generation brings the next one.
+    of files on its own. An exception is logged, and the other plugins are called. After a crash
+    the call may be missing: the next generation brings the next one.
     """
 
 
@@ -75,7 +75,8 @@ def index_published(
 def routers() -> Sequence[Any]:
     """Return routers whose routes the server shall answer, besides its own.
 
-    Make them by ``GuardedRouter``; each route declares its operation by ``declares``, or the server
-    does not start. Called once, when the server starts.
+    Make them by ``GuardedRouter``; each route declares its operation by ``declares``, and names
+    ``{channel}`` in its path if the operation is done to one, or the server does not start. Called
+    once before the server starts, to check the routes, and once in each worker process.
     """
     return ()

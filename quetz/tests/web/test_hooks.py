@@ -136,6 +136,20 @@ def test_what_a_plugin_writes_is_kept_with_the_upload(deployment, plug_in, uploa
         assert [file.build for file in session.query(File)] == ["noted"]
 
 
+def test_a_plugin_may_try_a_statement_in_a_savepoint(deployment, plug_in, upload):
+    plug_in(
+        "package_published(session, file)",
+        "try:\n    with session.begin_nested():\n"
+        "        session.execute(sa.text('SELECT nothing'))\n"
+        "except sa.exc.DBAPIError:\n    file.build = 'noted'",
+    )
+
+    assert upload("a").status_code == 201
+
+    with deployment.transaction() as session:
+        assert [file.build for file in session.query(File)] == ["noted"]
+
+
 def test_a_refusal_in_check_upload_is_shown_to_the_client(plug_in, upload, caplog):
     plug_in("check_upload(archive)", "raise Invalid('not this one')")
 
