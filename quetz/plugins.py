@@ -24,6 +24,7 @@ import quetz.db.models  # noqa: F401 (fills the metadata)
 from quetz import hooks
 from quetz.db.base import Base
 from quetz.errors import PluginError, QuetzError
+from quetz.settings import spelt
 
 CORE = "quetz"
 
@@ -167,20 +168,15 @@ def _choose(
 ) -> dict[str, dict[str, EntryPoint]]:
     if not enabled:
         return installed
-    names = {_spelt(name): name for name in installed}
+    names = {spelt(name): name for name in installed}
     for name in enabled:
-        if _spelt(name) not in names:
+        if spelt(name) not in names:
             raise PluginError(
                 name,
                 "is enabled but not installed; install it, or take it out of [plugins] enabled "
                 f"(installed: {_listed(installed)})",
             )
-    return {names[_spelt(name)]: installed[names[_spelt(name)]] for name in enabled}
-
-
-def _spelt(name: str) -> str:
-    """Return the one spelling of ``quetz-foo_bar``, ``quetz_foo_bar`` and ``foo-bar``."""
-    return name.strip().lower().replace("-", "_").removeprefix("quetz_")
+    return {names[spelt(name)]: installed[names[spelt(name)]] for name in enabled}
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -62,6 +62,8 @@ LogLevel = Annotated[
     Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "TRACE"], BeforeValidator(_upper)
 ]
 Bytes = Annotated[int, Field(ge=0)]
+Files = list[tuple[Path, dict[str, Any]]]
+"""Paths and contents, the weakest first."""
 
 
 class Section(BaseModel):
@@ -248,13 +250,17 @@ def load_settings(deployment: Path) -> Settings:
         BadConfig: a file or a variable breaks a rule; the message holds no value.
     """
     files = list(_read_files(deployment))
-    enabled = _enabled_plugins([content for _, content in files])
+    enabled = _enabled_plugins(files)
     merged: dict[str, dict[str, Any]] = {}
     for path, content in files:
         for section, keys in content.items():
             _check_section(path, section, keys, enabled)
             merged.setdefault(section, {}).update(keys)
     _refuse_variables()
+    return _checked(merged, files)
+
+
+def _checked(merged: dict[str, dict[str, Any]], files: Files) -> Settings:
     try:
         return Settings(**merged)  # type: ignore[arg-type]  # pydantic makes the sections
     except ValidationError as error:
@@ -306,7 +312,7 @@ def _check_section(path: Path, section: str, keys: object, enabled: set[str]) ->
         _log.warning("'%s': [%s] is not used by this version", path, section)
     elif section in SECTIONS:
         _check_keys(path, section, keys)
-    elif _plugin_name(section) not in enabled:
+    elif spelt(section) not in enabled:
         _check_other_section(path, section, enabled)
     if not isinstance(keys, dict):
         raise BadConfig(f"'{path}': '{section}' is a section; write it as [{section}]")
@@ -326,7 +332,7 @@ def _check_keys(path: Path, section: str, keys: object) -> None:
 
 
 def _check_other_section(path: Path, section: str, enabled: set[str]) -> None:
-    if _plugin_name(section) not in _installed_plugins():
+    if spelt(section) not in _installed_plugins():
         raise BadConfig(f"'{path}': unknown section [{section}]{_nearest(section, SECTIONS)}")
     if enabled:
         _log.warning("'%s': [%s] belongs to a plugin that is not enabled", path, section)
@@ -336,22 +342,21 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
     return f"; did you mean '{get_close_matches(name, known, n=1, cutoff=0)[0]}'?"
 
 
-def _enabled_plugins(contents: list[dict[str, Any]]) -> set[str]:
-    names = os.environ.get("QUETZ_PLUGINS_ENABLED", "").split(",")
-    for content in contents:
-        section = content.get("plugins")
-        enabled = section.get("enabled") if isinstance(section, dict) else None
-        names += enabled if isinstance(enabled, list) else []
-    return {_plugin_name(str(name)) for name in names if name}
+def _enabled_plugins(files: Files) -> set[str]:
+    """Return what will be in force: the variable, or the last file that has the key."""
+    sections = [content.get("plugins") for _, content in files]
+    keys = [section for section in sections if isinstance(section, dict) and "enabled" in section]
+    merged = {"plugins": {"enabled": keys[-1]["enabled"]}} if keys else {}
+    return {spelt(name) for name in _checked(merged, files).plugins.enabled}
 
 
 def _installed_plugins() -> set[str]:
     points = [point for group in PLUGIN_GROUPS for point in entry_points(group=group)]
-    return {_plugin_name(point.name) for point in points}
+    return {spelt(point.name) for point in points}
 
 
-def _plugin_name(name: str) -> str:
-    """Return the one name of ``quetz-foo_bar``, ``quetz_foo_bar`` and ``foo-bar``."""
+def spelt(name: str) -> str:
+    """Return the one spelling of a plugin's names ``quetz-foo_bar`` and ``foo-bar``."""
     return name.strip().lower().replace("-", "_").removeprefix("quetz_")
 
 
@@ -365,7 +370,7 @@ def _refuse_variables() -> None:
             )
 
 
-def _describe(error: ValidationError, files: list[tuple[Path, dict[str, Any]]]) -> str:
+def _describe(error: ValidationError, files: Files) -> str:
     """Say where the first bad value comes from, and what is wrong with it; not the value."""
     first = error.errors(include_input=False, include_url=False)[0]
     section, key = (str(part) for part in first["loc"][:2])

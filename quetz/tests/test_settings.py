@@ -232,6 +232,21 @@ def test_an_enabled_plugin_may_have_a_section(tmp_path, section):
     assert load_settings(tmp_path).plugins.enabled == ("quetz-foo_bar",)
 
 
+@pytest.mark.parametrize("value", ["quetz-tab,other", '["quetz-tab", "other"]'])
+def test_a_plugin_that_a_variable_enables_may_have_a_section(tmp_path, monkeypatch, value):
+    write(tmp_path / "config.toml", "[tab]\nx = 1\n")
+    monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", value)
+
+    assert load_settings(tmp_path).plugins.enabled == ("quetz-tab", "other")
+
+
+def test_a_list_that_a_variable_mistypes_is_blamed_on_the_variable(tmp_path, monkeypatch):
+    write(tmp_path / "config.toml", "[tab]\nx = 1\n")
+    monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", '["quetz-tab"')
+
+    assert refusal(tmp_path).startswith("the variable QUETZ_PLUGINS_ENABLED: ")
+
+
 @pytest.fixture
 def installed_plugin(tmp_path, monkeypatch):
     """A distribution with a plugin ``quetz-foo``."""
@@ -253,6 +268,16 @@ def test_an_installed_plugin_may_have_a_section(tmp_path, caplog):
 @pytest.mark.usefixtures("installed_plugin")
 def test_the_section_of_a_plugin_that_is_off_is_a_warning(tmp_path, caplog):
     file = write(tmp_path / "config.toml", "[plugins]\nenabled = ['bar']\n[foo]\nx = 1\n")
+
+    load_settings(tmp_path)
+
+    assert caplog.messages == [f"'{file}': [foo] belongs to a plugin that is not enabled"]
+
+
+@pytest.mark.usefixtures("installed_plugin")
+def test_a_variable_decides_which_plugins_are_off(tmp_path, monkeypatch, caplog):
+    file = write(tmp_path / "config.toml", "[plugins]\nenabled = ['foo']\n[foo]\nx = 1\n")
+    monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", '["bar"]')
 
     load_settings(tmp_path)
 
