@@ -5,6 +5,7 @@ that translates kinds. A message says what, on what, and what to do.
 """
 
 from collections.abc import Collection
+from shlex import quote
 
 
 class QuetzError(Exception):
@@ -220,7 +221,7 @@ class DeploymentNotFound(NotFound):
     def __init__(self, path: object) -> None:
         super().__init__(
             f"'{path}' is not a quetz deployment (no config.toml); "
-            f"make one with: quetz create {path}"
+            f"make one with: quetz create {quote(str(path))}"
         )
 
 
@@ -239,8 +240,26 @@ class PortTaken(Conflict):
 class SchemaBehind(Unavailable):
     def __init__(self, path: object) -> None:
         super().__init__(
-            f"the database of '{path}' needs migrations first; run: quetz init-db {path}"
+            f"the database of '{path}' needs migrations first; "
+            f"run: quetz init-db {quote(str(path))}"
         )
+
+
+class DatabaseMissing(Unavailable):
+    """The file of an SQLite database is not there."""
+
+    def __init__(self, path: object, file: object) -> None:
+        super().__init__(
+            f"the database file '{file}' is missing; restore it, or make an empty one with: "
+            f"quetz init-db {quote(str(path))}"
+        )
+
+
+class DatabaseUnreadable(Unavailable):
+    """The file of an SQLite database cannot be opened, or is none."""
+
+    def __init__(self, file: object, reason: object) -> None:
+        super().__init__(f"the database file '{file}' cannot be read: {reason}")
 
 
 class SchemaUnknown(Unavailable):
@@ -248,7 +267,8 @@ class SchemaUnknown(Unavailable):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"the database holds {what}, which this version of quetz does not know; "
+            f"the database holds {what}, which this version of quetz does not know: it is of "
+            "another version, or of a plugin that is not installed or enabled; "
             "it was left untouched"
         )
 
@@ -296,10 +316,19 @@ class BadOption(Invalid):
 
 
 class NotDeletable(Conflict):
-    def __init__(self, path: object) -> None:
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"'{path}' {reason}")
+
+
+class DeploymentBusy(Conflict):
+    """Somebody else is at work in the deployment's folder."""
+
+    def __init__(self, path: object, *, served: bool) -> None:
         super().__init__(
-            f"'{path}' has a config.toml but no package store, so it may be something else; "
-            "delete it by hand"
+            f"'{path}' is being served; stop the server first"
+            if served
+            else f"'{path}' is being created or deleted by another command; "
+            "try again when that has ended"
         )
 
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from quetz.cli.redaction import redact
 from quetz.errors import (
     Conflict,
+    DatabaseMissing,
     Invalid,
     NotAllowed,
     NotFound,
@@ -30,6 +31,7 @@ EXIT_CODES: dict[type[QuetzError], int] = {
     NotAllowed: FAILED,
     TooLarge: 2,
     Unavailable: FAILED,
+    DatabaseMissing: 3,
     SchemaBehind: 3,
     SchemaUnknown: 6,
 }

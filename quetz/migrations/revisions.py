@@ -4,15 +4,23 @@ from argparse import Namespace
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from quetz.db.base import Base
-from quetz.errors import SchemaBehind, SchemaUnknown
-from quetz.plugins import Plugins
+from quetz.errors import (
+    DatabaseMissing,
+    DatabaseUnreadable,
+    PluginError,
+    SchemaBehind,
+    SchemaUnknown,
+)
+from quetz.plugins import CORE, Plugins
 
 
 def make_config(plugins: Plugins) -> Config:
@@ -29,17 +37,45 @@ def make_config(plugins: Plugins) -> Config:
 
 
 def load_tree(plugins: Plugins) -> ScriptDirectory:
-    return ScriptDirectory.from_config(make_config(plugins))
+    """Read all revisions.
+
+    Raises:
+        PluginError: one of a plugin cannot be read.
+    """
+    tree = ScriptDirectory.from_config(make_config(plugins))
+    try:
+        tree.get_heads()  # Alembic reads the files when it is asked first
+    except Exception as error:  # a plugin may raise anything
+        owner, file = _at_fault(error, plugins)
+        if owner == CORE:
+            raise
+        reason = f"cannot read the migration '{file}': {type(error).__name__}: {error}"
+        raise PluginError(owner, reason) from error
+    return tree
+
+
+def _at_fault(error: Exception, plugins: Plugins) -> tuple[str, str]:
+    """Return the owner and the path of the revision that raised; the core's if it was none."""
+    files = [frame.filename for frame in extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        files.append(error.filename or "")
+    owners = {folder: owner for owner, folder in plugins.migrations.items()}
+    found = [(owners[Path(file).parent], file) for file in files if Path(file).parent in owners]
+    return found[-1] if found else (CORE, "")
 
 
 def check_schema(engine: Engine, plugins: Plugins, path: object) -> None:
     """Return if all migrations are applied to the database of the deployment ``path``.
 
     Raises:
+        DatabaseMissing, DatabaseUnreadable: there is none, in its SQLite file.
         SchemaBehind: some are not.
         SchemaUnknown: the database is not one of this version.
     """
     tree = load_tree(plugins)
+    file = _file_of(engine)
+    if file is not None and not file.exists():  # to connect would make it
+        raise DatabaseMissing(path, file)
     with looking(engine) as connection:
         heads = known_heads(connection, tree)
     # A revision that another one depends on has no row of its own.
@@ -47,13 +83,40 @@ def check_schema(engine: Engine, plugins: Plugins, path: object) -> None:
         raise SchemaBehind(path)
 
 
+def is_in_use(engine: Engine) -> bool:
+    """Tell whether there are users, channels or objects, at whatever revision the tables are."""
+    with looking(engine) as connection:
+        present = set(inspect(connection).get_table_names())
+        return any(
+            connection.exec_driver_sql(f"SELECT 1 FROM {table} LIMIT 1").first()  # noqa: S608 (our names)
+            for table in ("users", "channels", "objects")
+            if table in present
+        )
+
+
 @contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
-    """Connect without a trace: the engine itself puts a SQLite file into WAL mode."""
-    if engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}:
+    """Connect without a trace: the engine itself puts a SQLite file into WAL mode.
+
+    Raises:
+        DatabaseUnreadable: the SQLite file cannot be opened, or is none.
+    """
+    file = _file_of(engine)
+    if file is not None:
         engine = create_engine(engine.url, poolclass=NullPool, hide_parameters=True)
-    with engine.connect() as connection:
-        yield connection
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        if file is None:
+            raise
+        raise DatabaseUnreadable(file, error.orig) from error
+
+
+def _file_of(engine: Engine) -> Path | None:
+    if engine.dialect.name != "sqlite" or engine.url.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(engine.url.database))
 
 
 def known_heads(connection: Connection, tree: ScriptDirectory) -> set[str]:

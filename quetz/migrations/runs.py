@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from quetz.errors import MigrationFailed, QuetzError
 from quetz.migrations import postgresql, sqlite
-from quetz.migrations.revisions import known_heads, looking, make_config
+from quetz.migrations.revisions import known_heads, load_tree, looking, make_config
 from quetz.plugins import Plugins
 
 Plan = Callable[[ScriptDirectory, tuple[str, ...]], Iterable[RevisionStep]]
@@ -61,8 +61,7 @@ def downgrade(engine: Engine, plugins: Plugins, target: str) -> list[str]:
 
 
 def _migrate(engine: Engine, plugins: Plugins, plan: Plan, observe: Observer | None) -> list[str]:
-    config = make_config(plugins)
-    tree = ScriptDirectory.from_config(config)
+    config, tree = make_config(plugins), load_tree(plugins)
     with looking(engine) as connection:
         known_heads(connection, tree)
     run = _Run(tree, plan, observe, whole=engine.dialect.name == "sqlite")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,36 @@ def test_an_unknown_plugin_is_refused_with_the_names_there_are(site):
 
     with pytest.raises(Refused, match=r"'nope': is not installed.*known: quetz, quetz-notes"):
         make(site, owner="nope")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param("def upgrade(:\n", "SyntaxError: ", id="syntax"),
+        pytest.param("import quetz_nowhere\n", "ModuleNotFoundError: ", id="import"),
+    ],
+)
+def test_a_revision_that_cannot_be_read_is_named_with_its_plugin(
+    site, empty_database_url, content, reason
+):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    file = make(site, initialize=True)
+    file.write_text(content)
+
+    with pytest.raises(Refused) as refused:
+        site.run(UPGRADE.format(url=url, then=""))
+
+    expected = f"PluginError: plugin 'quetz-notes': cannot read the migration '{file}': {reason}"
+    assert str(refused.value).startswith(expected)
+
+
+def test_a_revision_of_a_plugin_that_is_gone_may_be_why_it_is_unknown(site, empty_database_url):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    make(site, initialize=True)
+    site.run(UPGRADE.format(url=url, then=""))
+    shutil.rmtree(site.folder / "quetz_notes-1.0.dist-info")
+
+    with pytest.raises(Refused, match="or of a plugin that is not installed or enabled"):
+        site.run(UPGRADE.format(url=url, then=""))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
 from quetz.db.models import Channel
-from quetz.errors import MigrationFailed, SchemaBehind, SchemaUnknown
+from quetz.errors import DatabaseMissing, MigrationFailed, SchemaBehind, SchemaUnknown
 from quetz.migrations import check_schema, downgrade, upgrade
 from quetz.testing.factories import make_channel
 from quetz.tests.migrations.databases import (
@@ -39,12 +39,21 @@ def downgrade_all(engine, plugins):
 
 
 def test_an_empty_database_is_behind_until_it_is_upgraded(empty_engine, plugins):
+    empty_engine.connect().close()  # which makes the file
+
     with pytest.raises(SchemaBehind, match="quetz init-db /srv/quetz"):
         check_schema(empty_engine, plugins, "/srv/quetz")
 
     upgrade(empty_engine, plugins)
 
     check_schema(empty_engine, plugins, "/srv/quetz")
+
+
+def test_a_database_file_that_is_missing_is_named_and_not_made(sqlite_engine, plugins, tmp_path):
+    with pytest.raises(DatabaseMissing, match=f"'{tmp_path / 'quetz.sqlite'}' is missing"):
+        check_schema(sqlite_engine, plugins, "/srv/quetz")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_upgrading_again_applies_nothing_and_leaves_the_rows_alone(empty_engine, plugins):
