@@ -6,23 +6,26 @@ moved into place at the end.
 
 import os
 import re
-import secrets
-import shutil
+import signal
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
 from quetz.cli.dev_users import add_dev_users
-from quetz.deployment import STORE_FOLDER, Deployment, database_url, open_database
+from quetz.cli.locks import changing
+from quetz.cli.removal import WORK_PREFIX, check_removable, is_complete, remove, sqlite_file
+from quetz.db.changes import watch_changes
+from quetz.db.engine import open_engine
+from quetz.deployment import STORE_FOLDER, Deployment, database_url
 from quetz.errors import BadConfig, BadOption, DeploymentExists
-from quetz.migrations import upgrade
+from quetz.migrations import is_in_use, upgrade
 from quetz.plugins import load_plugins
-from quetz.settings import CONFIG_FILE, load_settings
+from quetz.settings import CONFIG_FILE, Settings, load_settings
 from quetz.storage.local import LocalStore
 
 _NEW_CONFIG = """\
@@ -35,14 +38,8 @@ dev = {dev}
 database_url = "sqlite:///quetz.sqlite"  # relative to this folder
 
 [session]
-secret = "{secret}"
 https_only = {https_only}
 """
-
-
-def is_complete(path: Path) -> bool:
-    """A folder with nothing but a config.toml is still to be made a deployment."""
-    return (path / CONFIG_FILE).is_file() and (path / STORE_FOLDER).is_dir()
 
 
 @dataclass(frozen=True)
@@ -61,23 +58,48 @@ class Creation:
         Raises:
             BadOption: options contradict each other, or the folder.
             BadConfig: the configuration breaks a rule.
-            DeploymentExists: the folder holds a deployment, or other things.
+            DeploymentExists: the folder holds a deployment, or other things; or the database is
+                in use.
+            NotDeletable: the folder to replace holds other things, too.
+            DeploymentBusy: somebody else is at work in the folder.
         """
         self._check_options()
         self._check_folder()
-        source, text = self._config()
-        with _made_folder(self.path) as path, _work_folder(path) as work:
-            _write_private(work / CONFIG_FILE, text)
-            try:
-                url = database_url(work, load_settings(work))
-            except BadConfig as error:
-                raise BadConfig(str(error).replace(str(work / CONFIG_FILE), str(source))) from None
-            with _new_database(url):
-                key = _build(work, dev=self.dev)
-                if self.replace:
-                    _empty(path, keep=work)
-                _move_up(work, path)
+        with _ended_by_sigterm(), _made_folder(self.path) as path, changing(path):
+            self._check_folder()  # again: another command may have been quicker
+            _remove_remains(path)
+            source, text = self._config()
+            with _work_folder(path) as work:
+                return self._make(path, work, source, text)
+
+    def _make(self, path: Path, work: Path, source: Path, text: str) -> str | None:
+        new, old = work / "new", work / "old"
+        new.mkdir()
+        old.mkdir()
+        _write_private(new / CONFIG_FILE, text)
+        try:
+            settings = load_settings(new)
+            url = self._database(path, new, settings)
+        except BadConfig as error:
+            raise BadConfig(str(error).replace(str(new / CONFIG_FILE), str(source))) from None
+        with _new_database(url):
+            key = _build(new, settings, url, dev=self.dev)
+            _put_in_place(path, work, replace=self.replace)
         return key
+
+    def _database(self, path: Path, new: Path, settings: Settings) -> URL:
+        """Return where to build the database; a file in the deployment is moved there later."""
+        url = database_url(path, settings)
+        file = sqlite_file(url)
+        if file is not None and file.is_relative_to(path):
+            return url.set(database=str(new / file.relative_to(path)))
+        if (file is None or file.exists()) and _is_in_use(url):
+            raise DeploymentExists(
+                self.path,
+                "names a database in [sqlalchemy] database_url that holds users or channels "
+                "already; choose an empty one",
+            )
+        return url
 
     def _check_options(self) -> None:
         if self.copy_conf and self.create_conf:
@@ -92,13 +114,15 @@ class Creation:
             raise DeploymentExists(self.path, "is not a folder; choose another path")
         if is_complete(self.path):
             if self.replace:
+                check_removable(self.path)
                 return
             raise DeploymentExists(
                 self.path,
                 "is a deployment already; leave it alone with --exists-ok "
                 "(of quetz run: --skip-if-exists), or replace it with --delete",
             )
-        others = sorted(entry.name for entry in self.path.iterdir() if entry.name != CONFIG_FILE)
+        names = sorted(entry.name for entry in self.path.iterdir() if entry.name != CONFIG_FILE)
+        others = [name for name in names if not name.startswith(WORK_PREFIX)]
         if others:
             raise DeploymentExists(
                 self.path, f"holds '{others[0]}', which is not of a deployment; choose another path"
@@ -121,8 +145,7 @@ class Creation:
             return own, text
         dev = "true" if self.dev else "false"
         https_only = "false" if self.dev else "true"
-        secret = secrets.token_hex(32)
-        return own, _NEW_CONFIG.format(dev=dev, https_only=https_only, secret=secret)
+        return own, _NEW_CONFIG.format(dev=dev, https_only=https_only)
 
     def _with_dev(self, source: Path, text: str) -> str:
         if not self.dev:
@@ -141,29 +164,57 @@ class Creation:
         return f"{text.rstrip()}\n\n[general]\ndev = true\n"
 
 
-def _build(work: Path, *, dev: bool) -> str | None:
-    """Make the database and the store; for development the users too, and a key of alice."""
-    settings = load_settings(work)
-    engine = open_database(work, settings)
+def _is_in_use(url: URL) -> bool:
+    engine = open_engine(url)
     try:
-        upgrade(engine, load_plugins(settings.plugins.enabled))
+        return is_in_use(engine)
     finally:
         engine.dispose()
-    LocalStore.create(work / STORE_FOLDER).close()
-    with closing(Deployment.open(work)) as deployment:
+
+
+def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
+    """Make the database and the store; for development the users too, and a key of alice."""
+    plugins = load_plugins(settings.plugins.enabled)
+    engine = open_engine(url)
+    try:
+        upgrade(engine, plugins)
+        store = LocalStore.create(new / STORE_FOLDER)
+    except BaseException:
+        engine.dispose()
+        raise
+    changes = watch_changes(engine)
+    with closing(Deployment(new, settings, engine, store, plugins, changes)) as deployment:
         return add_dev_users(deployment) if dev else None
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM take away what is half done, as Ctrl-C does."""
+
+    def end(_signal: int, _frame: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager
 def _made_folder(path: Path) -> Iterator[Path]:
     """Make the folder and its parents, and remove those that were missing after a failure."""
     path = path.resolve()
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made: list[Path] = []
     try:
+        for folder in reversed(missing):
+            with suppress(FileExistsError):  # that of somebody else is not ours to remove
+                folder.mkdir()
+                made.append(folder)
         yield path
     except BaseException:
-        for folder in made:
+        for folder in reversed(made):
             with suppress(OSError):  # somebody else put something there
                 folder.rmdir()
         raise
@@ -171,8 +222,14 @@ def _made_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=path, prefix=".quetz-create-") as work:
+    with tempfile.TemporaryDirectory(dir=path, prefix=WORK_PREFIX) as work:
         yield Path(work)
+
+
+def _remove_remains(path: Path) -> None:
+    """Remove the work folders of commands that were killed."""
+    for entry in path.glob(f"{WORK_PREFIX}*"):
+        remove(entry)
 
 
 @contextmanager
@@ -206,24 +263,30 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _empty(path: Path, *, keep: Path) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            if entry != keep:
-                shutil.rmtree(entry)
-        else:
-            entry.unlink()
+def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
+    """Move what is new up to ``path``, the store last: with it the deployment is complete.
+
+    What is there is moved to ``work`` before, or, after a failure, back.
+    """
+    new, old = work / "new", work / "old"
+    with ExitStack() as undo:
+        if replace:
+            for entry in path.iterdir():
+                if entry != work:
+                    _move(entry, old / entry.name, undo)
+        elif (path / CONFIG_FILE).exists():
+            (new / CONFIG_FILE).unlink()  # it was made of the one that stays
+        for entry in sorted(new.iterdir(), key=lambda entry: entry.name == STORE_FOLDER):
+            if os.path.lexists(path / entry.name):
+                raise DeploymentExists(path, f"got a '{entry.name}' meanwhile; try again")
+            _move(entry, path / entry.name, undo)
+        undo.pop_all()
 
 
-def _move_up(work: Path, path: Path) -> None:
-    """Move all that is new to ``path``, the store last: with it the deployment is complete."""
-    moved: list[Path] = []
-    try:
-        for entry in sorted(work.iterdir(), key=lambda entry: entry.name == STORE_FOLDER):
-            target = path / entry.name
-            if not target.exists():  # or it is the config.toml that was there before
-                moved.append(entry.rename(target))
-    except OSError:
-        for target in moved:
-            target.rename(work / target.name)
-        raise
+def _move(source: Path, target: Path, undo: ExitStack) -> None:
+    def move_back() -> None:
+        if os.path.lexists(target):
+            target.rename(source)
+
+    undo.callback(move_back)
+    source.rename(target)

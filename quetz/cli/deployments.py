@@ -1,8 +1,8 @@
 """``quetz create`` and ``quetz delete``."""
 
-import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -38,9 +38,13 @@ def create_deployment(
     path: Path, copy_conf: Path | None, create_conf: bool, delete: bool, *, keep: bool, dev: bool
 ) -> bool:
     """Create the deployment, and print the API key of a --dev one; return False if it is kept."""
-    from quetz.cli.creation import Creation, is_complete
+    from quetz.cli.creation import Creation
+    from quetz.cli.removal import is_complete
+    from quetz.settings import load_settings
 
     if keep and is_complete(path):
+        if dev and not load_settings(path).general.dev:
+            raise BadOption(f"'{path}' was not created with --dev; leave the option out")
         typer.echo(f"'{path}' is a deployment already; left as it is", err=True)
         return False
     key = Creation(path, copy_conf, create_conf=create_conf, replace=delete, dev=dev).run()
@@ -59,20 +63,25 @@ def delete(
     path: options.Deployment,
     force: Annotated[bool, typer.Option("--force/--no-force", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a deployment: the whole folder with everything in it.
+    """Delete a deployment: its folder with config.toml, database, packages and log.
 
-    A PostgreSQL database is left alone.
+    A folder that holds anything else is left alone, and so is what lies outside.
     """
-    from quetz.cli.creation import is_complete
+    from quetz.cli.locks import changing
+    from quetz.cli.removal import check_removable, remove_deployment
     from quetz.deployment import is_deployment
 
     if not is_deployment(path):
         raise DeploymentNotFound(path)
-    if not is_complete(path):
-        raise NotDeletable(path)
+    if path.is_symlink():
+        command = f"quetz delete {quote(str(path.resolve()))}"
+        raise NotDeletable(path, f"is a link; delete the folder it leads to: {command}")
+    check_removable(path)
     if not force:
         if not sys.stdin.isatty():
             raise BadOption(f"to delete '{path}' without being asked, add --force")
         typer.confirm(f"Delete '{path}' with all its packages?", abort=True, err=True)
-    shutil.rmtree(path.resolve())
+    with changing(path):
+        check_removable(path)  # again: an answer takes its time
+        remove_deployment(path.resolve())
     typer.echo(f"Deleted '{path}'", err=True)

@@ -21,6 +21,7 @@ from granian.log import LogLevels
 
 import quetz
 from quetz.cli.greeting import greet_when_ready
+from quetz.cli.locks import serving
 from quetz.cli.logs import ACCESS_FORMAT, is_verbose, log_config
 from quetz.cli.options import LogLevel
 from quetz.deployment import Deployment
@@ -54,8 +55,13 @@ class Serving:
             BadOption: the server cannot listen there, or not with these options.
             PortTaken: another server listens there.
             PluginError: a plugin has a route that the server could not answer.
+            DeploymentBusy: it is being replaced or deleted.
         """
         path = self.path.resolve()
+        with serving(path):
+            self._serve(path, tour=tour or sys.stdout.isatty())
+
+    def _serve(self, path: Path, *, tour: bool) -> None:
         root_path = _normal_root_path(self.root_path)
         self._check_reload()
         with closing(Deployment.open(path)) as deployment:
@@ -68,7 +74,7 @@ class Serving:
         server = self._server(address, level, _log_file(path, settings))
         self._pass_on(path, root_path, settings)
         _raise_open_files()
-        greet_when_ready(path, address, self.port, root_path, tour=tour or sys.stdout.isatty())
+        greet_when_ready(path, address, self.port, root_path, tour=tour)
         # Workers must start afresh: threads and locks of this process would be dead in a fork.
         multiprocessing.set_start_method("spawn", force=True)
         server.serve()

@@ -74,6 +74,4 @@ def _new_dev_key(path: Path) -> str:
     from quetz.deployment import Deployment
 
     with closing(Deployment.open(path)) as deployment:
-        if not deployment.settings.general.dev:
-            raise BadOption(f"'{path}' was not created with --dev; leave the option out")
         return add_dev_users(deployment)

@@ -1,5 +1,3 @@
-import os
-import pty
 import resource
 import stat
 import subprocess
@@ -12,17 +10,10 @@ import pytest
 from quetz.deployment import Deployment
 from quetz.services.api_keys import authenticate_key
 from quetz.services.permissions import Role
+from quetz.tests.cli.folders import tree
 
 PASSWORD = "p%40ss%3Aw%25rd"
 AWAY = f"postgresql://quetz:{PASSWORD}@127.0.0.1:1/quetz"
-
-
-def tree(folder):
-    """Return what a folder holds: the content by relative path, None for a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
 
 
 def owner_of(path, key):
@@ -50,16 +41,12 @@ def test_create_makes_a_deployment_that_opens(quetz, tmp_path):
     assert {"config.toml", "quetz.sqlite", "store"} == {entry.name for entry in path.iterdir()}
 
 
-def test_the_configuration_is_private_and_its_secret_random(quetz, tmp_path):
-    secrets = set()
+def test_the_configuration_is_private(quetz, tmp_path):
+    quetz("create", tmp_path / "d")
 
-    for name in ("a", "b"):
-        quetz("create", tmp_path / name)
-        config = tmp_path / name / "config.toml"
-        secrets.add(tomllib.loads(config.read_text())["session"]["secret"])
-        assert stat.S_IMODE(config.stat().st_mode) == 0o600
-
-    assert [len(secret) for secret in secrets] == [64, 64]
+    config = tmp_path / "d" / "config.toml"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert tomllib.loads(config.read_text())["session"] == {"https_only": True}
 
 
 def test_create_dev_prints_the_key_of_the_owner_alice(quetz, tmp_path):
@@ -88,9 +75,21 @@ def test_exists_ok_leaves_an_existing_deployment_alone(quetz, tmp_path):
     quetz("create", tmp_path / "d")
     before = tree(tmp_path)
 
-    result = quetz("create", tmp_path / "d", "--dev", "--exists-ok")
+    result = quetz("create", tmp_path / "d", "--exists-ok")
 
     assert (result.exit_code, result.stdout) == (0, "")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", [["create", "--exists-ok"], ["run", "--skip-if-exists"]])
+def test_a_deployment_is_not_made_one_for_development(quetz, tmp_path, command):
+    quetz("create", tmp_path / "d")
+    before = tree(tmp_path)
+
+    result = quetz(*command, tmp_path / "d", "--dev")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "was not created with --dev; leave the option out" in result.stderr
     assert tree(tmp_path) == before
 
 
@@ -261,58 +260,3 @@ def test_the_password_of_the_database_is_never_printed(quetz, tmp_path, debug):
     assert "quetz: the database says: " in result.stderr
     for part in (PASSWORD, "p@ss:w%rd", "ss:w", "ss%3Aw"):
         assert part not in result.output
-
-
-def test_delete_removes_the_whole_folder(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-
-    result = quetz("delete", tmp_path / "d", "--force")
-
-    assert result.exit_code == 0
-    assert tree(tmp_path) == {}
-
-
-def test_delete_refuses_what_is_not_a_deployment(quetz, tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "configured").mkdir()
-    (tmp_path / "configured" / "config.toml").write_text("")
-    before = tree(tmp_path)
-
-    missing = quetz("delete", tmp_path / "nowhere", "--force")
-    photos = quetz("delete", tmp_path / "photos", "--force")
-    configured = quetz("delete", tmp_path / "configured", "--force")
-
-    assert (missing.exit_code, photos.exit_code, configured.exit_code) == (2, 2, 1)
-    assert "is not a quetz deployment" in photos.stderr
-    assert tree(tmp_path) == before
-
-
-def test_delete_does_not_guess_when_it_cannot_ask(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-
-    result = quetz("delete", tmp_path / "d", input="y\n")
-
-    assert result.exit_code == 2
-    assert "add --force" in result.stderr
-    assert (tmp_path / "d").exists()
-
-
-@pytest.mark.parametrize(("answer", "code", "kept"), [("y", 0, False), ("n", 1, True)])
-def test_delete_asks_at_a_terminal(quetz, tmp_path, answer, code, kept):
-    quetz("create", tmp_path / "d")
-    ours, theirs = pty.openpty()
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "quetz", "delete", tmp_path / "d"],
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        os.write(ours, f"{answer}\n".encode())
-        _, question = process.communicate(timeout=60)
-    for end in (ours, theirs):
-        os.close(end)
-
-    assert process.returncode == code
-    assert b"with all its packages?" in question
-    assert (tmp_path / "d").exists() is kept

@@ -83,7 +83,7 @@ def test_start_says_what_is_wrong_with_the_configuration(quetz, path):
 
 
 def test_start_refuses_a_database_that_is_behind(quetz, path):
-    (path / "quetz.sqlite").unlink()
+    (path / "quetz.sqlite").write_bytes(b"")
 
     result = quetz("start", path)
 
@@ -91,6 +91,58 @@ def test_start_refuses_a_database_that_is_behind(quetz, path):
     assert result.stderr == (
         f"quetz: the database of '{path}' needs migrations first; run: quetz init-db {path}\n"
     )
+
+
+def test_start_says_that_the_database_file_is_missing_and_makes_none(quetz, path):
+    file = path / "quetz.sqlite"
+    file.unlink()
+
+    result = quetz("start", path)
+
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"quetz: the database file '{file}' is missing; restore it, or make an empty one with: "
+        f"quetz init-db {path}\n"
+    )
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("command", ["start", "init-db"])
+def test_a_database_file_that_cannot_be_opened_is_named(quetz, path, command):
+    file = path / "quetz.sqlite"
+    file.unlink()
+    file.mkdir()
+
+    result = quetz(command, path)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"quetz: the database file '{file}' cannot be read: unable to open database file\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["delete", "--force"], id="delete"),
+        pytest.param(["create", "--delete", "--create-conf"], id="replace"),
+    ],
+)
+def test_a_deployment_that_is_served_cannot_be_taken_away(quetz, path, command):
+    with running_server(path) as server:
+        result = quetz(*command, path)
+        status = get(server, "/health/ready")
+
+    after = quetz(*command, path)
+
+    assert (result.exit_code, status) == (1, 200)
+    assert result.stderr == f"quetz: '{path}' is being served; stop the server first\n"
+    assert after.exit_code == 0
+
+
+def test_a_deployment_can_be_served_twice(path):
+    with running_server(path) as first, running_server(path) as second:
+        assert (get(first, "/health/ready"), get(second, "/health/ready")) == (200, 200)
 
 
 def test_start_refuses_a_port_in_use(quetz, path, taken_port):
@@ -265,10 +317,3 @@ def run_until_ready(path):
     assert process.returncode == 0
     assert f"at http://127.0.0.1:{port} " in "".join(lines)
     return lines[0].rstrip("\n").removeprefix("QUETZ_API_KEY=")
-
-
-def test_run_does_not_make_a_deployment_for_development_of_another(quetz, path):
-    result = quetz("run", path, "--dev", "--skip-if-exists")
-
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "was not created with --dev" in result.stderr
