@@ -13,18 +13,12 @@ from typing import Any
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from quetz.deployment import Deployment
+from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
 from quetz.worker.publisher import Publisher
 from quetz.worker.upkeep import Upkeep
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread that computes may keep the others waiting; Python's own choice is 5 ms.
-
-Threads take turns at each database call and file, so that publishing a large index would make
-a small request, which does a dozen of these, take a dozen times as long.
-"""
 
 _log = logging.getLogger("quetz")
 
@@ -40,16 +34,23 @@ def create() -> App:
     are believed, ``QUETZ_MASTER_PID`` the process to end with.
     """
     _die_with_master(int(os.environ["QUETZ_MASTER_PID"]))
-    sys.setswitchinterval(SWITCH_SECONDS)
-    deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
-    background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
-    app = create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
+    try:
+        app = _open_app()
+    except QuetzError as error:  # it changed since the command checked it
+        _log.error("a server process cannot start: %s", error)
+        sys.exit(1)
     # What is there now stays: looking through it again and again would stop everything for 0.1 s.
     gc.freeze()
     trusted = [host for host in os.environ.get("QUETZ_TRUSTED_PROXIES", "").split(",") if host]
     if not trusted:
         return app
     return _behind_proxies(app, trusted)
+
+
+def _open_app() -> App:
+    deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
+    background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
+    return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
 
 
 def _behind_proxies(app: App, trusted: list[str]) -> App:

@@ -252,6 +252,29 @@ def test_a_server_does_not_start_with_a_plugin_that_has_faulty_routes(site, tmp_
     assert line.startswith("quetz: plugin 'quetz-foo': route '/plain' declares no operation")
 
 
+def test_a_worker_that_meets_faulty_routes_ends_with_one_line_in_its_log(site, tmp_path):
+    assert site.command("create", tmp_path / "d").returncode == 0
+    site.install("quetz-foo", {"hooks.py": ROUTERS.format(body="1 / 0")})
+
+    code, log = site.run(f"""
+        import io, logging, os
+        from quetz.asgi import create
+
+        logging.basicConfig(stream=(log := io.StringIO()))
+        os.environ |= {{
+            "QUETZ_MASTER_PID": str(os.getppid()), "QUETZ_DEPLOYMENT": {str(tmp_path / "d")!r}
+        }}
+        try:
+            create()
+        except SystemExit as exit:
+            return exit.code, log.getvalue().splitlines()
+    """)
+
+    assert code == 1
+    [line] = log
+    assert "plugin 'quetz-foo': routers() failed: ZeroDivisionError: division by zero" in line
+
+
 @pytest.mark.parametrize("body", ["return [sound]", "return ()", "pass"])
 def test_sound_routes_are_accepted(site, body):
     site.install("quetz-foo", {"hooks.py": ROUTERS.format(body=body)})
