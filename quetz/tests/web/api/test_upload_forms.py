@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import pytest
+
+from quetz.testing.packages import build_package
+from quetz.tests.web.api.uploading import left_behind, other_bytes, upload
+
+
+@pytest.fixture
+def key(owner_key):
+    return {"X-API-Key": owner_key}
+
+
+@pytest.fixture
+def channel(client, key):
+    made = client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
+    assert made.status_code == 201
+    return "forge"
+
+
+def post_form(client, key, *packages: Path, **fields):
+    files = [("files", (package.name, package.read_bytes())) for package in packages]
+    return client.post("/api/channels/forge/files/", files=files, data=fields, headers=key)
+
+
+def test_a_form_adds_several_files(client, key, channel, tmp_path):
+    packages = [build_package(tmp_path, name=name) for name in ("one", "two")]
+
+    answer = post_form(client, key, *packages)
+
+    assert answer.status_code == 201
+    for package in packages:
+        assert client.get(f"/get/forge/noarch/{package.name}").content == package.read_bytes()
+
+
+def test_a_form_with_one_bad_file_adds_none(client, key, channel, tmp_path, deployment):
+    good = build_package(tmp_path, name="good")
+    bad = tmp_path / "bad-1.0-0.conda"
+    bad.write_bytes(b"no archive")
+    before = left_behind(deployment)
+
+    answer = post_form(client, key, good, bad)
+
+    assert answer.status_code == 422
+    assert "bad-1.0-0.conda" in answer.json()["detail"]
+    assert left_behind(deployment) == before
+
+
+def test_a_form_with_one_taken_name_adds_none(client, key, channel, tmp_path, deployment):
+    upload(client, key, build_package(tmp_path, name="taken"))
+    before = left_behind(deployment)
+
+    answer = post_form(
+        client, key, build_package(tmp_path, name="new"), other_bytes(tmp_path, name="taken")
+    )
+
+    assert answer.status_code == 409
+    assert left_behind(deployment)[:4] == before[:4]
+
+
+def test_the_force_field_of_a_form_replaces_files(client, key, channel, tmp_path):
+    upload(client, key, build_package(tmp_path))
+    second = other_bytes(tmp_path)
+
+    answer = post_form(client, key, second, force="true")
+
+    assert answer.status_code == 201
+    assert client.get(f"/get/forge/noarch/{second.name}").content == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        pytest.param("application/json", b"{}", id="no form"),
+        pytest.param("multipart/form-data", b"", id="no boundary"),
+        pytest.param("multipart/form-data; boundary=x", b"", id="empty"),
+        pytest.param("multipart/form-data; boundary=x", b"--y\r\n\r\n--y--", id="other boundary"),
+        pytest.param(
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="pkg-1.0-0.conda"'
+            b"\r\n\r\nabc",
+            id="cut off",
+        ),
+        pytest.param(
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="force"\r\n\r\ntrue\r\n--x--\r\n',
+            id="no file",
+        ),
+        pytest.param(
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="f"; filename="../x.conda"'
+            b"\r\n\r\nabc\r\n--x--\r\n",
+            id="a path for a name",
+        ),
+    ],
+)
+def test_a_malformed_form_is_refused_and_leaves_nothing(
+    client, key, channel, deployment, content_type, content
+):
+    before = left_behind(deployment)
+
+    answer = client.post(
+        "/api/channels/forge/files/",
+        content=content,
+        headers={**key, "Content-Type": content_type},
+    )
+
+    assert answer.status_code == 422
+    assert left_behind(deployment) == before
+
+
+def test_a_form_of_countless_fields_is_refused(client, key, channel):
+    part = '--x\r\nContent-Disposition: form-data; name="f{}"\r\n\r\nvalue\r\n'
+    content = "".join(part.format(number) for number in range(200)) + "--x--\r\n"
+
+    answer = client.post(
+        "/api/channels/forge/files/",
+        content=content,
+        headers={**key, "Content-Type": "multipart/form-data; boundary=x"},
+    )
+
+    assert answer.status_code == 422
+    assert "fields" in answer.json()["detail"]
