@@ -45,7 +45,7 @@ def load_tree(plugins: Plugins) -> ScriptDirectory:
     tree = ScriptDirectory.from_config(make_config(plugins))
     try:
         tree.get_heads()  # Alembic reads the files when it is asked first
-    except Exception as error:  # a plugin may raise anything
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         owner, file = _at_fault(error, plugins)
         if owner == CORE:
             raise
@@ -54,7 +54,7 @@ def load_tree(plugins: Plugins) -> ScriptDirectory:
     return tree
 
 
-def _at_fault(error: Exception, plugins: Plugins) -> tuple[str, str]:
+def _at_fault(error: BaseException, plugins: Plugins) -> tuple[str, str]:
     """Return the owner and the path of the revision that raised; the core's if it was none."""
     files = [frame.filename for frame in extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):

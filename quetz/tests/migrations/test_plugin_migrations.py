@@ -253,6 +253,7 @@ def test_an_unknown_plugin_is_refused_with_the_names_there_are(site):
     [
         pytest.param("def upgrade(:\n", "SyntaxError: ", id="syntax"),
         pytest.param("import quetz_nowhere\n", "ModuleNotFoundError: ", id="import"),
+        pytest.param("import sys; sys.exit('bye')\n", "SystemExit: bye", id="an-exit"),
     ],
 )
 def test_a_revision_that_cannot_be_read_is_named_with_its_plugin(
