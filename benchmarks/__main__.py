@@ -39,18 +39,17 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ", ".join(GROUPS | SLOW)
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"{names}; all by default")
     parser.add_argument(
-        "groups",
-        nargs="*",
-        choices=[*GROUPS, *SLOW],
-        help="what to measure; all but the slow by default",
+        "--slow", action="store_true", help="run newcomers by default, too: minutes"
     )
-    parser.add_argument("--slow", action="store_true", help="measure what takes minutes too")
     parser.add_argument("--rounds", type=int, default=5, help="pairs for each figure")
-    parser.add_argument(
-        "--folder", type=Path, help="where to put 6 GB of files: a disk, for it is measured too"
-    )
-    return parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="where to put 6 GB of files: on a disk")
+    options = parser.parse_args()
+    if unknown := set(options.groups) - set(GROUPS | SLOW):
+        parser.error(f"no group is called {', '.join(unknown)}; there are {names}")
+    return options
 
 
 def _command() -> str:

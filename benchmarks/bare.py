@@ -17,6 +17,8 @@ from quetz.cli.server import HEADER_MILLISECONDS, MAX_CONNECTIONS, STOP_SECONDS
 ETAG = b'"0123456789abcdef0123456789abcdef"'
 FILE = Path(os.environ.get("BENCHMARK_FILE", os.devnull))
 
+SIZE = FILE.stat().st_size
+
 Message = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ async def app(
     else:
         file = os.open(FILE, os.O_RDONLY)
         try:
-            body = os.pread(file, 1 << 20, 0)
+            body = os.pread(file, SIZE, 0)
         finally:
             os.close(file)
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/zstd")]

@@ -53,12 +53,24 @@ def hash_pieces(algorithm: str, data: bytes, size: int) -> None:
     digest.digest()
 
 
-def write_durably(path: Path, data: bytes, size: int | None = None) -> None:
+def write_pieces(path: Path, data: bytes, size: int) -> None:
+    """Write ``size`` bytes, piece by piece, out of ``data``, without waiting for the disk."""
+    with path.open("wb", buffering=0) as file:
+        for piece in _pieces(data, size):
+            file.write(piece)
+
+
+def flush(path: Path) -> None:
+    """Wait until the bytes of a file are on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_durably(path: Path, data: bytes) -> None:
     """Write a new file under its final name, with its bytes and its name on disk."""
     part = path.with_suffix(".part")
     with part.open("wb", buffering=0) as file:
-        for piece in _pieces(data, len(data) if size is None else size):
-            file.write(piece)
+        file.write(data)
         os.fsync(file.fileno())
     part.rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -91,7 +103,7 @@ def read_info(path: Path) -> bytes:
     return member.read()
 
 
-def _pieces(data: bytes, size: int) -> "list[memoryview]":
+def _pieces(data: bytes, size: int) -> list[memoryview]:
     view = memoryview(data)
     pieces = [view[start : start + PIECE] for start in range(0, len(data), PIECE)]
     count = -(-size // PIECE)

@@ -33,9 +33,9 @@ def create_deployment(path: Path) -> str:
 
 
 @contextmanager
-def quetz_server(deployment: Path) -> Iterator[Running]:
+def quetz_server(deployment: Path, *options: str) -> Iterator[Running]:
     with pinned(SERVER_CPU):
-        running = running_server(deployment)
+        running = running_server(deployment, *options)
         server = running.__enter__()
     try:
         port = urlsplit(server.url).port

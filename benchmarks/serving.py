@@ -1,6 +1,7 @@
 """Reading: the processor time that a server takes for one answer."""
 
 import secrets
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.bare import ETAG
@@ -22,30 +23,49 @@ SECONDS = 1.0
 """How long a round asks one server: the kernel's clock of processor time ticks at 100 Hz."""
 
 KINDS = {304: "304 on the shard index", 200: "package of 100 KB"}
+GOALS = {304: (1.6, None), 200: (1.5, 3.0)}
+"""To the bare app, and to nginx."""
+
+PEERS = {
+    "bare": "the bare app on the same server",
+    "nginx": "nginx from the page cache",
+    "logging": "quetz with its default log level, which logs each request",
+}
 
 
 def measure(folder: Path, rounds: int) -> list[Figure | NotRun]:
     files = folder / "files"
     files.mkdir()
     package = build_package(files, "large", files={"payload": secrets.token_bytes(98_000)})
-    key = create_deployment(folder / "deployment")
-    with (
-        quetz_server(folder / "deployment") as quetz,
-        bare_server(package) as bare,
-        pinned(CLIENT_CPU),
-    ):
-        _fill(quetz, key, package)
-        wait_until_published(folder / "deployment")
-        targets = [_quetz_requests(quetz, package), _bare_requests(bare)]
-        if not has_nginx():
-            return _figures(_rounds(targets, rounds))
-        with nginx_server(files, folder / "nginx") as nginx:
-            targets.append(_nginx_requests(nginx, package))
-            return _figures(_rounds(targets, rounds))
+    with ExitStack() as servers:
+        bare = servers.enter_context(bare_server(package))
+        targets = {
+            # The bare app and nginx write no access log either.
+            "quetz": _quetz(servers, folder / "quetz", package, "--log-level", "warning"),
+            "logging": _quetz(servers, folder / "logging", package),
+            "bare": _bare_requests(bare),
+        }
+        if has_nginx():
+            nginx = servers.enter_context(nginx_server(files, folder / "nginx"))
+            targets["nginx"] = _nginx_requests(nginx, package)
+        servers.enter_context(pinned(CLIENT_CPU))
+        return _figures(_rounds(targets, rounds))
 
 
 Target = tuple[Running, dict[int, bytes]]
 """A server, and the request to send it for each status."""
+
+Costs = dict[str, list[float]]
+"""Microseconds a request: a list for each server, a value a round."""
+
+
+def _quetz(servers: ExitStack, deployment: Path, package: Path, *options: str) -> Target:
+    """Start quetz with a channel that holds the package."""
+    key = create_deployment(deployment)
+    server = servers.enter_context(quetz_server(deployment, *options))
+    _fill(server, key, package)
+    wait_until_published(deployment)
+    return _quetz_requests(server, package)
 
 
 def _fill(server: Running, key: str, package: Path) -> None:
@@ -79,16 +99,12 @@ def _nginx_requests(server: Running, package: Path) -> Target:
     return server, {304: get(path, If_None_Match=etag.decode()), 200: get(path)}
 
 
-Costs = dict[int, list[list[float]]]
-"""Microseconds a request: by status, then a list for each server, a value a round."""
-
-
-def _rounds(targets: list[Target], rounds: int) -> Costs:
-    costs: Costs = {status: [[] for _ in targets] for status in KINDS}
+def _rounds(targets: dict[str, Target], rounds: int) -> dict[int, Costs]:
+    costs: dict[int, Costs] = {status: {name: [] for name in targets} for status in KINDS}
     for _ in range(rounds):
-        for status in KINDS:
-            for (server, requests), taken in zip(targets, costs[status], strict=True):
-                taken.append(_cost(server, requests[status], status))
+        for status, taken in costs.items():
+            for name, (server, requests) in targets.items():
+                taken[name].append(_cost(server, requests[status], status))
     return costs
 
 
@@ -99,33 +115,20 @@ def _cost(server: Running, request: bytes, status: int) -> float:
     return (server.session.cpu_seconds() - before) / count * 1e6
 
 
-def _figures(costs: Costs) -> list[Figure | NotRun]:
-    goals = {304: (1.6, None), 200: (1.5, 3.0)}
+def _figures(costs: dict[int, Costs]) -> list[Figure | NotRun]:
     figures: list[Figure | NotRun] = []
     for status, name in KINDS.items():
-        quetz, bare, *nginx = costs[status]
-        to_bare, to_nginx = goals[status]
-        figures.append(
-            ratio(
-                f"{name}, to a bare ASGI app",
-                quetz,
-                bare,
-                goal=to_bare,
-                unit="µs",
-                against="server CPU a request, the bare app on the same server",
-            )
-        )
-        if not nginx:
-            figures.append(NotRun(f"{name}, to nginx", "nginx missing"))
-            continue
-        figures.append(
-            ratio(
-                f"{name}, to nginx",
-                quetz,
-                nginx[0],
-                goal=to_nginx,
-                unit="µs",
-                against="server CPU a request, nginx from the page cache",
-            )
-        )
+        to_bare, to_nginx = GOALS[status]
+        figures += [
+            _against("bare", costs[status], f"{name}, to a bare ASGI app", to_bare),
+            _against("nginx", costs[status], f"{name}, to nginx", to_nginx),
+            _against("logging", costs[status], f"{name}, to one that is logged", None),
+        ]
     return figures
+
+
+def _against(peer: str, costs: Costs, name: str, goal: float | None) -> Figure | NotRun:
+    if peer not in costs:
+        return NotRun(name, f"{peer} missing")
+    against = f"server CPU a request, {PEERS[peer]}"
+    return ratio(name, costs["quetz"], costs[peer], goal=goal, unit="µs", against=against)

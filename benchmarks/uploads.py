@@ -1,6 +1,7 @@
 """Uploads: how long they take against the least they must do, and the memory they take."""
 
 import itertools
+import os
 import secrets
 import time
 import zipfile
@@ -24,6 +25,7 @@ SMALL_COUNT = 40
 LARGE = 500_000_000
 HUGE = 2_000_000_000
 HUGE_COUNT = 3
+FSYNC = "fsync"
 PAUSE_SECONDS = 0.03
 """Between uploads that are alone: the index is published meanwhile."""
 
@@ -165,6 +167,7 @@ def _large(bench: Bench, rounds: int) -> list[Figure]:
         taken.append(seconds)
         growth.append(grown)
         package.unlink()
+    fsync = parts.pop(FSYNC)
     limit = [sum(values) for values in zip(*parts.values(), strict=True)]
     return [
         ratio(
@@ -173,7 +176,7 @@ def _large(bench: Bench, rounds: int) -> list[Figure]:
             limit,
             goal=1.25,
             unit="s",
-            against=sides(parts.items(), "s"),
+            against=f"{sides(parts.items(), 's')}; not in the sum: {sides([(FSYNC, fsync)], 's')}",
         ),
         Figure("memory that an upload of 500 MB takes", growth, "MB", 10, "peak RSS minus before"),
     ]
@@ -201,6 +204,7 @@ def _large_package(bench: Bench, size: int) -> Path:
             for start in range(0, size, len(bench.noise)):
                 payload.write(bench.noise[: size - start])
         archive.writestr(f"info-{name}-1.0-0.tar.zst", limits.compress(pack_tar(info)))
+    os.sync()  # or the system would still be writing it while the next one is timed
     return path
 
 
@@ -221,14 +225,17 @@ def _large_limit(bench: Bench, package: Path) -> dict[str, float]:
         head = post("/", package.stat().st_size)
         receive = limits.seconds(lambda: connection.send_file(head, package).expect(201))
     copy = package.with_suffix(".copy")
+    # In a virtual machine a page of memory costs most the first time: here nobody pays for it.
+    limits.write_pieces(copy, bench.noise, LARGE)
+    copy.unlink()
     with pinned(SERVER_CPU):
         parts = {
             "receive": receive,
             "sha256": limits.seconds(lambda: limits.hash_pieces("sha256", bench.noise, LARGE)),
             "md5": limits.seconds(lambda: limits.hash_pieces("md5", bench.noise, LARGE)),
-            "write and fsync": limits.seconds(
-                lambda: limits.write_durably(copy, bench.noise, LARGE)
-            ),
+            "write": limits.seconds(lambda: limits.write_pieces(copy, bench.noise, LARGE)),
+            FSYNC: limits.seconds(lambda: limits.flush(copy)),
         }
     copy.unlink()
+    os.sync()
     return parts
