@@ -16,7 +16,6 @@ from benchmarks.servers import free_port
 
 ROOT = Path(__file__).parent.parent
 PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-SLOW_ROUNDS = 3
 
 
 def measure(_folder: Path, rounds: int) -> list[Figure]:
@@ -32,16 +31,17 @@ def measure(_folder: Path, rounds: int) -> list[Figure]:
     ]
 
 
-def measure_slow(folder: Path, _rounds: int) -> list[Figure]:
+def measure_slow(folder: Path, rounds: int) -> list[Figure]:
     """Time what a newcomer runs first, in a fresh clone each time."""
     starts, tests = [], []
-    for number in range(SLOW_ROUNDS):
+    for number in range(rounds):
         clone = folder / f"clone-{number}"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         starts.append(limits.seconds(partial(_run_until_ready, clone)))
         _make(clone, ".venv-dev/installed")
         tests.append(limits.seconds(partial(_make, clone, "test")))
-    basis = f"{SLOW_ROUNDS} fresh clones"
+        print(f"{number + 1}/{rounds}: {starts[-1]:.0f} s, {tests[-1]:.0f} s", flush=True)
+    basis = f"fresh clones: {rounds}"
     return [
         Figure(
             "make run, until it answers", starts, "s", None, f"{basis}; packages in pip's cache"
