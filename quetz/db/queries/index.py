@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,53 +12,8 @@ from quetz.db.models import Channel, File, IndexDirty, IndexState, IndexSupersed
 BATCH = 10_000
 STREAM_ROWS = 2_000
 
-# Built once: every upload runs them, and building one takes longer than SQLite takes to run it.
+# Built once: every upload runs it, and building it takes longer than SQLite takes to run it.
 _ADD_MARKS = insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order=True)
-_MARKED_SWITCHES = (
-    select(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
-    .distinct()
-    .order_by(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
-)
-_MARKS = (
-    select(IndexDirty.id, IndexDirty.name)
-    .where(
-        IndexDirty.channel_id == bindparam("channel_id"),
-        IndexDirty.subdir == bindparam("subdir"),
-        IndexDirty.family == bindparam("family"),
-    )
-    .order_by(IndexDirty.id)
-    .limit(bindparam("limit"))
-)
-_DELETE_MARKS = delete(IndexDirty).where(IndexDirty.id.in_(bindparam("ids", expanding=True)))
-_STATE = select(IndexState).where(
-    IndexState.channel_id == bindparam("channel_id"),
-    IndexState.subdir == bindparam("subdir"),
-    IndexState.family == bindparam("family"),
-)
-_RECORDS_OF_NAME = (
-    select(File.filename, File.record, File.run_exports)
-    .where(
-        File.channel_id == bindparam("channel_id"),
-        File.subdir == bindparam("subdir"),
-        File.name == bindparam("name"),
-    )
-    .order_by(File.name, File.filename)
-)
-_ADD_SUPERSEDED = {
-    dialect: statement.on_conflict_do_update(
-        index_elements=[IndexSuperseded.key],
-        set_={"superseded_at": statement.excluded.superseded_at},
-    )
-    for dialect, statement in (
-        ("sqlite", sqlite_insert(IndexSuperseded)),
-        ("postgresql", postgres_insert(IndexSuperseded)),
-    )
-}
-_DELETE_SUPERSEDED = (
-    delete(IndexSuperseded)
-    .where(IndexSuperseded.key.in_(bindparam("keys", expanding=True)))
-    .returning(IndexSuperseded.key)
-)
 
 
 def add_marks(
@@ -76,21 +29,34 @@ def add_marks(
 
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
     """Return each (channel id, subdir, family) that has a mark."""
-    rows = session.connection().execute(_MARKED_SWITCHES)
-    return [(channel, subdir, family) for channel, subdir, family in rows]
+    query = (
+        select(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
+        .distinct()
+        .order_by(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
+    )
+    return [(channel, subdir, family) for channel, subdir, family in session.execute(query)]
 
 
 def list_marks(
     session: Session, channel_id: int, subdir: str, family: str, *, limit: int
 ) -> list[tuple[int, str]]:
     """Return (id, name) of the oldest marks of a switch."""
-    values = {"channel_id": channel_id, "subdir": subdir, "family": family, "limit": limit}
-    return [(mark, name) for mark, name in session.connection().execute(_MARKS, values)]
+    query = (
+        select(IndexDirty.id, IndexDirty.name)
+        .where(
+            IndexDirty.channel_id == channel_id,
+            IndexDirty.subdir == subdir,
+            IndexDirty.family == family,
+        )
+        .order_by(IndexDirty.id)
+        .limit(limit)
+    )
+    return [(mark, name) for mark, name in session.execute(query)]
 
 
 def delete_marks(session: Session, ids: Sequence[int]) -> None:
     for start in range(0, len(ids), BATCH):
-        session.connection().execute(_DELETE_MARKS, {"ids": ids[start : start + BATCH]})
+        session.execute(delete(IndexDirty).where(IndexDirty.id.in_(ids[start : start + BATCH])))
 
 
 def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: str) -> bool:
@@ -114,8 +80,12 @@ def hold_channel(session: Session, channel_id: int) -> bool:
 
 
 def find_state(session: Session, channel_id: int, subdir: str, family: str) -> IndexState | None:
-    switch = {"channel_id": channel_id, "subdir": subdir, "family": family}
-    return session.scalar(_STATE, switch)
+    query = select(IndexState).where(
+        IndexState.channel_id == channel_id,
+        IndexState.subdir == subdir,
+        IndexState.family == family,
+    )
+    return session.scalar(query)
 
 
 def list_states(session: Session, channel_id: int | None = None) -> list[IndexState]:
@@ -156,8 +126,12 @@ def list_records_of_name(
     session: Session, channel_id: int, subdir: str, name: str
 ) -> Sequence[Row[str, str, str]]:
     """Return (filename, record, run_exports) of each file of a name, by filename."""
-    values = {"channel_id": channel_id, "subdir": subdir, "name": name}
-    return session.connection().execute(_RECORDS_OF_NAME, values).all()
+    query = (
+        select(File.filename, File.record, File.run_exports)
+        .where(File.channel_id == channel_id, File.subdir == subdir, File.name == name)
+        .order_by(File.name, File.filename)
+    )
+    return session.execute(query).all()
 
 
 def stream_records(
@@ -170,7 +144,7 @@ def stream_records(
         .order_by(File.name, File.filename)
         .execution_options(yield_per=STREAM_ROWS)
     )
-    yield from session.connection().execute(query)
+    yield from session.execute(query)
 
 
 def list_channeldata_of_name(
@@ -216,18 +190,20 @@ def list_names(session: Session, channel_id: int, subdir: str | None = None) -> 
 
 
 def add_superseded(session: Session, rows: Iterable[dict[str, object]]) -> None:
-    """Add files to those that nothing names; one that is there waits anew."""
-    rows = list(rows)
-    if rows:
-        session.connection().execute(_ADD_SUPERSEDED[session.get_bind().dialect.name], rows)
+    for row in rows:
+        session.merge(IndexSuperseded(**row))
 
 
 def delete_superseded(session: Session, keys: Sequence[str]) -> list[str]:
     """Forget that the files ``keys`` are superseded; return those that were."""
     found: list[str] = []
     for start in range(0, len(keys), BATCH):
-        batch = {"keys": keys[start : start + BATCH]}
-        found.extend(session.connection().scalars(_DELETE_SUPERSEDED, batch))
+        query = (
+            delete(IndexSuperseded)
+            .where(IndexSuperseded.key.in_(keys[start : start + BATCH]))
+            .returning(IndexSuperseded.key)
+        )
+        found.extend(session.scalars(query))
     return found
 
 
