@@ -71,11 +71,6 @@ class PackageNotFound(NotFound):
         super().__init__(f"channel '{channel}' has no package '{name}'; check the name")
 
 
-class PackageNameTaken(Conflict):
-    def __init__(self, channel: str, name: str) -> None:
-        super().__init__(f"channel '{channel}' has a package '{name}' already")
-
-
 class FileNotFound(NotFound):
     def __init__(self, path: str) -> None:
         super().__init__(f"there is no file '{path}'; check channel, subdir and file name")

@@ -69,8 +69,7 @@ def answer_error(error: QuetzError, host: str) -> Response:
     status = status_of(error)
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
-        # One header with both schemes would be legal; clients parse two headers more reliably,
-        # and Bearer comes first because it is the one that logins start from.
+        # Bearer comes first: it is the one that pixi's logins start from.
         headers["WWW-Authenticate"] = f'Bearer realm="{host}", Basic realm="{host}"'
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -78,16 +77,15 @@ def answer_error(error: QuetzError, host: str) -> Response:
     return problem(status, str(error), headers)
 
 
-def realm_of(headers: Any) -> str:
-    """Return the request's host for a challenge, without what could break out of the quotes."""
-    host = headers.get("host") or "quetz"
-    return "".join(c for c in host if c.isalnum() or c in ".-:[]")
+def realm_of(host: str | None) -> str:
+    """Return a Host header's text for a challenge, without what could break out of the quotes."""
+    return "".join(c for c in host or "quetz" if c.isalnum() or c in ".-:[]")
 
 
 def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(QuetzError)
     async def named(request: Request, error: QuetzError) -> Response:
-        return answer_error(error, realm_of(request.headers))
+        return answer_error(error, realm_of(request.headers.get("host")))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> Response:

@@ -59,7 +59,7 @@ class Front:
             await self._answer(scope, headers, receive, watched_send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
-            await answer_error(error, realm_of({"host": host}))(scope, receive, send)
+            await answer_error(error, realm_of(host))(scope, receive, send)
         except Exception:
             _log.exception("a fault of the server")
             if started:

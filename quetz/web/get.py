@@ -55,8 +55,11 @@ SHARD = re.compile(r"([0-9a-f]{64})\.msgpack\.zst")
 @dataclass(frozen=True)
 class _Channel:
     id: int
-    private: bool
+    audience: str
     created_at: int
+
+    def place(self, subdir: str) -> Place:
+        return Place(self.id, subdir, self.audience, self.created_at)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ class Downloads:
                     channel = get_channel(session, name)
                 except QuetzError as error:
                     return error
-                return _Channel(channel.id, channel.private, channel.created_at)
+                audience = "private" if channel.private else "public"
+                return _Channel(channel.id, audience, channel.created_at)
 
         if len(name) > LONGEST_CHANNEL_NAME:
             outcome = load()  # refused without a query; and nothing a client makes up is kept
@@ -137,10 +141,10 @@ class Downloads:
     async def _index(
         self, channel: _Channel, subdir: str, form: Form, accepted: frozenset[str]
     ) -> Representation:
-        place = Place(channel.id, subdir, channel.private, channel.created_at)
+        place = channel.place(subdir)
         switch = Switch(channel.id, subdir, form.family)
-        for attempt in range(2):
-            published = (await self._published(channel, attempt)).get(switch)
+        for fresh in (False, True):
+            published = (await self._published(channel, fresh=fresh)).get(switch)
             if published is None:
                 return self._forms.empty(place, form, accepted)
             file = published.files[form.stored]
@@ -158,17 +162,18 @@ class Downloads:
         with self._deployment.transaction(write=True) as session:
             mark_for_rebuild(session, switch)
 
-    async def _published(self, channel: _Channel, attempt: int) -> dict[Switch, Published]:
+    async def _published(self, channel: _Channel, *, fresh: bool) -> dict[Switch, Published]:
         def load() -> dict[Switch, Published]:
             with self._deployment.transaction() as session:
                 return list_published(session, channel.id)
 
-        return load() if attempt else await self._cache.get(("index", channel.id), load)
+        if fresh:
+            return await run_in_threadpool(load)
+        return await self._cache.get(("index", channel.id), load)
 
     def _shard(self, channel: _Channel, subdir: str, shard: str) -> Representation:
-        place = Place(channel.id, subdir, channel.private, channel.created_at)
         try:
-            return self._forms.shard(place, shard.partition(".")[0])
+            return self._forms.shard(channel.place(subdir), shard.partition(".")[0])
         except FileGone:
             raise FileNotFound(f"{subdir}/shards/{shard}") from None
 
@@ -192,13 +197,12 @@ class Downloads:
         path = self._deployment.store.path(key)
         if path is None or self._deployment.store.size(key) != file.size:
             raise StoreUnavailable(f"the bytes of '{file.filename}' are missing or damaged")
-        scope = "private" if channel.private else "public"
         representation = Representation(
             body=path,
             size=file.size,
             etag=f'"{file.sha256}"'.encode(),
             media_type="application/octet-stream",
-            cache_control=f"{scope}, max-age={PACKAGE_SECONDS}",
+            cache_control=f"{channel.audience}, max-age={PACKAGE_SECONDS}",
             modified=file.uploaded_at,
             attachment=True,
         )
@@ -212,6 +216,6 @@ def _notices(channel: _Channel) -> Representation:
         size=len(body),
         etag=b'"no-notices"',
         media_type=JSON,
-        cache_control=f"{'private' if channel.private else 'public'}, max-age=60",
+        cache_control=f"{channel.audience}, max-age=60",
         modified=channel.created_at,
     )

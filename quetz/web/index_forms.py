@@ -89,18 +89,18 @@ class Place:
 
     channel_id: int
     subdir: str
-    private: bool
+    audience: str
+    """Which caches may keep it: ``public`` or ``private`` (RFC 9111, 5.2.2)."""
     created_at: int
 
     @property
     def revalidated(self) -> str:
         # Clients ask each time and get a 304: whoever has just uploaded sees it at once.
-        return f"{'private' if self.private else 'public'}, max-age=0, must-revalidate"
+        return f"{self.audience}, max-age=0, must-revalidate"
 
     @property
     def immutable(self) -> str:
-        scope = "private" if self.private else "public"
-        return f"{scope}, max-age={IMMUTABLE_SECONDS}, immutable"
+        return f"{self.audience}, max-age={IMMUTABLE_SECONDS}, immutable"
 
 
 class IndexForms:
@@ -176,7 +176,7 @@ class IndexForms:
         Raises:
             FileGone: there is none of that hash.
         """
-        key = (place.channel_id, place.private, place.subdir, digest)
+        key = (place.channel_id, place.audience, place.subdir, digest)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

@@ -72,8 +72,10 @@ class _Loop(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._stopping:
+        while True:
             self.wake.clear()  # before the marks are read: a later one sets it again
+            if self._stopping:  # looked at after the clearing, or a stop could be overheard
+                return
             try:
                 pause = self._publish_due()
             except Exception:  # noqa: BLE001  the publisher outlives every fault

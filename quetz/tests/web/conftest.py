@@ -29,6 +29,20 @@ def owner_key(deployment: Deployment) -> str:
     return make_key(deployment, "alice", Role.OWNER)
 
 
+@pytest.fixture
+def key(owner_key: str) -> dict[str, str]:
+    """Return the header that carries the owner's key."""
+    return {"X-API-Key": owner_key}
+
+
+@pytest.fixture
+def channel(client: TestClient, key: dict[str, str]) -> str:
+    """Create a public channel of the owner's, and return its name."""
+    body = {"name": "forge", "private": False}
+    assert client.post("/api/channels", json=body, headers=key).status_code == 201
+    return "forge"
+
+
 def make_key(deployment: Deployment, username: str, role: Role | None = None) -> str:
     """Make a user, and return a key with all his rights."""
     with deployment.transaction(write=True) as session:

@@ -25,17 +25,6 @@ FORMS = [
 
 
 @pytest.fixture
-def key(owner_key):
-    return {"X-API-Key": owner_key}
-
-
-@pytest.fixture
-def channel(client, key):
-    client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
-    return "forge"
-
-
-@pytest.fixture
 def package(client, key, channel, deployment, tmp_path):
     """Upload a package, and publish it."""
     package = build_package(

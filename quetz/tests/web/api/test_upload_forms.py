@@ -6,18 +6,6 @@ from quetz.testing.packages import build_package
 from quetz.tests.web.api.uploading import left_behind, other_bytes, upload
 
 
-@pytest.fixture
-def key(owner_key):
-    return {"X-API-Key": owner_key}
-
-
-@pytest.fixture
-def channel(client, key):
-    made = client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
-    assert made.status_code == 201
-    return "forge"
-
-
 def post_form(client, key, *packages: Path, **fields):
     files = [("files", (package.name, package.read_bytes())) for package in packages]
     return client.post("/api/channels/forge/files/", files=files, data=fields, headers=key)

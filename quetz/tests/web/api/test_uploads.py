@@ -8,18 +8,6 @@ from quetz.tests.web.api.uploading import count, left_behind, other_bytes, uploa
 from quetz.tests.web.conftest import make_key
 
 
-@pytest.fixture
-def key(owner_key):
-    return {"X-API-Key": owner_key}
-
-
-@pytest.fixture
-def channel(client, key):
-    made = client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
-    assert made.status_code == 201
-    return "forge"
-
-
 @pytest.mark.parametrize("suffix", [".conda", ".tar.bz2"])
 def test_an_upload_is_answered_201_with_its_hash_and_its_change(
     client, key, channel, tmp_path, suffix
