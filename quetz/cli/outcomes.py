@@ -15,10 +15,21 @@ from quetz.errors import (
     NotFound,
     NotLoggedIn,
     QuetzError,
-    SchemaBehind,
-    SchemaUnknown,
     TooLarge,
     Unavailable,
+)
+from quetz.errors.migrations import (
+    BackupFailed,
+    BackupUnsound,
+    MigrationEdited,
+    MigrationHalfDone,
+    MigrationLocked,
+    PluginsSkipped,
+    RestoreFailed,
+    SchemaBehind,
+    SchemaDrifted,
+    SchemaUnknown,
+    VerificationFailed,
 )
 
 FAILED = 1
@@ -33,7 +44,16 @@ EXIT_CODES: dict[type[QuetzError], int] = {
     Unavailable: FAILED,
     DatabaseMissing: 3,
     SchemaBehind: 3,
+    SchemaDrifted: 4,
+    MigrationLocked: 5,
     SchemaUnknown: 6,
+    MigrationEdited: 7,
+    BackupFailed: 8,
+    BackupUnsound: 8,
+    RestoreFailed: 8,
+    VerificationFailed: 10,
+    MigrationHalfDone: 11,
+    PluginsSkipped: 12,
 }
 
 

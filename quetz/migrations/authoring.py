@@ -14,7 +14,12 @@ from alembic.util import rev_id
 from sqlalchemy import ForeignKey
 
 from quetz.db.base import Base
-from quetz.errors import MigrationUnsound, PluginError
+from quetz.errors import (
+    PluginError,
+)
+from quetz.errors.migrations import (
+    MigrationUnsound,
+)
 from quetz.migrations.revisions import load_tree, make_config
 from quetz.migrations.scratch import Scratch, scratch_database
 from quetz.plugins import CORE, Plugins

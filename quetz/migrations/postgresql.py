@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from quetz.errors import MigrationLocked
+from quetz.errors.migrations import (
+    MigrationLocked,
+)
 
 LOCK_SECONDS = 300
 LONGEST_PAUSE = 1.0

@@ -17,6 +17,8 @@ from quetz.errors import (
     DatabaseMissing,
     DatabaseUnreadable,
     PluginError,
+)
+from quetz.errors.migrations import (
     SchemaBehind,
     SchemaUnknown,
 )

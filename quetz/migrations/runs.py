@@ -9,7 +9,12 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionS
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from quetz.errors import MigrationFailed, QuetzError
+from quetz.errors import (
+    QuetzError,
+)
+from quetz.errors.migrations import (
+    MigrationFailed,
+)
 from quetz.migrations import postgresql, sqlite
 from quetz.migrations.revisions import known_heads, load_tree, looking, make_config
 from quetz.plugins import Plugins

@@ -77,7 +77,7 @@ def test_the_wheel_leaves_the_tests_out(tmp_path):
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert "quetz/errors.py" in names
+    assert "quetz/errors/__init__.py" in names
     assert [name for name in names if name.startswith("quetz/tests/")] == []
 
 

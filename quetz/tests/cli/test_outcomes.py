@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from quetz import __version__, errors
 from quetz.cli.outcomes import EXIT_CODES, Commands
+from quetz.errors.migrations import SchemaBehind, SchemaUnknown
 
 
 def test_every_kind_of_error_has_an_exit_code():
@@ -39,8 +40,8 @@ def fail():
         pytest.param(errors.DeploymentNotFound("x"), 2, id="missing deployment"),
         pytest.param(errors.BadConfig("x"), 2, id="bad configuration"),
         pytest.param(errors.PortTaken("127.0.0.1", 8000), 1, id="taken port"),
-        pytest.param(errors.SchemaBehind("x"), 3, id="pending migrations"),
-        pytest.param(errors.SchemaUnknown("a table"), 6, id="unknown schema"),
+        pytest.param(SchemaBehind("x"), 3, id="pending migrations"),
+        pytest.param(SchemaUnknown("a table"), 6, id="unknown schema"),
         pytest.param(errors.DatabaseUnavailable(), 1, id="database away"),
     ],
 )

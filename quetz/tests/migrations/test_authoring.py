@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from quetz.errors import MigrationFailed, MigrationUnsound, PluginError
+from quetz.errors import (
+    PluginError,
+)
+from quetz.errors.migrations import (
+    MigrationFailed,
+    MigrationUnsound,
+)
 from quetz.migrations import make_migration, upgrade
 from quetz.migrations.revisions import load_tree
 from quetz.plugins import Plugins

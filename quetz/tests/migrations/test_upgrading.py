@@ -11,7 +11,14 @@ from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
 from quetz.db.models import Channel
-from quetz.errors import DatabaseMissing, MigrationFailed, SchemaBehind, SchemaUnknown
+from quetz.errors import (
+    DatabaseMissing,
+)
+from quetz.errors.migrations import (
+    MigrationFailed,
+    SchemaBehind,
+    SchemaUnknown,
+)
 from quetz.migrations import check_schema, downgrade, upgrade
 from quetz.testing.factories import make_channel
 from quetz.tests.migrations.databases import (

@@ -4,7 +4,6 @@ Nothing here knows of HTTP or exit codes: ``web``, ``worker`` and ``cli`` each h
 that translates kinds. A message says what, on what, and what to do.
 """
 
-from collections.abc import Collection
 from shlex import quote
 
 
@@ -232,14 +231,6 @@ class PortTaken(Conflict):
         )
 
 
-class SchemaBehind(Unavailable):
-    def __init__(self, path: object) -> None:
-        super().__init__(
-            f"the database of '{path}' needs migrations first; "
-            f"run: quetz init-db {quote(str(path))}"
-        )
-
-
 class DatabaseMissing(Unavailable):
     """The file of an SQLite database is not there."""
 
@@ -257,20 +248,11 @@ class DatabaseUnreadable(Unavailable):
         super().__init__(f"the database file '{file}' cannot be read: {reason}")
 
 
-class SchemaUnknown(Unavailable):
-    """The database holds revisions or tables that this version does not know."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"the database holds {what}, which this version of quetz does not know: it is of "
-            "another version, or of a plugin that is not installed or enabled; "
-            "it was left untouched"
-        )
-
-
 class PluginError(Invalid):
     def __init__(self, plugin: str, reason: str) -> None:
         super().__init__(f"plugin '{plugin}': {reason}")
+        self.plugin = plugin
+        self.reason = reason
 
 
 class StorageFull(Unavailable):
@@ -330,32 +312,3 @@ class DeploymentBusy(Conflict):
 class ObjectMissing(NotFound):
     def __init__(self, key: object) -> None:
         super().__init__(f"the store does not hold '{key}'")
-
-
-# Migrations
-
-
-class MigrationFailed(Conflict):
-    """A migration was rolled back; ``stands_at`` are the revisions the database is left at."""
-
-    def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
-        place = ", ".join(sorted(stands_at)) or "no revision"
-        super().__init__(
-            f"migration '{migration}' failed and was rolled back: {reason}; "
-            f"the database stands at {place}"
-        )
-
-
-class MigrationLocked(Unavailable):
-    def __init__(self, seconds: int) -> None:
-        super().__init__(
-            f"somebody else has been migrating the database for {seconds} seconds; "
-            "try again when that has ended"
-        )
-
-
-class MigrationUnsound(Invalid):
-    """A migration that was written did not do what it should; it is gone again."""
-
-    def __init__(self, owner: str, reason: str) -> None:
-        super().__init__(f"no migration was made for '{owner}': {reason}")

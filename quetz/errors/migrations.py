@@ -1,0 +1,150 @@
+"""What can go wrong with a schema, its migrations and its backups."""
+
+from collections.abc import Collection
+from shlex import quote
+
+from quetz.errors import Conflict, Invalid, Unavailable
+
+
+class SchemaBehind(Unavailable):
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"the database of '{path}' needs migrations first; "
+            f"run: quetz init-db {quote(str(path))}"
+        )
+
+
+class SchemaUnknown(Unavailable):
+    """The database holds revisions or tables that this version does not know."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the database holds {what}, which this version of quetz does not know: it is of "
+            "another version, or of a plugin that is not installed or enabled; "
+            "it was left untouched"
+        )
+
+
+class SchemaAhead(SchemaUnknown):
+    """Revisions are applied that are newer than the software."""
+
+    def __init__(self, owner: str, revisions: Collection[str], needed: str) -> None:
+        Unavailable.__init__(
+            self,
+            f"the database is ahead of '{owner}': {', '.join(sorted(revisions))} was applied by "
+            f"another version of it; install {needed}, or restore a backup; "
+            "the database was left untouched",
+        )
+
+
+class SchemaChanged(Unavailable):
+    """The schema changed under a running server."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database was migrated while this server ran, so it takes no changes; "
+            "it has to be restarted with the software that fits the database"
+        )
+
+
+class MigrationFailed(Conflict):
+    """A migration was rolled back; ``stands_at`` are the revisions the database is left at."""
+
+    def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
+        place = ", ".join(sorted(stands_at)) or "no revision"
+        super().__init__(
+            f"migration '{migration}' failed and was rolled back: {reason}; "
+            f"the database stands at {place}"
+        )
+
+
+class MigrationHalfDone(Conflict):
+    """A migration that runs outside a transaction failed: what it did before stays."""
+
+    def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
+        place = ", ".join(sorted(stands_at)) or "no revision"
+        super().__init__(
+            f"migration '{migration}' failed and could not be rolled back, since it runs outside "
+            f"a transaction: {reason}; the database stands at {place}; remove the cause and run "
+            "quetz init-db again, which repeats the migration"
+        )
+
+
+class MigrationLocked(Unavailable):
+    def __init__(self, seconds: float, holder: str = "") -> None:
+        super().__init__(
+            f"{holder or 'somebody else'} has been migrating the database for {seconds:g} "
+            "seconds; try again when that has ended, or wait longer with --lock-timeout"
+        )
+
+
+class MigrationUnsound(Invalid):
+    """A migration that was written did not do what it should; it is gone again."""
+
+    def __init__(self, owner: str, reason: str) -> None:
+        super().__init__(f"no migration was made for '{owner}': {reason}")
+
+
+class RevisionNotFound(Invalid):
+    def __init__(self, revision: str, reason: str) -> None:
+        super().__init__(f"revision '{revision}' {reason}")
+
+
+class SchemaDrifted(Conflict):
+    """The database's tables are not as its migrations make them."""
+
+    def __init__(self, count: int) -> None:
+        things = "difference" if count == 1 else "differences"
+        super().__init__(f"the database has {count} {things} from what its migrations make")
+
+
+class MigrationEdited(Conflict):
+    """Migrations were changed after they had been applied."""
+
+    def __init__(self, revisions: Collection[str]) -> None:
+        names = ", ".join(sorted(revisions))
+        super().__init__(
+            f"migrations were edited after they had been applied: {names}; "
+            "put back the files as they were, and make a new migration for the change"
+        )
+
+
+class VerificationFailed(Conflict):
+    """The work of migrations was found wrong before its commit, and was rolled back."""
+
+    def __init__(self, reason: str, stands_at: Collection[str]) -> None:
+        place = ", ".join(sorted(stands_at)) or "no revision"
+        super().__init__(
+            f"the migrated database was found wrong and was rolled back: {reason}; "
+            f"the database stands at {place}"
+        )
+
+
+class BackupFailed(Unavailable):
+    """No backup could be made, so nothing was migrated."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no backup could be made: {reason}; nothing was changed "
+            "(quetz init-db --no-backup goes on without one)"
+        )
+
+
+class BackupUnsound(Invalid):
+    """A backup is damaged, or is none."""
+
+    def __init__(self, backup: object, reason: str) -> None:
+        super().__init__(f"the backup '{backup}' cannot be used: {reason}")
+
+
+class RestoreFailed(Conflict):
+    def __init__(self, backup: object, reason: str) -> None:
+        super().__init__(f"the backup '{backup}' was not restored: {reason}")
+
+
+class PluginsSkipped(Conflict):
+    """All was migrated but the plugins named; ``reasons`` has a sentence for each."""
+
+    def __init__(self, reasons: Collection[str]) -> None:
+        super().__init__(f"done, except for plugins that are broken: {'; '.join(reasons)}")
+        self.reasons = tuple(reasons)
