@@ -255,6 +255,11 @@ class PluginError(Invalid):
         self.reason = reason
 
 
+class FolderExists(Conflict):
+    def __init__(self, path: object) -> None:
+        super().__init__(f"'{path}' exists already; choose another name, or another --directory")
+
+
 class StorageFull(Unavailable):
     def __init__(self) -> None:
         super().__init__("the server's disk is full; free space and try again")
