@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine
@@ -31,6 +32,9 @@ from quetz.testing.databases import (
 )
 from quetz.testing.postgresql import server_folder, server_url
 from quetz.testing.spare_stores import SpareStores
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 pytest.register_assert_rewrite("quetz.testing.stores")
 
@@ -162,3 +166,13 @@ def deployment(deployment_path: Path) -> Iterator[Deployment]:
     deployment = Deployment.open(deployment_path)
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def client(deployment: Deployment) -> "TestClient":
+    """Open a client of the deployment's application that sends no credential of its own."""
+    from starlette.testclient import TestClient
+
+    from quetz.web.app import create_app
+
+    return TestClient(create_app(deployment))
