@@ -1,0 +1,105 @@
+"""Writes operations as Python that runs on SQLite and on PostgreSQL, whichever was compared."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, cast
+
+from alembic.autogenerate import render_python_code, renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import _repr_type
+from alembic.migration import MigrationContext
+from alembic.operations import ops
+from sqlalchemy import DefaultClause, False_, String, True_, TypeDecorator
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from quetz.migrations.comparisons import NOW, without_casts
+
+_DIALECT_TYPE = re.compile(r"(?<![\w.'\"])(postgresql|sqlite)\.[A-Z]")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|-?[\d.]+")
+
+_Container = TypeVar("_Container", ops.UpgradeOps, ops.DowngradeOps)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The bodies of the two functions of a revision, and the lines of import that they need."""
+
+    upgrade: str
+    downgrade: str
+    imports: set[str]
+
+
+def render(upgrade: ops.UpgradeOps, context: MigrationContext) -> Code:
+    def written(container: ops.UpgradeOps | ops.DowngradeOps) -> str:
+        return render_python_code(
+            _casting(container),
+            render_as_batch=True,  # SQLite needs it, and PostgreSQL takes it
+            render_item=_render_item,
+            migration_context=context,
+        )
+
+    code = written(upgrade), written(upgrade.reverse())
+    dialects = {name for text in code for name in _DIALECT_TYPE.findall(text)}
+    return Code(*code, {f"from sqlalchemy.dialects import {name}" for name in sorted(dialects)})
+
+
+class CastColumnOp(ops.AlterColumnOp):
+    """Changes a type into one that PostgreSQL does not turn the old values into by itself."""
+
+
+@renderers.dispatch_for(CastColumnOp)
+def _render_cast(context: AutogenContext, op: CastColumnOp) -> str:
+    kind = op.modify_type.compile(dialect=postgresql.dialect())  # type: ignore[union-attr]
+    column = postgresql.dialect().identifier_preparer.quote(op.column_name)
+    plain = renderers.dispatch(ops.AlterColumnOp)(context, op)
+    return f"{plain[:-1]}, postgresql_using={f'CAST({column} AS {kind})'!r})"
+
+
+def _casting(container: _Container) -> _Container:
+    written = [
+        ops.ModifyTableOps(one.table_name, [_cast(op) for op in one.ops])
+        if isinstance(one, ops.ModifyTableOps)
+        else one
+        for one in container.ops
+    ]
+    return type(container)(written)
+
+
+def _cast(op: ops.MigrateOperation) -> ops.MigrateOperation:
+    if not isinstance(op, ops.AlterColumnOp) or op.modify_type is None:
+        return op
+    old, new = op.existing_type, op.modify_type
+    if isinstance(new, String) or old is None or _family(old) is _family(new):
+        return op
+    casting = CastColumnOp(op.table_name, op.column_name)
+    vars(casting).update(vars(op))
+    return casting
+
+
+def _family(kind: TypeEngine[Any]) -> object:
+    return kind._type_affinity  # noqa: SLF001
+
+
+def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Literal[False]:
+    if kind == "type" and isinstance(thing, TypeDecorator):
+        # The plain type below one of our own, or of a plugin: code moves on.
+        return _repr_type(thing.impl_instance, context)
+    if kind == "server_default" and isinstance(thing, DefaultClause):
+        return _default(thing, context)
+    return False
+
+
+def _default(default: DefaultClause, context: AutogenContext) -> str:
+    """Alembic would write it in the words of the database at hand: 0 for false, ``now()``."""
+    arg = cast("Any", default.arg)
+    if isinstance(arg, str):
+        return repr(arg)
+    if isinstance(arg, True_ | False_):
+        return "sa.true()" if isinstance(arg, True_) else "sa.false()"
+    kwargs = {"literal_binds": True, "include_table": False}
+    text = without_casts(str(arg.compile(dialect=context.dialect, compile_kwargs=kwargs)))
+    if text.strip("()").lower() in NOW:
+        return "sa.func.now()"
+    is_whole = _LITERAL.fullmatch(text) or (text.startswith("(") and text.endswith(")"))
+    return f"sa.text({text if is_whole else f'({text})'!r})"
