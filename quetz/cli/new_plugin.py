@@ -49,6 +49,7 @@ def make_plugin(name: str, directory: Path) -> Path:
         BadName: the name would make no distribution.
         BadOption: the directory is none.
         FolderExists: something is in the place of the new folder.
+        OSError: naming the directory, in which nothing could be written.
     """
     from quetz.errors import BadName, BadOption, FolderExists
 
@@ -60,17 +61,13 @@ def make_plugin(name: str, directory: Path) -> Path:
     path = directory / distribution
     if os.path.lexists(path):
         raise FolderExists(path)
-    with _work_folder(directory) as work:
-        _render(_template(), Path(work), _variables(distribution))
-        Path(work, distribution).rename(path)
-    return path
-
-
-def _work_folder(directory: Path) -> "tempfile.TemporaryDirectory[str]":
     try:
-        return tempfile.TemporaryDirectory(dir=directory, prefix=".quetz-plugin-")
-    except OSError as error:  # names the folder that could not be made
-        raise OSError(error.errno, error.strerror, str(directory)) from None
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".quetz-plugin-") as work:
+            _render(_template(), Path(work), _variables(distribution))
+            Path(work, distribution).rename(path)
+    except OSError as error:  # it names what is gone again, or nothing
+        raise OSError(error.errno, error.strerror, str(directory)) from error
+    return path
 
 
 def _template() -> Path:
