@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from quetz.hooks import hookimpl
+    from quetz.migrations import safe
     from quetz.services.permissions import Operation, Principal, authorize
     from quetz.storage import ObjectStore
     from quetz.web.deps import Caller, ReadSession, WriteSession
@@ -58,6 +59,7 @@ __all__ = [
     "hookimpl",
     "new_public_id",
     "now_ms",
+    "safe",
 ]
 
 _HOMES = {
@@ -82,6 +84,7 @@ _HOMES = {
         "Unavailable",
     ),
     "quetz.hooks": ("hookimpl",),
+    "quetz.migrations": ("safe",),
     "quetz.services.permissions": ("Operation", "Principal", "authorize"),
     "quetz.storage": ("ObjectStore",),
     "quetz.web.deps": ("Caller", "ReadSession", "WriteSession"),

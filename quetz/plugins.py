@@ -9,7 +9,7 @@ the groups ``quetz.models`` and ``quetz.migrations`` name other places.
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -68,6 +68,8 @@ class Plugins:
     hook: pluggy.HookRelay
     migrations: dict[str, Path]
     packages: dict[str, str]
+    broken: dict[str, PluginError] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def implements(self, hook: str) -> bool:
         """Tell whether calling the hook would call anybody."""

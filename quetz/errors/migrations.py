@@ -124,10 +124,15 @@ class BackupFailed(Unavailable):
     """No backup could be made, so nothing was migrated."""
 
     def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(
             f"no backup could be made: {reason}; nothing was changed "
             "(quetz init-db --no-backup goes on without one)"
         )
+
+
+class BackupToolMissing(BackupFailed):
+    """There is no means to make a backup of this database."""
 
 
 class BackupUnsound(Invalid):

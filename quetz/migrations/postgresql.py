@@ -1,46 +1,66 @@
-"""PostgreSQL: one migrates, the others wait."""
+"""PostgreSQL: each revision is a transaction, and gives way to those who use a table."""
 
+import itertools
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from quetz.errors.migrations import (
-    MigrationLocked,
+from quetz.migrations.locks import holds_lock
+from quetz.migrations.progress import Progress, Watch
+
+# Whoever waits for a table's lock holds up all who come after; so a revision waits not for long.
+LOCK_TIMEOUT = "2s"
+ATTEMPTS = 10
+_PASSING = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+_SET = text(
+    "SELECT set_config('lock_timeout', :lock, false), set_config('statement_timeout', "
+    "'0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
 )
 
-LOCK_SECONDS = 300
-LONGEST_PAUSE = 1.0
 
-# The first number says that the lock is ours, the second tells schemas of one database apart.
-_TRY_LOCK = text(
-    "SELECT pg_try_advisory_lock(1903523186, hashtext(coalesce(current_schema(), '')))"
-)
+class LockLost(Exception):
+    """The connection is not the one that took the lock."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the lock on migrations was lost; if the database is reached through a connection "
+            "pooler, set [sqlalchemy] migration_url to the database itself"
+        )
 
 
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a connection while nobody else migrates; no transaction is open on it.
+def begin_step(connection: Connection, *, transactional: bool) -> None:
+    """Make ready for a revision; commits what was done before.
+
+    An index that is built beside its readers waits for all of them, however long.
 
     Raises:
-        MigrationLocked: somebody else does, for too long.
+        LockLost: somebody else may migrate now.
     """
-    with engine.connect() as connection:
-        connection.detach()  # closed at the end, however it ends, which gives the lock back
-        _lock(connection)
-        yield connection
-
-
-def _lock(connection: Connection) -> None:
-    """Poll: a session that waits in the database would stall CREATE INDEX CONCURRENTLY."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    pause = 0.05
-    while not connection.scalar(_TRY_LOCK):
-        connection.rollback()
-        if time.monotonic() > deadline:
-            raise MigrationLocked(LOCK_SECONDS)
-        time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (so that waiters spread)
-        pause = min(2 * pause, LONGEST_PAUSE)
+    connection.execute(_SET, {"lock": LOCK_TIMEOUT if transactional else "0"})
+    held = holds_lock(connection)
     connection.commit()
+    if not held:
+        raise LockLost
+
+
+def persist(
+    work: Callable[[], None], connection: Connection, watch: Watch, may_repeat: Callable[[], bool]
+) -> None:
+    """Do the work again as long as somebody else uses the tables that it needs."""
+    for attempt in itertools.count(1):
+        try:
+            work()
+        except DBAPIError as error:
+            passing = getattr(error.orig, "sqlstate", None) in _PASSING
+            if not passing or attempt == ATTEMPTS or not may_repeat():
+                raise
+            connection.rollback()
+            pause = min(0.1 * 2**attempt, 5.0) * random.uniform(0.5, 1)  # noqa: S311 (so that others get in)
+            sentence = f"A table is in use; trying again in {pause:.1f} s ({attempt}/{ATTEMPTS})"
+            watch(Progress("waiting", sentence, {"attempt": attempt, "seconds": pause}))
+            time.sleep(pause)
+        else:
+            return

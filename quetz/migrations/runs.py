@@ -1,127 +1,182 @@
 """Applies revisions to a database, and takes them back."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from quetz.errors import (
-    QuetzError,
-)
+from quetz.db.base import now_ms
+from quetz.errors import PluginError, QuetzError
 from quetz.errors.migrations import (
     MigrationFailed,
+    MigrationHalfDone,
+    MigrationLocked,
+    VerificationFailed,
 )
-from quetz.migrations import postgresql, sqlite
-from quetz.migrations.revisions import known_heads, load_tree, looking, make_config
+from quetz.migrations import sqlite
+from quetz.migrations.applying import Applying, Run, prepare_ledger, reason_of, unrecorded
+from quetz.migrations.ledger import Entry, has_ledger
+from quetz.migrations.locks import LOCK_SECONDS, alone, is_busy
+from quetz.migrations.plans import Step, downwards, steps_of, upwards
+from quetz.migrations.positions import Position, looking, read_position
+from quetz.migrations.progress import Progress, Watch, silent
+from quetz.migrations.verification import Unsound, Witness
 from quetz.plugins import Plugins
 
-Plan = Callable[[ScriptDirectory, tuple[str, ...]], Iterable[RevisionStep]]
-"""Returns the steps to take from a database's heads, by the methods that ``alembic.command`` uses.
-
-Alembic declares their argument as one head.
-"""
-
-Observer = Callable[[Connection, MigrationInfo], None]
-"""Called after the work of a step, in its transaction."""
-
-_WRITING = {"sqlite": sqlite.writing, "postgresql": postgresql.writing}
+Backup = Callable[[Connection, Sequence[str]], Path | None]
+"""Takes the connection that holds the lock, and the heads; raises BackupFailed to stop."""
 
 # Revisions call functions of the module ``alembic.op``, which serves one run of a process.
 _one_run = threading.Lock()
 
 
-def upgrade(engine: Engine, plugins: Plugins, observe: Observer | None = None) -> list[str]:
-    """Apply what is missing, and return the ids of the revisions applied.
+@dataclass(frozen=True)
+class Outcome:
+    """What was done; ``already`` tells who did it, if somebody else did meanwhile.
 
-    On SQLite all of it is one transaction, on PostgreSQL each revision is. Others that migrate
-    the same database at the same time wait, and then find nothing to do.
-
-    Raises:
-        SchemaUnknown: the database is not one of this version; it was left untouched.
-        MigrationFailed: a revision failed, and was rolled back.
-        MigrationLocked: somebody else migrates the database, for too long.
+    ``broken`` has the plugins that were left out.
     """
 
-    def plan(tree: ScriptDirectory, heads: tuple[str, ...]) -> Iterable[RevisionStep]:
-        return tree._upgrade_revs("heads", heads)  # type: ignore[arg-type]  # noqa: SLF001
+    run_id: str
+    applied: list[str]
+    steps: list[Step]
+    heads: list[str]
+    backup: Path | None
+    seconds: float
+    already: str
+    broken: Mapping[str, PluginError]
 
-    return _migrate(engine, plugins, plan, observe)
+
+def upgrade(
+    engine: Engine,
+    plugins: Plugins,
+    *,
+    to: str | None = None,
+    lock_seconds: float = LOCK_SECONDS,
+    backup: Backup | None = None,
+    watch: Watch = silent,
+) -> Outcome:
+    """Apply what is missing, or what the revision ``to`` needs.
+
+    On SQLite all of it is one transaction, on PostgreSQL each revision is. Others that migrate
+    the same database at the same time wait, and then find nothing to do. ``backup`` is called
+    before the first change of a database that holds anything.
+
+    Raises:
+        SchemaUnknown, SchemaAhead: the database is not one of this version; it was left untouched.
+        RevisionNotFound: ``to`` names no revision.
+        MigrationLocked: somebody else migrates the database, for too long.
+        BackupFailed: there is no backup, and nothing was changed.
+        MigrationFailed, VerificationFailed: a revision was rolled back.
+        MigrationHalfDone: one failed that cannot be rolled back.
+    """
+    run = Run(plugins, upwards(to), watch, _is_whole(engine))
+    return _Migration(engine, run, lock_seconds, backup).migrate()
 
 
-def downgrade(engine: Engine, plugins: Plugins, target: str) -> list[str]:
+def downgrade(engine: Engine, plugins: Plugins, target: str) -> Outcome:
     """Take back what is above ``target``: a revision that stays, or ``<owner>@base``.
 
     Raises:
-        SchemaUnknown, MigrationFailed, MigrationLocked: as ``upgrade``.
+        SchemaUnknown, SchemaAhead, MigrationFailed, MigrationLocked: as ``upgrade``.
     """
-
-    def plan(tree: ScriptDirectory, heads: tuple[str, ...]) -> Iterable[RevisionStep]:
-        return tree._downgrade_revs(target, heads)  # type: ignore[arg-type]  # noqa: SLF001
-
-    return _migrate(engine, plugins, plan, None)
-
-
-def _migrate(engine: Engine, plugins: Plugins, plan: Plan, observe: Observer | None) -> list[str]:
-    config, tree = make_config(plugins), load_tree(plugins)
-    with looking(engine) as connection:
-        known_heads(connection, tree)
-    run = _Run(tree, plan, observe, whole=engine.dialect.name == "sqlite")
-    try:
-        with _one_run, _WRITING[engine.dialect.name](engine) as connection:
-            run.stands_at = known_heads(connection, tree)
-            if not run.whole:
-                connection.rollback()  # of the transaction in which the heads were read
-            config.attributes["configure"] = {
-                "connection": connection,
-                "transaction_per_migration": True,  # if the connection is in none
-                "on_version_apply": run.applied,
-            }
-            with EnvironmentContext(config, tree, fn=run.steps):
-                tree.run_env()
-    except (Exception, SystemExit) as error:  # a revision may raise anything
-        if run.step is None or isinstance(error, QuetzError):
-            raise
-        raise MigrationFailed(_shown(run.step), _reason(error), run.stands_at) from error
-    return run.revisions
+    run = Run(plugins, downwards(target), silent, _is_whole(engine), down=True)
+    return _Migration(engine, run).migrate()
 
 
 @dataclass
-class _Run:
-    """What was done so far; ``whole`` if all of it is one transaction."""
+class _Migration:
+    """One call of ``upgrade`` or ``downgrade``."""
 
-    tree: ScriptDirectory
-    plan: Plan
-    observe: Observer | None
-    whole: bool
-    stands_at: set[str] = field(default_factory=set)
-    step: RevisionStep | None = None
-    revisions: list[str] = field(default_factory=list)
+    engine: Engine
+    run: Run
+    lock_seconds: float = LOCK_SECONDS
+    backup: Backup | None = None
 
-    def steps(self, heads: tuple[str, ...], _context: MigrationContext) -> Iterator[RevisionStep]:
-        for step in self.plan(self.tree, heads):
-            self.step = step
-            yield step
+    def migrate(self) -> Outcome:
+        started = time.monotonic()
+        run = self.run
+        with looking(self.engine) as connection:
+            position = read_position(connection, run.plugins)
+            expected = steps_of(position, run.way)
+            complete = has_ledger(connection) and not unrecorded(position)
+        run.stands_at = sorted(position.heads)
+        if expected or (position.heads and not complete):
+            try:
+                with _one_run, alone(self.engine, self.lock_seconds, run.watch) as connection:
+                    position = self._perform(connection)
+            except (Exception, SystemExit) as error:  # a revision may raise anything
+                failure = self._failure(error)
+                if failure is error:
+                    raise
+                raise failure from error
+        return Outcome(
+            run.run_id,
+            [step.revision for step in run.done],
+            run.steps,
+            list(run.stands_at),
+            run.backed_up,
+            time.monotonic() - started,
+            _told(position.entries) if expected and not run.steps else "",
+            dict(run.plugins.broken) | position.tree.broken,
+        )
 
-    def applied(
-        self, *, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: object
-    ) -> None:
-        """Note a step; Alembic calls this in its transaction."""
-        self.revisions.append(str(step.up_revision_id))
-        if not self.whole:
-            self.stands_at = heads
-        if self.observe is not None and ctx.connection is not None:
-            self.observe(ctx.connection, step)
+    def _perform(self, connection: Connection) -> Position:
+        run = self.run
+        with sqlite.transaction(connection) if run.whole else nullcontext():
+            position = read_position(connection, run.plugins)
+            run.steps = steps_of(position, run.way)
+            run.stands_at = heads = sorted(position.heads)
+            if not run.whole:
+                connection.rollback()  # of the transaction in which it was read
+            if run.steps and heads and self.backup is not None:
+                self._back_up(connection, self.backup)
+            with nullcontext() if run.whole else connection.begin():
+                prepare_ledger(connection, position, run)
+                witness = Witness.of(connection, run.plugins, filled=bool(heads))
+            if run.steps:
+                applying = Applying(run, connection, position.tree, witness)
+                applying.apply_all()
+        if run.steps:
+            run.stands_at = applying.heads
+        return position
+
+    def _back_up(self, connection: Connection, backup: Backup) -> None:
+        started = time.monotonic()
+        self.run.watch(Progress("backup", "Backing up the database"))
+        file = self.run.backed_up = backup(connection, self.run.stands_at)
+        if file is not None:
+            seconds = time.monotonic() - started
+            sentence = f"Backed up to {file} in {seconds:.1f} s"
+            facts = {"backup": str(file), "seconds": seconds}
+            self.run.watch(Progress("backed-up", sentence, facts))
+
+    def _failure(self, error: BaseException) -> BaseException:
+        run, step = self.run, self.run.step
+        if isinstance(error, sqlite.LeftOver):
+            return VerificationFailed(str(error), run.stands_at)
+        if step is None and run.whole and is_busy(error):
+            return MigrationLocked(self.lock_seconds, "a server")
+        if step is None or isinstance(error, QuetzError):
+            return error
+        if not step.transactional and not run.whole:
+            return MigrationHalfDone(str(step), reason_of(error), run.stands_at)
+        if isinstance(error, Unsound):
+            return VerificationFailed(str(error), run.stands_at)
+        return MigrationFailed(str(step), reason_of(error), run.stands_at)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"SystemExit: {error}"
-    return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
+def _told(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return ""
+    last = entries[-1]
+    ago = max(now_ms() - last.started_at, 0) / 1000
+    return f"Already migrated by process {last.pid} of {last.actor} on {last.host}, {ago:.0f} s ago"
 
 
-def _shown(step: RevisionStep) -> str:
-    return f"{step.revision.revision} ({step.revision.doc})"
+def _is_whole(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Boolean, Column, Engine, Table, insert, inspect, select, text
 
 from quetz.db.base import Base
 from quetz.migrations.fingerprints import fingerprint
-from quetz.migrations.revisions import load_tree
+from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins
 
 REVISION = '''\
@@ -49,8 +48,7 @@ def add_revision(
 
 
 def head_of(plugins: Plugins) -> str | None:
-    tree: ScriptDirectory = load_tree(plugins)
-    return tree.get_current_head()
+    return load_tree(plugins).get_current_head()
 
 
 def heads_in(engine: Engine) -> set[str]:

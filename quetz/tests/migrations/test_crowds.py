@@ -22,7 +22,7 @@ from quetz.plugins import load_plugins
 engine, plugins = open_engine(make_url(sys.argv[1])), load_plugins([])
 print("ready", flush=True)
 sys.stdin.readline()
-print(json.dumps(upgrade(engine, plugins)))
+print(json.dumps(upgrade(engine, plugins).applied))
 engine.dispose()
 """
 
@@ -36,7 +36,7 @@ def test_a_database_that_is_migrated_while_one_looks_at_it_is_not_unknown(
         upgrade(other, plugins)
 
     event.listen(Engine, "after_cursor_execute", migrate_meanwhile, once=True)
-    applied = upgrade(empty_engine, plugins)
+    applied = upgrade(empty_engine, plugins).applied
     other.dispose()
 
     assert applied == []

@@ -1,0 +1,144 @@
+"""Changes of large tables that keep nobody waiting; for revisions, in place of ``alembic.op``.
+
+On PostgreSQL each runs outside a transaction, so their revision has to say
+``transactional = False``; it had better hold nothing else. Each may be repeated after a crash. On
+SQLite, where all is one transaction, they do the same in the plain way.
+"""
+
+from collections.abc import Sequence
+
+from alembic import op
+from sqlalchemy import Connection, column, func, inspect, select, table, text
+
+_IS_INVALID = text(
+    "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"
+)
+_HAS_CONSTRAINT = text(
+    "SELECT count(*) FROM pg_constraint WHERE conname = :name AND conrelid = to_regclass(:table)"
+)
+
+
+def create_index(name: str, on: str, columns: Sequence[str], *, unique: bool = False) -> None:
+    """Build an index while the table is read and written."""
+    if not _is_postgresql():
+        op.create_index(name, on, list(columns), unique=unique)
+        return
+    with op.get_context().autocommit_block():
+        # One that was broken off would be kept, and never used.
+        if op.get_bind().scalar(_IS_INVALID, {"name": _quoted(name)}):
+            op.drop_index(name, on, postgresql_concurrently=True)
+        op.create_index(
+            name,
+            on,
+            list(columns),
+            unique=unique,
+            if_not_exists=True,
+            postgresql_concurrently=True,
+        )
+
+
+def drop_index(name: str, on: str) -> None:
+    """Drop an index while the table is read and written."""
+    if not _is_postgresql():
+        op.drop_index(name, on)
+        return
+    with op.get_context().autocommit_block():
+        op.drop_index(name, on, if_exists=True, postgresql_concurrently=True)
+
+
+def add_foreign_key(
+    name: str, on: str, columns: Sequence[str], to: str, keys: Sequence[str], *, ondelete: str
+) -> None:
+    """Add a foreign key; the rows there are checked while the table is written."""
+    if not _is_postgresql():
+        with op.batch_alter_table(on) as batch:
+            batch.create_foreign_key(name, to, list(columns), list(keys), ondelete=ondelete)
+        return
+    with op.get_context().autocommit_block():
+        if not _has_constraint(name, on):
+            op.create_foreign_key(
+                name,
+                on,
+                to,
+                list(columns),
+                list(keys),
+                ondelete=ondelete,
+                postgresql_not_valid=True,
+            )
+        _validate(name, on)
+
+
+def change_check(name: str, on: str, condition: str) -> None:
+    """Add a CHECK, or put it in the place of the one of that name: a new value of an enum."""
+    if not _is_postgresql():
+        with op.batch_alter_table(on) as batch:
+            if _is_named_check(op.get_bind(), name, on):
+                batch.drop_constraint(op.f(name), type_="check")
+            batch.create_check_constraint(op.f(name), text(condition))
+        return
+    with op.get_context().autocommit_block():
+        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT IF EXISTS {_quoted(name)}")
+        check = f"{_quoted(name)} CHECK ({condition})"
+        op.execute(f"ALTER TABLE {_quoted(on)} ADD CONSTRAINT {check} NOT VALID")
+        _validate(name, on)
+
+
+def set_not_null(on: str, name: str) -> None:
+    """Forbid NULL in a column; the rows there are checked while the table is written."""
+    if not _is_postgresql():
+        with op.batch_alter_table(on) as batch:
+            batch.alter_column(name, nullable=False)
+        return
+    check = f"ck_{on}_{name}_not_null"[:63]
+    change_check(check, on, f"{_quoted(name)} IS NOT NULL")
+    with op.get_context().autocommit_block():
+        op.alter_column(on, name, nullable=False)  # reads no row: the CHECK proves it
+        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT {_quoted(check)}")
+
+
+def batched_update(
+    on: str, change: str, *, where: str = "true", key: str = "id", size: int = 5_000
+) -> None:
+    """Run ``UPDATE on SET change WHERE where`` for ``size`` rows at a time, in the order of a key.
+
+    ``where`` has to leave out what was changed already. ``key`` is a column of numbers, or of
+    text that is ordered by bytes.
+    """
+    if not _is_postgresql():
+        _update_batches(on, change, where, key, size)
+        return
+    with op.get_context().autocommit_block():
+        _update_batches(on, change, where, key, size)
+
+
+def _update_batches(on: str, change: str, where: str, key: str, size: int) -> None:
+    connection = op.get_bind()
+    keys = table(on, column(key)).c[key]
+    update = f"UPDATE {_quoted(on)} SET {change} WHERE ({where}) AND {_quoted(key)}"  # noqa: S608 (a revision's own)
+    first = connection.scalar(select(func.min(keys)))
+    while first is not None:
+        batch = select(keys).where(keys >= first).order_by(keys).limit(size).subquery()
+        last = connection.scalar(select(func.max(batch.c[key])))
+        between = text(f"{update} BETWEEN :first AND :last")
+        connection.execute(between, {"first": first, "last": last})
+        first = connection.scalar(select(func.min(keys)).where(keys > last))
+
+
+def _is_postgresql() -> bool:
+    return op.get_context().dialect.name == "postgresql"
+
+
+def _quoted(name: str) -> str:
+    return op.get_context().dialect.identifier_preparer.quote(name)
+
+
+def _has_constraint(name: str, on: str) -> bool:
+    return bool(op.get_bind().scalar(_HAS_CONSTRAINT, {"name": name, "table": _quoted(on)}))
+
+
+def _is_named_check(connection: Connection, name: str, on: str) -> bool:
+    return any(check["name"] == name for check in inspect(connection).get_check_constraints(on))
+
+
+def _validate(name: str, on: str) -> None:
+    op.execute(f"ALTER TABLE {_quoted(on)} VALIDATE CONSTRAINT {_quoted(name)}")

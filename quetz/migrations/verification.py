@@ -1,0 +1,178 @@
+"""Looks at what migrations did before it is committed."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy.exc import OperationalError
+
+from quetz.migrations.comparisons import differences
+from quetz.plugins import Plugins
+
+_WRITTEN = re.compile(
+    r"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|DELETE\s+FROM)\s+[\"`\[]?(\w+)",
+    re.IGNORECASE,
+)
+_DROPPED_TRIGGER = re.compile(r"\bDROP\s+TRIGGER\s+(?:IF\s+EXISTS\s+)?[\"`\[]?(\w+)", re.IGNORECASE)
+_INVALID_INDEXES = """
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace
+"""
+
+Orphan = tuple[str, int | None, str]
+"""Table, rowid and missing parent, from ``PRAGMA foreign_key_check``."""
+
+
+class Unsound(Exception):
+    """The work of migrations is not to be committed."""
+
+
+@dataclass
+class Statements:
+    """What migrations ran: the rows that were written, and tables whose rows they meant to."""
+
+    rows: int = 0
+    tables: set[str] = field(default_factory=set)
+    triggers: set[str] = field(default_factory=set)
+
+    def executed(self, _connection: object, cursor: Any, statement: str, *_context: object) -> None:
+        """Note a statement; SQLAlchemy calls this as its event ``after_cursor_execute``."""
+        if "alembic_version" in statement or "quetz_migration_log" in statement:
+            return
+        if cursor.rowcount > 0 and statement.lstrip()[:6].upper() != "SELECT":
+            self.rows += cursor.rowcount
+        self.tables.update(_WRITTEN.findall(statement))
+        self.triggers.update(_DROPPED_TRIGGER.findall(statement))
+
+
+@dataclass(frozen=True)
+class Witness:
+    """How a database was before its migrations."""
+
+    differences: Collection[str]
+    invalid_indexes: Collection[str]
+    sqlite: "_SqliteWitness | None" = None
+
+    @classmethod
+    def of(cls, connection: Connection, plugins: Plugins, *, filled: bool) -> "Witness":
+        """Look at the database; one that is not ``filled`` has nothing to lose."""
+        if connection.dialect.name == "sqlite":
+            before = differences(connection, plugins) if filled else set()
+            return cls(before, set(), _SqliteWitness.of(connection))
+        return cls(
+            differences(connection, plugins) if filled else set(), invalid_indexes(connection)
+        )
+
+    def check_step(self, connection: Connection) -> None:
+        """Raises Unsound: a revision left an index that PostgreSQL could not build."""
+        present = invalid_indexes(connection) if self.sqlite is None else set()
+        if broken := present - set(self.invalid_indexes):
+            raise Unsound(f"index '{min(broken)}' is invalid")
+
+    def check_end(
+        self,
+        connection: Connection,
+        plugins: Plugins,
+        statements: Statements,
+        owners: Collection[str],
+    ) -> list[str]:
+        """Return what the models of ``owners`` lack, as they did before.
+
+        Raises:
+            Unsound: rows or references were lost, or a table is not as its models need it.
+        """
+        if self.sqlite is not None:
+            self.sqlite.check(connection, statements)
+        lacking = differences(connection, plugins, owners, extras=False)
+        if new := lacking - set(self.differences):
+            raise Unsound(f"the tables are not as the models need them: {'; '.join(sorted(new))}")
+        return sorted(lacking)
+
+
+@dataclass(frozen=True)
+class _SqliteWitness:
+    """What a copy of a table may lose."""
+
+    rows: Mapping[str, int]
+    orphans: Collection[Orphan]
+    triggers: Mapping[str, tuple[str, str]]
+    checks: Mapping[str, int]
+
+    @classmethod
+    def of(cls, connection: Connection) -> "_SqliteWitness":
+        return cls(
+            _rows(connection),
+            _orphans(connection),
+            _triggers(connection),
+            _unnamed_checks(connection),
+        )
+
+    def check(self, connection: Connection, statements: Statements) -> None:
+        self._bring_back_triggers(connection, statements)
+        meant = statements.tables | self._tables_of_triggers()
+        for table, count in _rows(connection).items():
+            before = self.rows.get(table, count)
+            if count != before and table not in meant:
+                raise Unsound(f"table '{table}' had {before:,} rows and has {count:,}")
+        for table, count in _unnamed_checks(connection).items():
+            if count < self.checks.get(table, 0):
+                raise Unsound(f"the copy of table '{table}' lost a CHECK that has no name")
+        try:
+            broken = _orphans(connection) - set(self.orphans)
+        except OperationalError as error:  # a key that others refer to is no key any more
+            raise Unsound(str(error.orig)) from error
+        if broken:
+            table, row, parent = min(broken, key=str)
+            raise Unsound(
+                f"row {row} of '{table}' refers to a row of '{parent}' that is gone "
+                f"({len(broken)} such rows)"
+            )
+
+    def _bring_back_triggers(self, connection: Connection, statements: Statements) -> None:
+        """Make the triggers anew that went with a table when a copy took its place."""
+        tables, present = set(_rows(connection)), _triggers(connection)
+        for name, (table, sql) in self.triggers.items():
+            if name not in present and table in tables and name not in statements.triggers:
+                connection.exec_driver_sql(sql)
+
+    def _tables_of_triggers(self) -> set[str]:
+        text = " ".join(sql for _table, sql in self.triggers.values())
+        return set(_WRITTEN.findall(text))
+
+
+def invalid_indexes(connection: Connection) -> set[str]:
+    """Return the indexes that PostgreSQL began to build and does not use."""
+    return set(connection.exec_driver_sql(_INVALID_INDEXES).scalars())
+
+
+def _tables(connection: Connection) -> list[str]:
+    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return [name for name in names.scalars() if not name.startswith("sqlite_")]
+
+
+def _rows(connection: Connection) -> dict[str, int]:
+    return {
+        table: connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one()  # noqa: S608 (from the schema)
+        for table in _tables(connection)
+        if table not in {"alembic_version", "quetz_migration_log"}
+    }
+
+
+def _orphans(connection: Connection) -> set[Orphan]:
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return {(table, row, parent) for table, row, parent, _constraint in rows}
+
+
+def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
+    query = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+    return {row.name: (row.tbl_name, row.sql) for row in connection.exec_driver_sql(query)}
+
+
+def _unnamed_checks(connection: Connection) -> dict[str, int]:
+    inspector: Inspector = inspect(connection)
+    return {
+        table: sum(check["name"] is None for check in inspector.get_check_constraints(table))
+        for table in _tables(connection)
+    }

@@ -1,0 +1,189 @@
+"""The tree of revisions: what is unsound is left out with its reason, and its dependents too."""
+
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from quetz.errors import PluginError
+from quetz.migrations.ledger import Signature
+from quetz.migrations.trees import load_tree
+from quetz.plugins import Plugins
+
+SCRIPT = '''
+"""{revision}"""
+
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = {labels!r}
+depends_on = {depends!r}
+
+
+def upgrade():
+    pass
+
+
+def downgrade():
+    pass
+'''
+
+
+@pytest.fixture
+def owned(plugins, tmp_path):
+    """Plugins ``quetz-a`` and ``quetz-b`` beside quetz, each with an empty folder."""
+    folders = {name: tmp_path / name for name in ("quetz", "quetz-a", "quetz-b")}
+    for folder in folders.values():
+        folder.mkdir()
+    return replace(plugins, migrations=folders)
+
+
+def write(
+    plugins: Plugins,
+    owner: str,
+    revision: str,
+    *,
+    down: object = None,
+    labels: object = None,
+    depends: object = None,
+) -> None:
+    text = SCRIPT.format(revision=revision, down=down, labels=labels, depends=depends)
+    Path(plugins.migrations[owner], f"{revision}_x.py").write_text(dedent(text).lstrip())
+
+
+def write_root(plugins: Plugins, owner: str, revision: str, depends: object = None) -> None:
+    write(plugins, owner, revision, labels=(owner,), depends=depends)
+
+
+def entry(owner: str, revision: str, *, down: tuple[str, ...] = (), direction: str = "up"):
+    return Signature("run", "1.0", "alice", "host", 1).sign(
+        owner=owner,
+        dist_version="1.0",
+        revision=revision,
+        down_revision=down,
+        depends_on=(),
+        labels=() if down else (owner,),
+        message="m",
+        direction=direction,
+        state="done",
+        checksum="",
+        script_source="",
+    )
+
+
+def test_each_revision_has_its_owner_and_each_owner_its_head(owned):
+    write_root(owned, "quetz", "c1")
+    write(owned, "quetz", "c2", down="c1")
+    write_root(owned, "quetz-a", "a1", depends="c2")
+
+    tree = load_tree(owned)
+
+    assert tree.owners == {"c1": "quetz", "c2": "quetz", "a1": "quetz-a"}
+    assert tree.heads_of("quetz") == ["c2"]
+    assert tree.heads_of("quetz-a") == ["a1"]
+    assert tree.heads_of("quetz-b") == []
+    assert tree.applied(["a1"]) == {"a1", "c2", "c1"}
+
+
+def test_the_label_quetz_is_taken_for_a_dependency_as_older_scripts_have_it(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1", depends="quetz")
+
+    tree = load_tree(owned)
+
+    assert tree.broken == {}
+    assert tree.applied(["a1"]) == {"a1", "c1"}
+
+
+@pytest.mark.parametrize(
+    ("revisions", "reason"),
+    [
+        pytest.param(
+            [("a1", None, ("quetz-a",)), ("a2", None, ("quetz-a",))],
+            "has several roots, a1, a2",
+            id="two-roots",
+        ),
+        pytest.param(
+            [("a1", None, ("quetz-a",)), ("a2", "a1", None), ("a3", "a1", None)],
+            "has several heads, a2, a3",
+            id="two-heads",
+        ),
+        pytest.param([("a1", "c1", ("quetz-a",))], "a1 follows c1", id="on-the-core"),
+        pytest.param(
+            [("a1", None, None)], r"must say branch_labels = \('quetz-a',\)", id="no-label"
+        ),
+        pytest.param(
+            [("a1", None, ("quetz-b",))], r"must say branch_labels = \('quetz-a',\)", id="another's"
+        ),
+        pytest.param(
+            [("a1", None, ("quetz-a",)), ("a2", "a1", ("x",))],
+            "no other label than 'quetz-a'",
+            id="a-further-label",
+        ),
+        pytest.param([("c1", None, ("quetz-a",))], "c1 is one of 'quetz' already", id="a-taken-id"),
+        pytest.param(
+            [("a1", "a2", ("quetz-a",)), ("a2", "a1", None)], "go in a circle", id="a-circle"
+        ),
+    ],
+)
+def test_a_plugin_that_breaks_a_rule_is_left_out_and_the_others_stay(owned, revisions, reason):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-b", "b1", depends="c1")
+    for revision, down, labels in revisions:
+        write(owned, "quetz-a", revision, down=down, labels=labels)
+
+    tree = load_tree(owned)
+
+    assert set(tree.owners) == {"c1", "b1"}
+    with pytest.raises(PluginError, match=f"plugin 'quetz-a'.*{reason}"):
+        raise tree.broken["quetz-a"]
+
+
+def test_who_depends_on_what_is_left_out_is_left_out_with_its_own_reason(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1", depends="b1")
+    write_root(owned, "quetz-b", "b1", depends="gone")
+
+    tree = load_tree(owned)
+
+    assert set(tree.owners) == {"c1"}
+    assert "b1 depends on gone, which is not there" in tree.broken["quetz-b"].reason
+    assert "a1 depends on b1, which is not there" in tree.broken["quetz-a"].reason
+
+
+def test_the_core_itself_is_not_left_out(owned):
+    write(owned, "quetz", "c1")
+
+    with pytest.raises(PluginError, match="'quetz'.*must say branch_labels"):
+        load_tree(owned)
+
+
+def test_revisions_whose_files_are_gone_stand_as_stubs_that_cannot_run(owned):
+    write_root(owned, "quetz", "c1")
+    entries = [entry("quetz-gone", "g1"), entry("quetz-gone", "g2", down=("g1",))]
+
+    tree = load_tree(owned, entries)
+
+    assert tree.orphans == {"g1", "g2"}
+    assert tree.owners["g2"] == "quetz-gone"
+    assert tree.applied(["g2"]) == {"g1", "g2"}
+    assert tree.targets() == ["c1"]
+    with pytest.raises(PluginError, match="revision g2 is not installed"):
+        tree.get_revision("g2").module.upgrade()
+
+
+def test_a_revision_that_was_taken_back_leaves_no_stub(owned):
+    write_root(owned, "quetz", "c1")
+    entries = [entry("quetz-gone", "g1"), entry("quetz-gone", "g1", direction="down")]
+
+    assert load_tree(owned, entries).orphans == frozenset()
+
+
+def test_a_dependency_on_a_stub_holds(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1", depends="g1")
+
+    tree = load_tree(owned, [entry("quetz-gone", "g1")])
+
+    assert tree.broken == {}
+    assert tree.applied(["a1"]) == {"a1", "g1"}
