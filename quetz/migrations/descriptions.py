@@ -125,7 +125,9 @@ def _constraint(constraint: Constraint, dialect: Dialect) -> str:
     name, table = constraint.name, cast("Any", constraint).table.name
     if isinstance(constraint, ForeignKeyConstraint):
         target = constraint.elements[0].target_fullname.rpartition(".")[0]
-        columns = ", ".join(element.target_fullname.rpartition(".")[2] for element in constraint.elements)
+        columns = ", ".join(
+            element.target_fullname.rpartition(".")[2] for element in constraint.elements
+        )
         actions = f" on delete {constraint.ondelete}" if constraint.ondelete else ""
         return (
             f"foreign key {name} of {table} ({_names(constraint.columns)}) "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
 
+from quetz.migrations.comparators import without_casts
 from quetz.migrations.sqlite import has_autoincrement, table_sql
 
 _COLLATION = re.compile(r'["`]?(\w+)["`]? [^,]*?\bCOLLATE ["`]?(\w+)', re.IGNORECASE)
@@ -41,7 +42,8 @@ def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
     for unique in inspector.get_unique_constraints(table):
         yield f"unique {unique['name']} on {unique['column_names']}"
     for check in inspector.get_check_constraints(table):
-        yield f"check {check['name']}: {check['sqltext']}"
+        # PostgreSQL adds casts in other places when it reads its own words again.
+        yield f"check {check['name']}: {without_casts(check['sqltext'])}"
     for index in inspector.get_indexes(table):
         what = index.get("expressions", index["column_names"])
         options = index.get("dialect_options", {})

@@ -9,11 +9,20 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.migration import MigrationContext
 from alembic.operations import ops
-from sqlalchemy import DefaultClause, False_, String, True_, TypeDecorator
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    DefaultClause,
+    Enum,
+    False_,
+    String,
+    True_,
+    TypeDecorator,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-from quetz.migrations.comparisons import NOW, without_casts
+from quetz.migrations.comparators import NOW, without_casts
 
 _DIALECT_TYPE = re.compile(r"(?<![\w.'\"])(postgresql|sqlite)\.[A-Z]")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|-?[\d.]+")
@@ -33,7 +42,7 @@ class Code:
 def render(upgrade: ops.UpgradeOps, context: MigrationContext) -> Code:
     def written(container: ops.UpgradeOps | ops.DowngradeOps) -> str:
         return render_python_code(
-            _casting(container),
+            _portable(container),
             render_as_batch=True,  # SQLite needs it, and PostgreSQL takes it
             render_item=_render_item,
             migration_context=context,
@@ -56,14 +65,20 @@ def _render_cast(context: AutogenContext, op: CastColumnOp) -> str:
     return f"{plain[:-1]}, postgresql_using={f'CAST({column} AS {kind})'!r})"
 
 
-def _casting(container: _Container) -> _Container:
-    written = [
-        ops.ModifyTableOps(one.table_name, [_cast(op) for op in one.ops])
-        if isinstance(one, ops.ModifyTableOps)
-        else one
-        for one in container.ops
-    ]
-    return type(container)(written)
+def _portable(container: _Container) -> _Container:
+    for op in container.ops:
+        if isinstance(op, ops.ModifyTableOps):
+            op.ops[:] = [_cast(one) for one in op.ops]
+        if isinstance(op, ops.CreateTableOp):
+            op.columns = [_without_type(item) for item in op.columns]
+    return container
+
+
+def _without_type(item: Any) -> Any:
+    """Let a CHECK stand by itself, with its whole name, that belongs to a type."""
+    if isinstance(item, CheckConstraint) and item._type_bound:  # noqa: SLF001
+        return CheckConstraint(item.sqltext, name=item.name)
+    return item
 
 
 def _cast(op: ops.MigrateOperation) -> ops.MigrateOperation:
@@ -82,11 +97,23 @@ def _family(kind: TypeEngine[Any]) -> object:
 
 
 def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Literal[False]:
-    if kind == "type" and isinstance(thing, TypeDecorator):
-        # The plain type below one of our own, or of a plugin: code moves on.
-        return _repr_type(thing.impl_instance, context)
+    if kind == "type":
+        return _render_type(thing, context)
     if kind == "server_default" and isinstance(thing, DefaultClause):
         return _default(thing, context)
+    return False
+
+
+def _render_type(kind: TypeEngine[Any], context: AutogenContext) -> str | Literal[False]:
+    if isinstance(kind, TypeDecorator):
+        # The plain type below one of our own, or of a plugin: code moves on.
+        return _repr_type(kind.impl_instance, context)
+    if isinstance(kind, Enum) and not kind.native_enum:
+        return f"sa.String(length={kind.length})"
+    if isinstance(kind, Boolean):
+        return "sa.Boolean()"  # the CHECK that it may have stands by itself
+    if type(kind).__module__.startswith(postgresql.__name__):
+        return MigrationContext.configure(dialect_name="postgresql").impl.render_type(kind, context)
     return False
 
 

@@ -265,7 +265,13 @@ TYPES = [
     kinds("make a number a text", Integer, String(20), "INTEGER", "VARCHAR(20)"),
     kinds("make a flag a number", Boolean, Integer, "BOOLEAN", "INTEGER"),
     kinds("make a number exact", Integer, Numeric(10, 2), "INTEGER", "NUMERIC(10, 2)"),
-    kinds("make an exact number more exact", Numeric(10, 2), Numeric(12, 4), "NUMERIC(10, 2)", "NUMERIC(12, 4)"),
+    kinds(
+        "make an exact number more exact",
+        Numeric(10, 2),
+        Numeric(12, 4),
+        "NUMERIC(10, 2)",
+        "NUMERIC(12, 4)",
+    ),
     edit(
         "order a text by bytes",
         column(String),
@@ -519,6 +525,18 @@ ENUMS = [
         "add check ck_quetz_edited_kind of quetz_edited: c IN ('a', 'b')",
     ),
     edit(
+        "add a table with an enumeration",
+        [],
+        column(kind_of("a", "b")),
+        "add table quetz_edited",
+    ),
+    edit(
+        "drop a table with an enumeration",
+        column(kind_of("a", "b")),
+        [],
+        "drop table quetz_edited",
+    ),
+    edit(
         "drop an enumeration",
         column(kind_of("a", "b")),
         table(),
@@ -593,22 +611,68 @@ NOTHING = [
     edit("give a default of Python", column(Milliseconds), column(Milliseconds, default=now_ms)),
     edit("spell a number otherwise", column(Integer), column(Integer())),
     edit("leave a flag as it is", column(Boolean), column(Boolean)),
-    edit("spell a flag's default otherwise", column(Boolean, server_default=true()), column(Boolean, server_default=text("true"))),
-    edit("spell a number's default otherwise", column(Integer, server_default="7"), column(Integer, server_default=text("7"))),
-    edit("leave a text's default as it is", column(String(9), server_default="it's"), column(String(9), server_default="it's")),
-    edit("leave a text's default with a cast in it as it is", column(Text, server_default="a::text"), column(Text, server_default="a::text")),
+    edit(
+        "spell a flag's default otherwise",
+        column(Boolean, server_default=true()),
+        column(Boolean, server_default=text("true")),
+    ),
+    edit(
+        "spell a number's default otherwise",
+        column(Integer, server_default="7"),
+        column(Integer, server_default=text("7")),
+    ),
+    edit(
+        "leave a text's default as it is",
+        column(String(9), server_default="it's"),
+        column(String(9), server_default="it's"),
+    ),
+    edit(
+        "leave a text's default with a cast in it as it is",
+        column(Text, server_default="a::text"),
+        column(Text, server_default="a::text"),
+    ),
     edit(
         "spell now otherwise",
         column(DateTime(timezone=True), server_default=func.now()),
         column(DateTime(timezone=True), server_default=text("CURRENT_TIMESTAMP")),
     ),
-    edit("name an index as it was named", column(Text, index=True), table(Column("c", Text), Index("ix_quetz_edited_c", "c"))),
-    edit("name a unique constraint as it was named", column(Text, unique=True), table(Column("c", Text), UniqueConstraint("c", name="uq_quetz_edited_c"))),
-    edit("leave JSON as it is", column(JSON_OR_JSONB, server_default="{}"), column(JSON_OR_JSONB, server_default="{}")),
+    edit(
+        "name an index as it was named",
+        column(Text, index=True),
+        table(Column("c", Text), Index("ix_quetz_edited_c", "c")),
+    ),
+    edit(
+        "name a unique constraint as it was named",
+        column(Text, unique=True),
+        table(Column("c", Text), UniqueConstraint("c", name="uq_quetz_edited_c")),
+    ),
+    edit(
+        "leave JSON as it is",
+        column(JSON_OR_JSONB, server_default="{}"),
+        column(JSON_OR_JSONB, server_default="{}"),
+    ),
     edit("leave an enumeration as it is", column(kind_of("a", "b")), column(kind_of("a", "b"))),
-    edit("leave bytes, fractions and ids as they are", table(Column("a", LargeBinary), Column("b", Float), Column("c", Uuid), Column("d", ByteOrdered)), table(Column("a", LargeBinary), Column("b", Float), Column("c", Uuid), Column("d", ByteOrdered))),
+    edit(
+        "leave bytes, fractions and ids as they are",
+        table(
+            Column("a", LargeBinary),
+            Column("b", Float),
+            Column("c", Uuid),
+            Column("d", ByteOrdered),
+        ),
+        table(
+            Column("a", LargeBinary),
+            Column("b", Float),
+            Column("c", Uuid),
+            Column("d", ByteOrdered),
+        ),
+    ),
     edit("take a type of a plugin's own for the plain one", column(String(20)), column(Upper)),
-    edit("turn the order of columns", table(Column("a", Text), Column("b", Text)), table(Column("b", Text), Column("a", Text))),
+    edit(
+        "turn the order of columns",
+        table(Column("a", Text), Column("b", Text)),
+        table(Column("b", Text), Column("a", Text)),
+    ),
 ]
 
 EDITS = [

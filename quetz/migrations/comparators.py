@@ -1,0 +1,145 @@
+"""Compares types, defaults and CHECKs where Alembic sees differences that are none, or misses some.
+
+Alembic compares defaults on PostgreSQL by running them, and CHECKs by their names alone.
+"""
+
+import re
+from typing import Any, cast
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.migration import MigrationContext
+from alembic.operations import ops
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import CheckConstraint, Column, DefaultClause, Dialect, Table
+from sqlalchemy.types import Boolean, Integer, String, TypeEngine
+
+PLUGIN = Plugin("quetz.comparators")
+
+_CAST = re.compile(
+    r"('(?:[^']|'')*')"  # what looks like one in a text is none
+    r"|::(?:\"[^\"]+\"|[a-z_]\w*)(?: (?:varying|precision))?(?:\(\d+(?:,\d+)?\))?"
+    r"(?: with(?:out)? time zone)?(?:\[\])*",
+    re.IGNORECASE,
+)
+_STRING = re.compile(r"'(?:[^']|'')*'")
+NOW = {"now()", "now", "current_timestamp"}
+_TRUE, _FALSE = {"true", "1", "'1'", "'t'", "'true'"}, {"false", "0", "'0'", "'f'", "'false'"}
+
+
+def differ(
+    context: MigrationContext,
+    _found: Column[Any],
+    _model: Column[Any],
+    found_type: TypeEngine[Any],
+    model_type: TypeEngine[Any],
+) -> bool | None:
+    """Add to Alembic's comparison of types what text is ordered by; SQLite does not tell that."""
+    wanted = model_type.dialect_impl(context.dialect)
+    if context.dialect.name == "postgresql" and isinstance(found_type, String):
+        if found_type.collation != getattr(wanted, "collation", None):
+            return True
+    return None
+
+
+def differ_in_use(
+    context: MigrationContext,
+    found: Column[Any],
+    model: Column[Any],
+    found_type: TypeEngine[Any],
+    model_type: TypeEngine[Any],
+) -> bool | None:
+    if context.dialect.name == "sqlite":
+        wanted = model_type.dialect_impl(context.dialect)
+        for stored_alike in ((Integer, Boolean), (String,)):
+            if isinstance(found_type, stored_alike) and isinstance(wanted, stored_alike):
+                return False
+    return differ(context, found, model, found_type, model_type)
+
+
+def _compare_defaults(
+    context: AutogenContext,
+    op: ops.AlterColumnOp,
+    _schema: str | None,
+    _table: str,
+    _name: str,
+    found: Column[Any],
+    model: Column[Any],
+) -> PriorityDispatchResult:
+    """Compare as text, which a computed or an identity column has not."""
+    old, new = found.server_default, model.server_default
+    if old is new is None or not all(
+        isinstance(default, DefaultClause | None) for default in (old, new)
+    ):
+        return PriorityDispatchResult.CONTINUE
+    op.existing_server_default = cast("DefaultClause | None", old)
+    dialect = cast("Dialect", context.dialect)
+    if default_text(old, model.type, dialect) != default_text(new, model.type, dialect):
+        if not (model.primary_key and model is model.table.autoincrement_column):
+            op.modify_server_default = cast("DefaultClause | None", new)
+    return PriorityDispatchResult.STOP
+
+
+def default_text(default: Any, kind: TypeEngine[Any], dialect: Dialect) -> str | None:
+    """Write a default in one way, however a database or a model has it: ``now()``, ``'x'``."""
+    if default is None:
+        return None
+    text = default.arg if isinstance(default.arg, str) else _compiled(default.arg, dialect)
+    if isinstance(default.arg, str) and not _STRING.fullmatch(text):
+        text = "'" + text.replace("'", "''") + "'"  # as SQLAlchemy writes it
+    text = without_casts(text)
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1]
+    if isinstance(kind, Boolean):
+        plain = text.lower()
+        return "true" if plain in _TRUE else "false" if plain in _FALSE else text
+    if text.lower() in NOW:
+        return "now()"
+    number = text.strip("'")
+    return number if re.fullmatch(r"-?[\d.]+", number) else text
+
+
+def without_casts(text: str) -> str:
+    """Take away what PostgreSQL adds: ``'x'::character varying``."""
+    return _CAST.sub(lambda found: found[1] or "", text)
+
+
+def _compare_checks(
+    context: AutogenContext,
+    modify: ops.ModifyTableOps,
+    _schema: str | None,
+    _name: str,
+    found: Table | None,
+    model: Table | None,
+) -> PriorityDispatchResult:
+    """Compare the rules of CHECKs of one name; PostgreSQL keeps them in other words."""
+    dialect = cast("Dialect", context.dialect)
+    if found is None or model is None or dialect.name != "sqlite":
+        return PriorityDispatchResult.CONTINUE
+    old = {check.name: check for check in _checks(found)}
+    for check in _checks(model):
+        if check.name in old and _rule(check, dialect) != _rule(old[check.name], dialect):
+            modify.ops.append(ops.DropConstraintOp.from_constraint(old[check.name]))
+            modify.ops.append(ops.AddConstraintOp.from_constraint(check))
+    return PriorityDispatchResult.CONTINUE
+
+
+def _checks(table: Table) -> list[CheckConstraint]:
+    constraints = set(table.constraints).union(*(column.constraints for column in table.columns))
+    checks = [one for one in constraints if isinstance(one, CheckConstraint) and one.name]
+    return sorted(checks, key=lambda check: str(check.name))
+
+
+def _rule(check: CheckConstraint, dialect: Dialect) -> str:
+    return " ".join(_compiled(check.sqltext, dialect).split())
+
+
+def _compiled(expression: Any, dialect: Dialect) -> str:
+    kwargs = {"literal_binds": True, "include_table": False}
+    return str(expression.compile(dialect=dialect, compile_kwargs=kwargs))
+
+
+PLUGIN.add_autogenerate_comparator(
+    _compare_defaults, "column", "server_default", priority=DispatchPriority.FIRST
+)
+PLUGIN.add_autogenerate_comparator(_compare_checks, "table", "rules_of_checks")
