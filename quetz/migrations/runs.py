@@ -59,12 +59,14 @@ def upgrade(
     lock_seconds: float = LOCK_SECONDS,
     backup: Backup | None = None,
     watch: Watch = silent,
+    by_models: bool = True,
 ) -> Outcome:
     """Apply what is missing, or what the revision ``to`` needs.
 
     On SQLite all of it is one transaction, on PostgreSQL each revision is. Others that migrate
     the same database at the same time wait, and then find nothing to do. ``backup`` is called
-    before the first change of a database that holds anything.
+    before the first change of a database that holds anything. Without ``by_models`` the tables
+    may lack what the models have, as they do while a revision is written.
 
     Raises:
         SchemaUnknown, SchemaAhead: the database is not one of this version; it was left untouched.
@@ -74,7 +76,7 @@ def upgrade(
         MigrationFailed, VerificationFailed: a revision was rolled back.
         MigrationHalfDone: one failed that cannot be rolled back.
     """
-    run = Run(plugins, upwards(to), watch, _is_whole(engine))
+    run = Run(plugins, upwards(to), watch, _is_whole(engine), by_models=by_models)
     return _Migration(engine, run, lock_seconds, backup).migrate()
 
 
