@@ -52,9 +52,11 @@ def alone(
     file = file_of(engine)
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            connection.detach()  # closed at the end, however it ends, which gives the lock back
-            _lock_postgresql(connection, seconds, watch)
-            yield connection
+            try:
+                _lock_postgresql(connection, seconds, watch)
+                yield connection
+            finally:
+                connection.invalidate()  # it is closed, which gives the lock back
     elif file is None:  # in memory: nobody else sees it
         with engine.execution_options(write=True).connect() as connection:
             yield connection

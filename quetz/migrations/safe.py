@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from alembic import op
 from sqlalchemy import Connection, column, func, inspect, select, table, text
+from sqlalchemy.exc import IntegrityError
 
 _IS_INVALID = text(
     "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"
@@ -141,4 +142,9 @@ def _is_named_check(connection: Connection, name: str, on: str) -> bool:
 
 
 def _validate(name: str, on: str) -> None:
-    op.execute(f"ALTER TABLE {_quoted(on)} VALIDATE CONSTRAINT {_quoted(name)}")
+    """Check the rows that are there; a constraint that they break goes again."""
+    try:
+        op.execute(f"ALTER TABLE {_quoted(on)} VALIDATE CONSTRAINT {_quoted(name)}")
+    except IntegrityError:
+        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT {_quoted(name)}")
+        raise

@@ -1,0 +1,163 @@
+"""Changes outside a transaction: what fails is told and can be repeated, and keeps nobody waiting."""
+
+import threading
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from quetz.db.engine import open_engine
+from quetz.errors.migrations import MigrationFailed, MigrationHalfDone
+from quetz.migrations import upgrade
+from quetz.migrations.ledger import read_entries
+from quetz.tests.migrations.databases import add_a_row_everywhere, add_revision, heads_in, run_sql
+
+MADE = (
+    "op.create_table('later', sa.Column('id', sa.Integer, primary_key=True), "
+    "sa.Column('size', sa.Integer), sa.Column('channel_id', sa.BigInteger)); "
+    "op.execute('INSERT INTO later SELECT id, id, id FROM channels')"
+)
+
+
+@pytest.fixture
+def filled(empty_engine, copied):
+    """A database with a row in each table, and in one more that nobody's models have."""
+    upgrade(empty_engine, copied)
+    add_a_row_everywhere(empty_engine)
+    add_revision(copied, "aaaa", upgrade=MADE)
+    upgrade(empty_engine, copied)
+    return empty_engine
+
+
+def add_safe_revision(copied, statement: str, *, transactional: bool = False) -> None:
+    add_revision(
+        copied,
+        "bbbb",
+        upgrade=f"from quetz.plugin_api import safe; {statement}",
+        downgrade=f"pass\n\n\ntransactional = {transactional}",
+    )
+
+
+def states_in(engine: Engine) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        return [(entry.revision, entry.state) for entry in read_entries(connection)][1:]
+
+
+def test_an_index_is_built_and_dropped(filled, copied):
+    add_safe_revision(copied, "safe.create_index('ix_later_size', 'later', ['size'], unique=True)")
+    upgrade(filled, copied)
+    [index] = inspect(filled).get_indexes("later")
+    assert (index["name"], index["unique"]) == ("ix_later_size", True)
+    add_revision(
+        copied,
+        "cccc",
+        upgrade="from quetz.plugin_api import safe; safe.drop_index('ix_later_size', 'later')",
+        downgrade="pass\n\n\ntransactional = False",
+    )
+
+    upgrade(filled, copied)
+
+    assert inspect(filled).get_indexes("later") == []
+
+
+def test_a_foreign_key_is_added_and_checked(filled, copied):
+    key = "safe.add_foreign_key('fk_x', 'later', ['channel_id'], 'channels', ['id'], ondelete='CASCADE')"  # noqa: E501
+    add_safe_revision(copied, key)
+
+    upgrade(filled, copied)
+    run_sql(filled, "DELETE FROM channels")
+
+    with filled.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM later")) == 0
+
+
+def test_null_is_forbidden_only_if_there_is_none(filled, copied):
+    run_sql(filled, "INSERT INTO later (id) VALUES (99)")
+    add_safe_revision(copied, "safe.set_not_null('later', 'size')")
+    with pytest.raises((MigrationFailed, MigrationHalfDone), match="null|NULL"):
+        upgrade(filled, copied)
+    run_sql(filled, "DELETE FROM later WHERE size IS NULL")
+
+    upgrade(filled, copied)
+
+    columns = {column["name"]: column for column in inspect(filled).get_columns("later")}
+    assert not columns["size"]["nullable"]
+    assert inspect(filled).get_check_constraints("later") == []
+
+
+def test_a_check_takes_the_place_of_the_one_of_its_name(filled, copied):
+    add_safe_revision(
+        copied,
+        "safe.change_check('ck_x', 'later', 'size > 1'); "
+        "safe.change_check('ck_x', 'later', 'size > 2')",
+    )
+
+    upgrade(filled, copied)
+
+    [check] = inspect(filled).get_check_constraints("later")
+    assert check["name"] == "ck_x"
+    assert "2" in check["sqltext"]
+
+
+def test_rows_are_changed_in_batches_each_once(filled, copied):
+    values = ", ".join(f"({number}, 0)" for number in range(100, 130))
+    run_sql(filled, f"INSERT INTO later (id, size) VALUES {values}")
+    update = "safe.batched_update('later', 'size = size + 1', where='id >= 100', size=7)"
+    add_safe_revision(copied, update)
+
+    upgrade(filled, copied)
+
+    with filled.connect() as connection:
+        sizes = connection.scalars(text("SELECT DISTINCT size FROM later WHERE id >= 100"))
+        assert list(sizes) == [1]
+
+
+def test_a_revision_outside_a_transaction_that_fails_is_told_and_repeated(filled, copied):
+    run_sql(filled, "INSERT INTO later (id, size) VALUES (50, 1), (51, 1)")
+    add_safe_revision(copied, "safe.create_index('ix_later_size', 'later', ['size'], unique=True)")
+    if filled.dialect.name == "postgresql":
+        with pytest.raises(MigrationHalfDone, match="run quetz init-db again"):
+            upgrade(filled, copied)
+        assert states_in(filled)[-1] == ("bbbb", "failed")
+        assert "bbbb" not in heads_in(filled)
+    else:
+        with pytest.raises(MigrationFailed, match="rolled back"):
+            upgrade(filled, copied)
+    run_sql(filled, "DELETE FROM later WHERE id = 51")
+
+    assert upgrade(filled, copied).applied == ["bbbb"]
+
+    assert states_in(filled)[-1] == ("bbbb", "done")
+    with filled.connect() as connection:
+        [index] = inspect(connection).get_indexes("later")
+    assert index["unique"]
+
+
+def test_what_a_killed_process_left_running_is_entered_as_failed(filled, copied):
+    run_sql(filled, "UPDATE quetz_migration_log SET state = 'running' WHERE revision = 'aaaa'")
+    add_revision(copied, "bbbb")
+
+    upgrade(filled, copied)
+
+    assert ("bbbb", "done") in states_in(filled)
+    assert "running" not in {state for _revision, state in states_in(filled)}
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_revision_gives_way_to_who_uses_its_table_and_tries_again(empty_engine, copied):
+    upgrade(empty_engine, copied)
+    add_revision(copied, "aaaa", upgrade="op.execute('LOCK TABLE channels')")
+    other = open_engine(empty_engine.url)
+    reader = other.connect()
+    reader.execute(text("SELECT 1 FROM channels"))
+    told = []
+
+    def end_reading(progress) -> None:
+        told.append(progress.event)
+        if progress.event == "waiting":
+            threading.Thread(target=reader.close).start()
+
+    outcome = upgrade(empty_engine, copied, watch=end_reading)
+
+    other.dispose()
+    assert outcome.applied == ["aaaa"]
+    assert "waiting" in told
