@@ -49,7 +49,7 @@ def create() -> App:
 
 def _open_app() -> App:
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
-    background: list[Background] = [Publisher(deployment), Upkeep(deployment)]
+    background: list[Background] = [deployment.schema, Publisher(deployment), Upkeep(deployment)]
     return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
 
 

@@ -1,12 +1,15 @@
 """All that one running server owns, opened once by the server, a worker, a command or a test."""
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from sqlalchemy import Engine
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,8 +17,20 @@ from sqlalchemy.orm import Session
 
 from quetz.db.changes import Changes, watch_changes
 from quetz.db.engine import open_engine
-from quetz.errors import BadConfig, DatabaseUnavailable, DeploymentNotFound, StorageFull
-from quetz.migrations import check_schema
+from quetz.errors import (
+    BadConfig,
+    DatabaseUnavailable,
+    DeploymentNotFound,
+    StorageFull,
+)
+from quetz.errors.migrations import BackupToolMissing, SchemaChanged
+from quetz.migrations import upgrade
+from quetz.migrations.backups import Backups
+from quetz.migrations.gate import Gate
+from quetz.migrations.locks import LOCK_SECONDS
+from quetz.migrations.progress import Progress, Watch, silent
+from quetz.migrations.runs import Outcome
+from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import Plugins, load_plugins
 from quetz.services.publishing import has_marked
 from quetz.services.tallies import Tallies
@@ -27,36 +42,118 @@ STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
 
 
-def database_url(path: Path, settings: Settings) -> URL:
+BackupChoice = Literal["default", "none", "require"] | Path
+"""Back up if there is a means to, not at all, surely, or surely and to another folder."""
+
+_log = logging.getLogger("quetz.deployment")
+
+
+def database_url(path: Path, settings: Settings, *, for_migrations: bool = False) -> URL:
     """Return the database's URL; a relative SQLite path is relative to the deployment.
 
     Raises:
         BadConfig: the URL is malformed, or names another database than SQLite or PostgreSQL.
     """
+    url = _parsed("database_url", settings.sqlalchemy.database_url)
+    if settings.sqlalchemy.migration_url is not None:
+        direct = _parsed("migration_url", settings.sqlalchemy.migration_url)
+        if "sqlite" in {url.drivername, direct.drivername}:
+            raise BadConfig(
+                "[sqlalchemy] migration_url leads past a pooler of PostgreSQL, so it and "
+                "database_url have to be postgresql:// URLs; remove it"
+            )
+        return direct if for_migrations else url
+    if url.drivername != "sqlite":
+        return url
+    if url.database in (None, "", ":memory:"):
+        raise BadConfig("[sqlalchemy] database_url names no file; use sqlite:///quetz.sqlite")
+    return url.set(database=str(path / str(url.database)))
+
+
+def _parsed(key: str, secret: SecretStr) -> URL:
     try:
-        url = make_url(settings.sqlalchemy.database_url.get_secret_value())
+        url = make_url(secret.get_secret_value())
     except Exception:  # noqa: BLE001  whatever it is, its text may hold the password
-        raise BadConfig("[sqlalchemy] database_url is not a database URL") from None
+        raise BadConfig(f"[sqlalchemy] {key} is not a database URL") from None
     backend = url.get_backend_name()
     if backend == "postgresql":
         return url.set(drivername="postgresql+psycopg")
-    if backend != "sqlite":
-        raise BadConfig(
-            f"[sqlalchemy] database_url names '{backend}'; use sqlite:/// or postgresql://"
-        )
-    if url.database in (None, "", ":memory:"):
-        raise BadConfig("[sqlalchemy] database_url names no file; use sqlite:///quetz.sqlite")
-    return url.set(drivername="sqlite", database=str(path / str(url.database)))
+    if backend == "sqlite":
+        return url.set(drivername="sqlite")
+    raise BadConfig(f"[sqlalchemy] {key} names '{backend}'; use sqlite:/// or postgresql://")
 
 
-def open_database(path: Path, settings: Settings) -> Engine:
-    """Open the engine of a deployment without looking at its schema."""
+def open_database(path: Path, settings: Settings, *, for_migrations: bool = False) -> Engine:
+    """Open the engine of a deployment without looking at its schema.
+
+    Raises:
+        BadConfig: as ``database_url``.
+    """
+    return _open(database_url(path, settings, for_migrations=for_migrations), settings)
+
+
+def _open(url: URL, settings: Settings) -> Engine:
     return open_engine(
-        database_url(path, settings),
+        url,
         echo=settings.sqlalchemy.echo_sql,
         pool_size=settings.sqlalchemy.postgres_pool_size,
         max_overflow=settings.sqlalchemy.postgres_max_overflow,
     )
+
+
+def backups_of(path: Path, settings: Settings) -> Backups:
+    """Return the backups of the deployment in the folder ``path``."""
+    return Backups(path / settings.migrations.backup_dir, settings.migrations.backups_kept)
+
+
+def migrate(
+    path: Path,
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    to: str | None = None,
+    lock_seconds: float = LOCK_SECONDS,
+    backup: BackupChoice = "default",
+    watch: Watch = silent,
+    url: URL | None = None,
+) -> Outcome:
+    """Bring a deployment's database up to date, after a backup of what it holds.
+
+    ``url`` is of a database that is not yet where the settings say.
+
+    Raises:
+        BadConfig: as ``database_url``.
+        BackupToolMissing: there is no means to make the backup, which is not the default one.
+        QuetzError: as ``upgrade``.
+    """
+    backups = backups_of(path, settings)
+    if isinstance(backup, Path):
+        backups = replace(backups, folder=backup)
+
+    def take(connection: Connection, heads: Sequence[str]) -> Path | None:
+        try:
+            return backups.take(engine, connection, heads)
+        except BackupToolMissing as error:
+            if backup != "default":
+                raise
+            watch(Progress("warning", f"Going on without a backup: {error.reason}"))
+            return None
+
+    engine = _open(url or database_url(path, settings, for_migrations=True), settings)
+    try:
+        outcome = upgrade(
+            engine,
+            plugins,
+            to=to,
+            lock_seconds=lock_seconds,
+            backup=None if backup == "none" else take,
+            watch=watch,
+        )
+    finally:
+        engine.dispose()
+    if outcome.backup is not None and not isinstance(backup, Path):
+        backups.retire()  # in another folder they may be of another database
+    return outcome
 
 
 def is_deployment(path: Path) -> bool:
@@ -73,6 +170,7 @@ class Deployment:
     store: ObjectStore
     plugins: Plugins
     changes: Changes
+    schema: SchemaWatch
     tallies: Tallies = field(default_factory=Tallies)
     marked: list[threading.Event] = field(default_factory=list)
     """Set after a commit that left index marks: what publishes waits for one of these."""
@@ -84,8 +182,8 @@ class Deployment:
         Raises:
             DeploymentNotFound: there is no config.toml.
             BadConfig: the configuration breaks a rule.
-            SchemaBehind: migrations have to be applied first.
-            SchemaUnknown: the database is not one of this version.
+            PluginError: a plugin named in ``[plugins] enabled`` is broken.
+            QuetzError: as ``Gate.enter``.
         """
         path = path.resolve()
         if not is_deployment(path):
@@ -94,12 +192,14 @@ class Deployment:
         plugins = load_plugins(settings.plugins.enabled)
         engine = open_database(path, settings)
         try:
-            check_schema(engine, plugins, path)
+            gate = Gate(engine, plugins, path, lambda: _migrate_at_start(path, settings, plugins))
+            status = gate.enter(settings.sqlalchemy.on_mismatch)
             store = LocalStore.open(path / STORE_FOLDER)
         except BaseException:
             engine.dispose()
             raise
-        return cls(path, settings, engine, store, plugins, watch_changes(engine))
+        schema = SchemaWatch(engine, status)
+        return cls(path, settings, engine, store, plugins, watch_changes(engine), schema)
 
     def __post_init__(self) -> None:
         self._writer = self.engine.execution_options(write=True)
@@ -112,9 +212,12 @@ class Deployment:
         not change anything. Write transactions of one thread must not nest.
 
         Raises:
+            SchemaChanged: the database was migrated meanwhile, so it must not be written to.
             DatabaseUnavailable: the database is away, or busy for too long.
             StorageFull: the database's disk is full.
         """
+        if write:
+            self.check_writable()
         bind = self._writer if write else self.engine
         try:
             with Session(bind, expire_on_commit=False) as session:
@@ -131,10 +234,28 @@ class Deployment:
             for event in self.marked:
                 event.set()
 
+    @property
+    def broken_plugins(self) -> set[str]:
+        """The plugins that this process goes without."""
+        known = {owner.owner for owner in self.schema.status.owners if owner.state == "broken"}
+        return known | self.plugins.broken.keys()
+
+    def check_writable(self) -> None:
+        """Raises SchemaChanged: the database was migrated while this process ran."""
+        if self.schema.changed:
+            raise SchemaChanged
+
     def close(self) -> None:
         self.changes.close()
         self.store.close()
         self.engine.dispose()
+
+
+def _migrate_at_start(path: Path, settings: Settings, plugins: Plugins) -> None:
+    # As warnings: a server sets up its log later, and until then nothing less is shown.
+    _log.warning("the database of '%s' lacks migrations, which are applied now", path)
+    outcome = migrate(path, settings, plugins, watch=lambda told: _log.warning(told.sentence))
+    _log.warning("%d migrations were applied in %.1f s", len(outcome.applied), outcome.seconds)
 
 
 def _translated(error: OperationalError | InterfaceError | PoolTimeout) -> Exception:

@@ -21,9 +21,12 @@ from quetz.cli.locks import changing
 from quetz.cli.removal import WORK_PREFIX, check_removable, is_complete, remove, sqlite_file
 from quetz.db.changes import watch_changes
 from quetz.db.engine import open_engine
-from quetz.deployment import STORE_FOLDER, Deployment, database_url
+from quetz.deployment import STORE_FOLDER, Deployment, database_url, migrate
 from quetz.errors import BadConfig, BadOption, DeploymentExists
-from quetz.migrations import is_in_use, upgrade
+from quetz.migrations import is_in_use
+from quetz.migrations.locks import LOCK_SUFFIX
+from quetz.migrations.status import Status
+from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import load_plugins
 from quetz.settings import CONFIG_FILE, Settings, load_settings
 from quetz.storage.local import LocalStore
@@ -175,15 +178,20 @@ def _is_in_use(url: URL) -> bool:
 def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
     """Make the database and the store; for development the users too, and a key of alice."""
     plugins = load_plugins(settings.plugins.enabled)
+    file = sqlite_file(url)
+    place = None if file is None else url
+    outcome = migrate(new, settings, plugins, backup="none", url=place)
+    if file is not None and file.is_relative_to(new.resolve()):
+        file.with_name(file.name + LOCK_SUFFIX).unlink()  # nobody else knows this folder
     engine = open_engine(url)
     try:
-        upgrade(engine, plugins)
         store = LocalStore.create(new / STORE_FOLDER)
     except BaseException:
         engine.dispose()
         raise
     changes = watch_changes(engine)
-    with closing(Deployment(new, settings, engine, store, plugins, changes)) as deployment:
+    schema = SchemaWatch(engine, Status("current", heads=tuple(outcome.heads)))
+    with closing(Deployment(new, settings, engine, store, plugins, changes, schema)) as deployment:
         return add_dev_users(deployment) if dev else None
 
 
@@ -243,7 +251,7 @@ def _new_database(url: URL) -> Iterator[None]:
         yield
     except BaseException:
         if file is not None and not existed:
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", "-wal", "-shm", LOCK_SUFFIX):
                 file.with_name(file.name + suffix).unlink(missing_ok=True)
         raise
 

@@ -25,7 +25,7 @@ def init_db(path: options.Deployment) -> None:
     plugins = load_plugins(settings.plugins.enabled)
     engine = open_database(path.resolve(), settings)
     try:
-        applied = upgrade(engine, plugins)
+        applied = upgrade(engine, plugins).applied
     finally:
         engine.dispose()
     for revision in applied:

@@ -1,14 +1,18 @@
 """Remove a deployment, and nothing else that its folder may hold."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from quetz.deployment import LOCK_FOLDER, STORE_FOLDER, database_url
+from quetz.deployment import LOCK_FOLDER, STORE_FOLDER, backups_of, database_url
 from quetz.errors import NotDeletable
+from quetz.migrations.locks import LOCK_SUFFIX
 from quetz.settings import CONFIG_FILE, load_settings
 from quetz.storage.local import INDEX, OBJECTS, STAGING
+
+_BACKUP = re.compile(r"\d{8}T\d{12}Z-")
 
 WORK_PREFIX = ".quetz-create-"
 """Of the folder in which a deployment is made; it is left if the power fails."""
@@ -88,8 +92,20 @@ def _own(path: Path) -> Iterator[Path]:
         log = path / settings.logging.file
         yield log.parent.resolve() / log.name
     if file := sqlite_file(database_url(path, settings)):
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", "-wal", "-shm", "-journal", LOCK_SUFFIX):
             yield file.with_name(file.name + suffix)
+    yield from _own_backups(backups_of(path, settings).folder)
+
+
+def _own_backups(folder: Path) -> Iterator[Path]:
+    """Yield the backups, finished or not; somebody may keep other things beside them."""
+    folder = folder.parent.resolve() / folder.name
+    if folder.is_symlink():
+        yield folder
+        return
+    yield folder / ".lock"
+    if folder.is_dir():
+        yield from (entry for entry in folder.iterdir() if _BACKUP.match(entry.name))
 
 
 def _others(folder: Path, own: set[Path]) -> Iterator[Path]:

@@ -71,8 +71,11 @@ class GuardedRoute(APIRoute):
         operation = Operation(declared)
 
         async def guarded(request: Request) -> Response:
+            writes = request.method not in SAFE_METHODS
+            if writes:  # or a body of gigabytes would be received to be refused
+                request.app.state.deployment.check_writable()
             await run_in_threadpool(_authorize, request, operation)
-            if self.body_first and request.method not in SAFE_METHODS:
+            if self.body_first and writes:
                 began = time.monotonic()
                 await _receive_body(request)
                 if time.monotonic() - began > TRUST_SECONDS:

@@ -77,7 +77,9 @@ class _Loop(threading.Thread):
             if self._stopping:  # looked at after the clearing, or a stop could be overheard
                 return
             try:
-                pause = self._publish_due()
+                # A server whose schema changed writes nothing until it is restarted.
+                changed = self._deployment.schema.changed
+                pause = RETRY_SECONDS if changed else self._publish_due()
             except Exception:  # noqa: BLE001  the publisher outlives every fault
                 _log.exception("cannot read the index marks; trying again")
                 pause = RETRY_SECONDS

@@ -29,7 +29,7 @@ class Upkeep(threading.Thread):
         """Write the last tallies and return."""
         self._stopping.set()
         self.join()
-        self.write_tallies()
+        self._attempt(self.write_tallies)
 
     def run(self) -> None:
         self._attempt(self.mend_indexes)
@@ -41,6 +41,8 @@ class Upkeep(threading.Thread):
                 self._attempt(self.collect)
 
     def _attempt(self, work: Callable[[], None]) -> None:
+        if self._deployment.schema.changed:  # a server writes nothing then, until its restart
+            return
         try:
             work()
         except Exception:  # noqa: BLE001  upkeep outlives every fault
