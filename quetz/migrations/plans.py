@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alembic.runtime.migration import RevisionStep
+from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script
 from sqlalchemy import Engine
 
@@ -60,10 +60,10 @@ def upwards(to: str | None) -> Way:
 
     def way(tree: Tree, heads: Sequence[str]) -> Sequence[RevisionStep]:
         targets = tree.targets() if to is None else [find_revision(tree, to)]
-        wanted = tree.applied(targets) - tree.applied(heads)
-        # Alembic declares one destination, and takes several.
-        steps = tree._upgrade_revs(tuple(targets), tuple(heads))  # type: ignore[arg-type]  # noqa: SLF001
-        return [step for step in steps if step.revision.revision in wanted]
+        return [
+            MigrationStep.upgrade_from_script(tree.revision_map, tree.get_revision(revision))
+            for revision in tree.missing(heads, targets)
+        ]
 
     return way
 

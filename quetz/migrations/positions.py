@@ -29,11 +29,7 @@ class Position:
     @property
     def pending(self) -> list[str]:
         """The revisions that are not applied, each after what it needs."""
-        return [
-            script.revision
-            for script in reversed(list(self.tree.walk_revisions()))
-            if script.revision not in self.applied | self.tree.orphans
-        ]
+        return self.tree.missing(self.heads, self.tree.targets())
 
 
 def read_position(connection: Connection, plugins: Plugins) -> Position:

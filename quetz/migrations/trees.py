@@ -6,6 +6,7 @@ that were applied and whose files are gone stand in the tree as stubs, made of t
 
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -88,6 +89,23 @@ class Tree(ScriptDirectory):
                 found.add(revision)
                 open_ends += self.get_revision(revision)._all_down_revisions  # noqa: SLF001
         return found
+
+    def missing(self, heads: Iterable[str], targets: Iterable[str]) -> list[str]:
+        """Return what is not applied of the targets and all below them, each after what it needs.
+
+        The owners come one after another, quetz first.
+        """
+        seen = self.applied(heads)
+        order: list[str] = []
+        for target in targets:
+            new = self.applied([target]) - seen - self.orphans
+            below = {
+                revision: new.intersection(self.get_revision(revision)._all_down_revisions)  # noqa: SLF001
+                for revision in sorted(new)
+            }
+            order += TopologicalSorter(below).static_order()
+            seen |= new
+        return order
 
     def targets(self) -> list[str]:
         """Return the heads that an upgrade aims at; a stub cannot be applied again."""

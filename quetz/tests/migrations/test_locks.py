@@ -59,11 +59,9 @@ def test_a_writer_that_does_not_end_is_waited_for_no_longer_than_told(sqlite_eng
     sqlite_engine.connect().close()  # which makes the file
     other = open_engine(sqlite_engine.url)
 
-    with (
-        other.execution_options(write=True).begin() as connection,
-        pytest.raises(MigrationLocked, match="a server"),
-    ):
+    with other.execution_options(write=True).begin() as connection:
         connection.exec_driver_sql("CREATE TABLE strange (id INTEGER)")
-        upgrade(sqlite_engine, plugins, lock_seconds=0.2)
+        with pytest.raises(MigrationLocked, match="a server"):
+            upgrade(sqlite_engine, plugins, lock_seconds=0.2)
 
     other.dispose()

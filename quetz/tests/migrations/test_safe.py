@@ -1,4 +1,4 @@
-"""Changes outside a transaction: what fails is told and can be repeated, and keeps nobody waiting."""
+"""Changes outside a transaction: what fails is told, and can be repeated."""
 
 import threading
 
@@ -73,7 +73,7 @@ def test_a_foreign_key_is_added_and_checked(filled, copied):
 def test_null_is_forbidden_only_if_there_is_none(filled, copied):
     run_sql(filled, "INSERT INTO later (id) VALUES (99)")
     add_safe_revision(copied, "safe.set_not_null('later', 'size')")
-    with pytest.raises((MigrationFailed, MigrationHalfDone), match="null|NULL"):
+    with pytest.raises((MigrationFailed, MigrationHalfDone), match=r"null|NULL"):
         upgrade(filled, copied)
     run_sql(filled, "DELETE FROM later WHERE size IS NULL")
 

@@ -154,7 +154,7 @@ def test_who_depends_on_what_is_left_out_is_left_out_with_its_own_reason(owned):
 def test_the_core_itself_is_not_left_out(owned):
     write(owned, "quetz", "c1")
 
-    with pytest.raises(PluginError, match="'quetz'.*must say branch_labels"):
+    with pytest.raises(PluginError, match=r"'quetz'.*must say branch_labels"):
         load_tree(owned)
 
 

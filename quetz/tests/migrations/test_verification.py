@@ -153,7 +153,7 @@ def test_a_copy_that_another_tool_left_with_rows_is_refused(sqlite_filled, copie
     )
     add_revision(copied, "aaaa", upgrade=REBUILD.format("files"))
 
-    with pytest.raises(VerificationFailed, match="'_alembic_tmp_files'.*has rows that 'files'"):
+    with pytest.raises(VerificationFailed, match=r"'_alembic_tmp_files'.*has rows that 'files'"):
         upgrade(sqlite_filled, copied)
 
     assert "_alembic_tmp_files" in tables_in(sqlite_filled)
