@@ -77,7 +77,7 @@ class Entry:
 
     ``direction`` is up or down. ``state`` is running (only outside a transaction), done, failed,
     or baseline: found applied before there was a ledger. ``rows`` counts those that its
-    statements wrote.
+    statements wrote. ``script_source`` is written, and not read back.
     """
 
     run_id: str
@@ -91,12 +91,12 @@ class Entry:
     direction: str
     state: str
     checksum: str
-    script_source: str
     app_version: str
     actor: str
     host: str
     pid: int
     started_at: int
+    script_source: str = ""
     seconds: float | None = None
     rows: int | None = None
     backup: str = ""
@@ -117,10 +117,10 @@ def ensure_ledger(connection: Connection) -> None:
 
 
 def read_entries(connection: Connection) -> list[Entry]:
-    """Return all entries, the oldest first; none if there is no ledger."""
+    """Return all entries but their sources, the oldest first; none if there is no ledger."""
     if not has_ledger(connection):
         return []
-    names = [field.name for field in fields(Entry)]
+    names = [field.name for field in fields(Entry) if field.name != "script_source"]
     columns = [LEDGER.c[name] for name in names]
     return [
         Entry(**{name: _read(name, value) for name, value in zip(names, row, strict=True)})
