@@ -1,0 +1,176 @@
+"""Copies SQLite databases that are in use, by SQLite's own backup."""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from quetz.crashpoints import crashpoint
+from quetz.errors.migrations import BackupFailed
+from quetz.migrations.backups.manifests import sync
+from quetz.migrations.positions import file_of
+
+SUFFIX = ".sqlite"
+
+_PAGES = 2048
+_BUSY_SECONDS = 30
+_LOGS = ("-wal", "-shm", "-journal")
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+
+def name_of(engine: Engine) -> str:
+    return str(_file(engine).resolve())
+
+
+def needed_bytes(engine: Engine) -> int:
+    """Raises FileNotFoundError: the database is missing."""
+    file = _file(engine)
+    log = _beside(file, "-wal")
+    return file.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def copy(engine: Engine, target: Path) -> dict[str, int]:
+    """Copy what is committed, check the copy, and return its rows per table.
+
+    Reads on a connection of its own: whoever holds the write lock keeps it.
+    """
+    target.touch(mode=0o600, exist_ok=False)
+    with closing(_open(_file(engine))) as source, closing(sqlite3.connect(target)) as copied:
+        # A crash leaves nothing to recover: the next backup removes a part.
+        copied.execute("PRAGMA journal_mode=OFF")
+        copied.execute("PRAGMA synchronous=OFF")
+        source.execute("BEGIN")  # one state, however many steps the copy takes
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        _transfer(source, copied, "backup.copying")
+        copied.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        _check(copied)
+        rows = _rows(copied)
+    sync(target)
+    return rows
+
+
+def verify(file: Path) -> None:
+    """Raises sqlite3.Error: the file is damaged."""
+    with closing(_open_unchanging(file)) as connection:
+        _check(connection)
+
+
+def restore(engine: Engine, file: Path, _rows: Mapping[str, int]) -> None:
+    """Write a backup into a database that may be in use: all of it, or nothing."""
+    database = _file(engine)
+    with closing(_open_unchanging(file)) as source, closing(_open(database)) as live:
+        _transfer(source, live, "restore.copying")
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _check(live)
+    sync(database)
+
+
+def is_lost(engine: Engine) -> bool:
+    """Tell whether the database is missing, damaged, or none; not whether it is busy.
+
+    Raises:
+        sqlite3.Error: that cannot be told.
+    """
+    try:
+        with closing(_open(_file(engine))) as connection:
+            _check(connection)
+    except sqlite3.Error as error:
+        return not _file(engine).exists() or _is_damage(error)
+    return False
+
+
+def replace_lost(engine: Engine, file: Path, aside: Path) -> Path | None:
+    """Put a backup in the place of a lost database, and return the copy of what was there."""
+    database = _file(engine)
+    part = _beside(database, ".restoring")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    kept = _keep_broken(database, aside)
+    if kept is not None:
+        shutil.copymode(database, part)
+        with suppress(PermissionError):
+            os.chown(part, database.stat().st_uid, database.stat().st_gid)
+    shutil.copyfile(file, part)
+    sync(part)
+    crashpoint("restore.copied")
+    engine.dispose()
+    for suffix in _LOGS:  # they would be taken for those of the new file
+        _beside(database, suffix).unlink(missing_ok=True)
+    part.replace(database)
+    sync(database.parent)
+    return kept
+
+
+def _keep_broken(database: Path, aside: Path) -> Path | None:
+    if not database.exists():
+        return None
+    for suffix in ("", *_LOGS):
+        if (origin := _beside(database, suffix)).exists():
+            target = _beside(aside, suffix)
+            target.touch(mode=0o600)
+            shutil.copyfile(origin, target)
+            sync(target)
+    sync(aside.parent)
+    return aside
+
+
+def _transfer(source: sqlite3.Connection, target: sqlite3.Connection, point: str) -> None:
+    """Copy all pages in one transaction; Python itself would wait for ever for a lock."""
+    free = time.monotonic()
+
+    def look(status: int, _remaining: int, _total: int) -> None:
+        nonlocal free
+        crashpoint(point)
+        if status not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            free = time.monotonic()
+        elif time.monotonic() > free + _BUSY_SECONDS:
+            raise sqlite3.OperationalError("the database is locked")
+
+    source.backup(target, pages=_PAGES, progress=look)
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if answer != "ok":
+        raise sqlite3.DatabaseError(answer)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell damage from a lock, a right or a disk; what ``_check`` raises has no code."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE
+
+
+def _file(engine: Engine) -> Path:
+    file = file_of(engine)
+    if file is None:
+        raise BackupFailed("the database is in memory")
+    return file
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """Open a file that exists."""
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+
+
+def _open_unchanging(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _rows(connection: sqlite3.Connection) -> dict[str, int]:
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    names = [name for (name,) in connection.execute(query)]
+    count = 'SELECT count(*) FROM "{}"'
+    return {
+        name: connection.execute(count.format(name.replace('"', '""'))).fetchone()[0]
+        for name in names
+    }
