@@ -46,7 +46,8 @@ def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
         yield f"check {check['name']}: {without_casts(check['sqltext'])}"
     for index in inspector.get_indexes(table):
         what = index.get("expressions", index["column_names"])
-        options = index.get("dialect_options", {})
+        # A condition is an object, which is equal to itself alone.
+        options = {key: str(value) for key, value in index.get("dialect_options", {}).items()}
         yield f"index {index['name']} on {what}, unique {bool(index['unique'])}, {options}"
     for reference in inspector.get_foreign_keys(table):
         yield (

@@ -107,7 +107,7 @@ class Backups:
         for manifest in self.list():
             if manifest.whole and not manifest.safety and database in {None, manifest.database}:
                 return manifest
-        raise BackupUnsound(name, f"'{self.folder}' has none of this database")
+        raise BackupUnsound(name, f"'{self.folder}' has none of this database; name one")
 
     def verify(self, backup: Manifest | str | Path) -> Manifest:
         """Raises BackupUnsound: the backup, or its manifest, is not as it was written."""
@@ -155,7 +155,7 @@ class Backups:
             raise RestoreFailed(manifest.file, _reason(error)) from error
 
     def retire(self) -> None:
-        """Keep of each database the newest ``keep``, the newest good one, and fresh safety copies."""
+        """Keep of each database the newest ``keep``, the last good one, and fresh safety copies."""
         kept: Counter[str] = Counter()
         spared: set[str] = set()
         with self._alone():

@@ -5,7 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
+from typing import cast
 
+from psycopg import Connection as PsycopgConnection
 from sqlalchemy import Connection, Engine, text
 
 from quetz.crashpoints import crashpoint
@@ -88,9 +90,8 @@ _COUNT = """
 
 def name_of(engine: Engine) -> str:
     with engine.connect() as connection:
-        query = text("SELECT current_database() || '/' || coalesce(current_schema(), '')")
-        place = connection.scalar(query)
-    return f"{engine.url.host or ''}:{engine.url.port or ''}/{place}"
+        reached = cast("PsycopgConnection[object]", connection.connection.driver_connection).info
+        return f"{reached.host}:{reached.port}/{reached.dbname}/{_schema(connection)}"
 
 
 def needed_bytes(engine: Engine) -> int:
