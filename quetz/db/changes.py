@@ -1,4 +1,4 @@
-"""A number that grows whenever the database may have changed, cheap enough for every request.
+"""A number that changes whenever the database may have changed, cheap enough for every request.
 
 What is read from the database stays true as long as the number stays the same, so caches
 ask for it first.
@@ -19,7 +19,7 @@ RECONNECT_SECONDS = 0.5
 
 class Changes(Protocol):
     def number(self) -> int:
-        """Return the number; a later change of the database makes the next one larger."""
+        """Return the number; after a later change of the database it is another one."""
 
     def announce(self, session: Session) -> None:
         """Tell every server that ``session`` is about to commit a change."""
@@ -38,10 +38,15 @@ class SqliteChanges:
         self._connection = sqlite3.connect(
             str(url.database), check_same_thread=False, isolation_level=None
         )
+        self._failures = 1
 
     def number(self) -> int:
         with self._lock:
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            try:
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:  # the file is away: nothing cached can be trusted
+                self._failures += 1
+                return -self._failures
 
     def announce(self, session: Session) -> None:
         """Nothing to do: SQLite counts commits by itself."""

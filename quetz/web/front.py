@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
-from quetz.services.permissions import Principal
+from quetz.services.permissions import ANONYMOUS, Principal
 from quetz.web.authentication import Authenticator, ReadCache
 from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
@@ -23,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("quetz.web")
+
+LIVE = "/health/live"
 
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
@@ -78,7 +80,8 @@ class Front:
             self._cache.refresh()
             return await self._authenticator.principal(headers, token)
 
-        principal = await authenticate()
+        # Whether the server lives does not depend on the database.
+        principal = ANONYMOUS if path == LIVE else await authenticate()
         if path.startswith("/get/"):
             await self._downloads(path, principal, headers, scope, receive, send)
         elif self._dev and not _is_local(headers.get(b"host", b"")):

@@ -13,7 +13,10 @@ CONFIG = """\
 database_url = "sqlite:///db/mine.sqlite"
 [logging]
 file = "logs/quetz.log"
+[migrations]
+backup_dir = "saved/of mine"
 """
+BACKUP = "20261124T145215123456Z-4bd032e7beb5.sqlite"
 
 
 @pytest.fixture
@@ -89,8 +92,18 @@ def test_delete_knows_all_that_a_deployment_makes(quetz, tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(CONFIG)
     quetz("create", tmp_path / "d", "--copy-conf", file)
-    for made in ("logs/quetz.log", "locks/publish", "db/mine.sqlite-wal", "db/mine.sqlite-shm"):
-        (tmp_path / "d" / made).parent.mkdir(exist_ok=True)
+    for made in (
+        "logs/quetz.log",
+        "locks/publish",
+        "db/mine.sqlite-wal",
+        "db/mine.sqlite-shm",
+        "db/mine.sqlite.migrate-lock",
+        "saved/of mine/.lock",
+        f"saved/of mine/{BACKUP}",
+        f"saved/of mine/{BACKUP}.json",
+        f"saved/of mine/{BACKUP}.part",
+    ):
+        (tmp_path / "d" / made).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "d" / made).write_text("")
 
     result = quetz("delete", tmp_path / "d", "--force")
@@ -99,19 +112,29 @@ def test_delete_knows_all_that_a_deployment_makes(quetz, tmp_path):
     assert list(tree(tmp_path)) == ["mine.toml"]
 
 
-@pytest.mark.parametrize("name", ["photo.jpg", "src/main.py", ".git/HEAD", "db/other.sqlite"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "photo.jpg",
+        "src/main.py",
+        ".git/HEAD",
+        "db/other.sqlite",
+        "saved/photo.jpg",
+        "saved/of mine/mine.sqlite",
+    ],
+)
 def test_a_folder_with_other_things_is_left_alone(quetz, tmp_path, take_away, name):
     file = tmp_path / "mine.toml"
     file.write_text(CONFIG)
     path = tmp_path / "d"
     quetz("create", path, "--copy-conf", file)
-    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).parent.mkdir(exist_ok=True, parents=True)
     (path / name).write_text("mine")
     before = tree(tmp_path)
 
     result = take_away(path)
 
-    named = name if name.startswith("db/") else name.partition("/")[0]
+    named = name if name.startswith(("db/", "saved/")) else name.partition("/")[0]
     assert result.exit_code == 1
     assert result.stderr == (
         f"quetz: '{path}' holds '{named}', which is not of the deployment; move it away, or "
@@ -141,6 +164,18 @@ def test_what_a_deployment_only_links_to_is_left_alone(tmp_path, path, take_away
 
     assert result.exit_code == 0
     assert (tmp_path / "disk" / "objects" / "00" / "package").read_text() == "mine"
+
+
+def test_backups_outside_of_the_deployment_are_left_alone(tmp_path, path, take_away):
+    (tmp_path / "tapes").mkdir()
+    (tmp_path / "tapes" / BACKUP).write_text("mine")
+    (path / "backups").symlink_to(tmp_path / "tapes")
+
+    result = take_away(path)
+
+    assert result.exit_code == 0
+    assert (tmp_path / "tapes" / BACKUP).read_text() == "mine"
+    assert not (path / "backups").exists()
 
 
 def test_delete_refuses_a_link(quetz, tmp_path, path):
