@@ -12,10 +12,10 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 .DELETE_ON_ERROR:
 .SECONDARY: # make would remove the stamps that a pattern made
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all bench campaign-crash lock clean
+.PHONY: help run test check test-all bench campaign-crash campaign-migrations lock clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 27
 
 run: .venv/installed ## Start a server in ./deployment, which is made if it is not there.
 	.venv/bin/quetz run ./deployment --dev --skip-if-exists --port $(PORT)
@@ -43,6 +43,9 @@ bench: .venv-dev/installed ## Measure; writes benchmarks/README.md.
 
 campaign-crash: .venv-dev/installed ## Kill a server under load, many times, and check what it kept.
 	$(DEV)/python -m benchmarks.crash
+
+campaign-migrations: .venv-dev/installed ## Kill migrations, crowd them, and measure what they cost.
+	$(DEV)/python -m benchmarks.migrations
 
 lock: .venv-dev/installed ## Write both locks anew; UPGRADE=--upgrade takes the newest releases.
 	$(LOCK) --group build --output-file requirements.lock
