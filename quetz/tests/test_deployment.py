@@ -11,6 +11,7 @@ from quetz.db.engine import open_engine
 from quetz.deployment import Deployment, backups_of, database_url, migrate
 from quetz.errors import BadConfig
 from quetz.errors.migrations import BackupToolMissing, SchemaBehind, SchemaChanged
+from quetz.migrations.progress import Progress
 from quetz.plugins import load_plugins
 from quetz.settings import load_settings
 from quetz.storage.local import LocalStore
@@ -159,8 +160,7 @@ def test_a_backup_can_go_to_another_folder_where_none_is_removed(behind, tmp_pat
     add_revision(plugins, "newest")
     second = migrate(path, settings, plugins, backup=folder).backup
 
-    assert {backup.parent for backup in (first, second)} == {folder}
-    assert first.exists()
+    assert {first, second} <= set(folder.glob("*.sqlite"))
     assert not (path / "backups").exists()
 
 
@@ -173,7 +173,7 @@ def test_a_backup_can_be_left_out(behind):
 @on_postgresql
 def test_without_a_means_to_make_a_backup_migrations_go_on_and_tell_it(behind, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    told = []
+    told: list[Progress] = []
 
     outcome = migrate(*behind, watch=told.append)
 

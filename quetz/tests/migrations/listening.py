@@ -27,7 +27,7 @@ class Heard:
 @contextmanager
 def listening() -> Iterator[Heard]:
     heard = Heard()
-    handler = QueueHandler(heard.records)  # type: ignore[arg-type]  # it only puts
+    handler = QueueHandler(heard.records)
     logger = logging.getLogger("quetz.migrations")
     logger.addHandler(handler)
     try:

@@ -33,12 +33,12 @@ def ahead(empty_engine, copied, plugins):
     return empty_engine, plugins
 
 
-def enter(engine, plugins, on_mismatch, migrate=None):
-    if migrate is None:
+def nobody_migrates():
+    raise AssertionError("this is not the mode to migrate")
 
-        def migrate():
-            raise AssertionError("this is not the mode to migrate")
 
+def enter(database, on_mismatch, migrate=nobody_migrates):
+    engine, plugins = database
     return Gate(engine, plugins, "/srv/quetz", migrate).enter(on_mismatch)
 
 
@@ -46,20 +46,20 @@ def enter(engine, plugins, on_mismatch, migrate=None):
 def test_a_database_that_fits_is_entered_in_every_mode(empty_engine, plugins, mode):
     upgrade(empty_engine, plugins)
 
-    status = enter(empty_engine, plugins, mode)
+    status = enter((empty_engine, plugins), mode)
 
     assert (status.state, set(status.heads)) == ("current", heads_in(empty_engine))
 
 
 def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(behind):
     with pytest.raises(SchemaBehind, match=r"run: quetz init-db /srv/quetz$"):
-        enter(*behind, "refuse")
+        enter(behind, "refuse")
 
 
 @pytest.mark.parametrize("mode", ["refuse", "wait", "migrate"])
 def test_a_database_that_is_ahead_is_refused_at_once(ahead, mode):
     with pytest.raises(SchemaAhead, match="newer"):
-        enter(*ahead, mode)
+        enter(ahead, mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -68,13 +68,13 @@ def test_a_database_that_nobody_knows_is_refused_at_once(empty_engine, plugins, 
     run_sql(empty_engine, "UPDATE alembic_version SET version_num = 'strange'")
 
     with pytest.raises(SchemaUnknown, match="'strange'"):
-        enter(empty_engine, plugins, mode)
+        enter((empty_engine, plugins), mode)
 
 
 @pytest.mark.parametrize("mode", ["refuse", "migrate", "ignore"])
 def test_a_missing_file_is_named_and_none_is_made(sqlite_engine, plugins, tmp_path, mode):
     with pytest.raises(DatabaseMissing, match="restore it"):
-        enter(sqlite_engine, plugins, mode)
+        enter((sqlite_engine, plugins), mode)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -84,11 +84,11 @@ def test_an_empty_database_cannot_be_used_whatever_is_ignored(empty_engine, plug
     empty_engine.connect().close()  # which makes the file
 
     with pytest.raises(SchemaBehind):
-        enter(empty_engine, plugins, mode)
+        enter((empty_engine, plugins), mode)
 
 
 def test_a_database_can_be_migrated_at_the_gate(behind):
-    status = enter(*behind, "migrate", lambda: upgrade(*behind))
+    status = enter(behind, "migrate", lambda: upgrade(*behind))
 
     assert (status.state, set(status.heads)) == ("current", {"newer"})
 
@@ -96,7 +96,7 @@ def test_a_database_can_be_migrated_at_the_gate(behind):
 def test_an_empty_database_can_be_migrated_at_the_gate(empty_engine, plugins):
     empty_engine.connect().close()  # which makes the file
 
-    status = enter(empty_engine, plugins, "migrate", lambda: upgrade(empty_engine, plugins))
+    status = enter((empty_engine, plugins), "migrate", lambda: upgrade(empty_engine, plugins))
 
     assert status.state == "current"
 
@@ -105,20 +105,20 @@ def test_a_migration_that_does_not_help_is_tried_once(behind):
     attempts = []
 
     with pytest.raises(SchemaBehind):
-        enter(*behind, "migrate", lambda: attempts.append(1))
+        enter(behind, "migrate", lambda: attempts.append(1))
 
     assert attempts == [1]
 
 
 def test_that_a_database_is_behind_can_be_ignored(behind, caplog):
-    status = enter(*behind, "ignore")
+    status = enter(behind, "ignore")
 
     assert (status.state, set(status.heads)) == ("behind", heads_in(behind[0]))
     assert caplog.messages == [f"the database of '/srv/quetz' is behind this version, {IGNORED}"]
 
 
 def test_that_a_database_is_ahead_can_be_ignored(ahead, caplog):
-    status = enter(*ahead, "ignore")
+    status = enter(ahead, "ignore")
 
     assert (status.state, set(status.heads)) == ("ahead", {"newer"})
     assert caplog.messages == [f"the database of '/srv/quetz' is ahead of this version, {IGNORED}"]
@@ -126,7 +126,7 @@ def test_that_a_database_is_ahead_can_be_ignored(ahead, caplog):
 
 def test_a_server_waits_until_somebody_has_migrated(behind):
     with listening() as heard, ThreadPoolExecutor() as pool:
-        waiting = pool.submit(enter, *behind, "wait")
+        waiting = pool.submit(enter, behind, "wait")
         first = heard.next()
         upgrade(*behind)
         status = waiting.result(SECONDS)
@@ -140,7 +140,7 @@ def test_who_waits_says_once_who_migrates(behind):
 
     with listening() as heard, ThreadPoolExecutor() as pool:
         with alone(engine):
-            waiting = pool.submit(enter, engine, plugins, "wait")
+            waiting = pool.submit(enter, behind, "wait")
             first = heard.next()
         upgrade(engine, plugins)
         waiting.result(SECONDS)
@@ -153,4 +153,4 @@ def test_waiting_ends_after_its_longest_time(behind, monkeypatch):
     monkeypatch.setattr(gate, "WAIT_SECONDS", 0)
 
     with pytest.raises(SchemaBehind):
-        enter(*behind, "wait")
+        enter(behind, "wait")

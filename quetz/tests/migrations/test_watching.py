@@ -8,7 +8,7 @@ from quetz.errors import DatabaseUnreadable
 from quetz.migrations import downgrade, upgrade, watching
 from quetz.migrations.status import read_status
 from quetz.migrations.watching import SchemaWatch
-from quetz.tests.migrations.databases import add_revision, head_of, run_sql
+from quetz.tests.migrations.databases import add_revision, run_sql
 from quetz.tests.migrations.listening import listening
 
 
@@ -24,7 +24,7 @@ def test_a_schema_that_stays_is_not_changed(watch):
 
 
 def test_a_migration_is_noticed_and_so_is_its_taking_back(watch, empty_engine, copied):
-    before = head_of(copied)
+    [before] = watch.status.heads
     add_revision(copied, "newer")
 
     upgrade(empty_engine, copied)
