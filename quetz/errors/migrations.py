@@ -1,6 +1,6 @@
 """What can go wrong with a schema, its migrations and its backups."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from shlex import quote
 
 from quetz.errors import Conflict, Invalid, Unavailable
@@ -96,6 +96,18 @@ class SchemaDrifted(Conflict):
     def __init__(self, count: int) -> None:
         things = "difference" if count == 1 else "differences"
         super().__init__(f"the database has {count} {things} from what its migrations make")
+
+
+class MigrationNeeded(SchemaDrifted):
+    """The models have what no migration makes; ``differences`` are in words."""
+
+    def __init__(self, owner: str, differences: Sequence[str]) -> None:
+        Conflict.__init__(
+            self,
+            f"the models of '{owner}' need a migration: {'; '.join(differences)}; "
+            "make it with quetz make-migrations, and review it",
+        )
+        self.differences = tuple(differences)
 
 
 class MigrationEdited(Conflict):

@@ -1,159 +1,236 @@
 """Writes revisions: what the models of an owner have and its migrations do not make."""
 
+import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
-from alembic import command
-from alembic.autogenerate import render_python_code
-from alembic.script import Script, ScriptDirectory
-from alembic.util import rev_id
-from sqlalchemy import ForeignKey
+from alembic.operations.ops import UpgradeOps
+from alembic.script import Script
+from alembic.util import rev_id as random_id
+from sqlalchemy import Engine, ForeignKey
 
-from quetz.db.base import Base
-from quetz.errors import (
-    PluginError,
-)
-from quetz.errors.migrations import (
-    MigrationUnsound,
-)
-from quetz.migrations.revisions import load_tree, make_config
-from quetz.migrations.scratch import Scratch, scratch_database
+from quetz.errors import PluginError
+from quetz.errors.migrations import MigrationNeeded, MigrationUnsound
+from quetz.migrations.descriptions import describe
+from quetz.migrations.model_rules import check_changes, check_models, references_of
+from quetz.migrations.portability import Change, add_missing, change_of
+from quetz.migrations.proofs import prove
+from quetz.migrations.scratch import Scratch, Warn, scratch_databases
+from quetz.migrations.sites import check_is_source
+from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
+
+_REVISION_ID = re.compile(r"[0-9a-z_]{1,32}")
 
 
 def make_migration(
-    plugins: Plugins, *, message: str, owner: str = CORE, initialize: bool = False
+    plugins: Plugins,
+    *,
+    message: str,
+    owner: str = CORE,
+    initialize: bool = False,
+    empty: bool = False,
+    output: Path | None = None,
+    rev_id: str | None = None,
+    check: bool = False,
+    like: Engine | None = None,
+    warn: Warn = lambda _sentence: None,
 ) -> Path | None:
     """Write a revision for what changed in the models of ``owner``; None if nothing did.
 
-    The revision is kept if it can be applied, taken back and applied again on a scratch database,
-    and leaves nothing to do. That is a SQLite database: nothing is tried on PostgreSQL. The first
-    revision of quetz is made without ``initialize``.
+    The revision is kept if it can be applied, taken back and applied again on scratch databases
+    with rows, and leaves nothing to do: on SQLite, and on PostgreSQL if ``like`` is such a
+    database. The first revision of quetz is made without ``initialize``. ``empty`` wants a file
+    in any case. ``output`` is a folder to write to in place of the owner's. With ``check`` nothing
+    is written.
 
     Raises:
         PluginError: ``owner`` is no plugin in use; it has a revision and ``initialize`` is given,
-            or has none and it is not; a foreign key of its models would bind quetz.
+            or has none and it is not; its models break a rule; it is installed as a copy.
+        MigrationNeeded: ``check`` is given, and something changed.
         MigrationUnsound: the revision would not do what it should; no file is left.
     """
     place = _find_place(plugins, owner, initialize=initialize)
-    with scratch_database(plugins, owner) as scratch:
-        references = _references(plugins, owner)
-        _check_references(plugins, owner, references)
-        if scratch.changes().is_empty():
+    if not check and output is None:
+        check_is_source(owner, place.folder)
+    revision = _checked_id(place, rev_id)
+    references = references_of(plugins, owner)
+    check_models(plugins, owner, references)
+    with scratch_databases(like, warn) as databases:
+        targets = _targets(plugins, place, references)
+        for scratch in databases:
+            scratch.build(plugins, targets)
+        found = _changes(databases, plugins, owner)
+        if check:
+            _refuse_changes(owner, found, databases[0])
+        if check or (found.is_empty() and not empty):
             return None
-        revision = rev_id()
-        try:
-            file = _write(scratch, place, references, revision, message)
-            _prove(scratch, place)
-        except BaseException as error:
-            for written in place.folder.glob(f"{revision}_*.py"):
-                written.unlink()
-            if isinstance(error, Exception) and not isinstance(error, MigrationUnsound):
-                raise MigrationUnsound(owner, str(error)) from error
-            raise
-    return file
+        check_changes(owner, found)
+        change = _change(found, databases)
+        depends_on = _needed(place, references, databases[0])
+        draft = _Draft(place, revision, message, depends_on, output or place.folder)
+        return _write_proven(draft, plugins, databases, change)
 
 
 @dataclass(frozen=True)
 class _Place:
     """Where a revision goes: below ``parent`` in ``tree``, or as the root of its owner."""
 
-    tree: ScriptDirectory
+    owner: str
+    tree: Tree
     folder: Path
     parent: str | None
 
 
 def _find_place(plugins: Plugins, owner: str, *, initialize: bool) -> _Place:
+    if owner in plugins.broken:
+        raise plugins.broken[owner]
     if owner not in plugins.migrations:
         known = ", ".join(plugins.migrations)
         raise PluginError(owner, f"is not installed, or not enabled (known: {known})")
     tree = load_tree(plugins)
-    heads = _heads(plugins, tree, owner)
-    if len(heads) > 1:
-        raise PluginError(owner, f"has several heads, {', '.join(heads)}; only one may be left")
-    parent = heads[0] if heads else None
+    if owner in tree.broken:
+        raise tree.broken[owner]
+    [parent] = tree.heads_of(owner) or [None]
     if parent is not None and initialize:
         raise PluginError(owner, f"is initialised already at {parent}; leave out --initialize")
     if parent is None and not initialize and owner != CORE:
         raise PluginError(owner, "has no migration yet; add --initialize to make the first")
-    return _Place(tree, plugins.migrations[owner], parent)
+    return _Place(owner, tree, plugins.migrations[owner], parent)
 
 
-def _heads(plugins: Plugins, tree: ScriptDirectory, owner: str) -> list[str]:
-    scripts = (tree.get_revision(head) for head in tree.get_heads())
-    return sorted(
-        script.revision
-        for script in scripts
-        if Path(script.path).parent == plugins.migrations[owner]
-    )
+def _checked_id(place: _Place, wanted: str | None) -> str:
+    if wanted is None:
+        return random_id()
+    if not _REVISION_ID.fullmatch(wanted):
+        reason = f"the id '{wanted}' must have 1 to 32 of the characters 0-9, a-z and _"
+        raise MigrationUnsound(place.owner, reason)
+    if wanted in place.tree.owners:
+        reason = f"the id '{wanted}' is taken by a migration of '{place.tree.owners[wanted]}'"
+        raise MigrationUnsound(place.owner, reason)
+    return wanted
 
 
-def _references(plugins: Plugins, owner: str) -> list[ForeignKey]:
-    """List the foreign keys of the owner's models to tables of others."""
-    return [
-        reference
-        for table in Base.metadata.sorted_tables
-        if plugins.owner_of_table(table.name) == owner
-        for reference in table.foreign_keys
-        if plugins.owner_of_table(reference.column.table.name) != owner
-    ]
+def _targets(plugins: Plugins, place: _Place, references: list[ForeignKey]) -> set[str]:
+    """Return the heads that matter here: a revision of another plugin may be unsound."""
+    owners = {CORE, place.owner}
+    owners |= {plugins.owner_of_table(reference.column.table.name) for reference in references}
+    return {head for owner in owners for head in place.tree.heads_of(owner)}
 
 
-def _check_references(plugins: Plugins, owner: str, references: list[ForeignKey]) -> None:
-    """Refuse references that would keep quetz from deleting a row, or from changing a column."""
-    for reference in references:
-        if plugins.owner_of_table(reference.column.table.name) != CORE:
-            continue
-        if not reference.column.primary_key or reference.ondelete not in {"CASCADE", "SET NULL"}:
-            raise PluginError(
-                owner,
-                f"the foreign key from {reference.parent} to {reference.column} must refer to a "
-                "primary key, with ondelete CASCADE or SET NULL",
-            )
+def _changes(databases: list[Scratch], plugins: Plugins, owner: str) -> UpgradeOps:
+    found, *others = [scratch.changes(plugins, owner) for scratch in databases]
+    for other in others:
+        add_missing(found, other)
+    return found
 
 
-def _write(
-    scratch: Scratch, place: _Place, references: list[ForeignKey], revision: str, message: str
-) -> Path:
-    needed = {scratch.makers[reference.column.table.name][1] for reference in references}
+def _refuse_changes(owner: str, found: UpgradeOps, scratch: Scratch) -> None:
+    if lines := describe(found, scratch.engine.dialect):
+        raise MigrationNeeded(owner, lines)
+
+
+def _change(found: UpgradeOps, databases: list[Scratch]) -> Change:
+    here, *there = [scratch.reflection() for scratch in databases]
+    return change_of(found, here, there[0] if there else None)
+
+
+def _needed(place: _Place, references: list[ForeignKey], scratch: Scratch) -> set[str]:
+    """Return the revisions of others that the new one needs, and its parents do not."""
+    makers = scratch.makers()
+    needed = {makers[reference.column.table.name] for reference in references}
     if place.parent is None:
-        needed |= set(_heads(scratch.plugins, place.tree, CORE))
-    else:
-        needed -= {script.revision for script in place.tree.iterate_revisions(place.parent, "base")}
-    config = make_config(scratch.plugins)
-    with scratch.engine.connect() as connection:
-        config.attributes["configure"] = {"connection": connection, **scratch.options()}
-        written = command.revision(
-            config,
-            message,
-            autogenerate=True,
-            rev_id=revision,
-            version_path=place.folder,
-            head=place.parent or "base",
-            branch_label=None if place.parent else scratch.owner,
-            depends_on=sorted(needed) or None,  # type: ignore[arg-type]  # it takes several
-        )
-    file = Path(cast("Script", written).path)
+        return needed | (set(place.tree.heads_of(CORE)) if place.owner != CORE else set())
+    return needed - place.tree.applied([place.parent])
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A revision that is to be written to ``folder``."""
+
+    place: _Place
+    revision: str
+    message: str
+    depends_on: set[str]
+    folder: Path
+
+
+def _write_proven(
+    draft: _Draft, plugins: Plugins, databases: list[Scratch], change: Change
+) -> Path:
+    """Write the file elsewhere and move it only when it is proven: nothing else is ever left.
+
+    Raises:
+        MigrationUnsound: it is not what it should be.
+    """
+    place = draft.place
+    code = databases[0].render(change)
+    with _staged(plugins, place) as staged:
+        try:
+            tree = load_tree(staged)
+            tree.messaging_opts = {"quiet": True}  # it would print
+            script = tree.generate_revision(
+                draft.revision,
+                draft.message,
+                head=place.parent or "base",
+                branch_labels=None if place.parent else place.owner,
+                version_path=staged.migrations[place.owner],
+                depends_on=sorted(draft.depends_on) or None,  # type: ignore[arg-type]  # several
+                upgrades=code.upgrade,
+                downgrades=code.downgrade,
+                imports="\n".join(code.imports),
+            )
+            file = Path(cast("Script", script).path)
+            target = draft.folder.resolve() / file.name
+            _format(file, target)
+            for scratch in databases:
+                prove(scratch, staged, place.owner, draft.revision, place.parent, lost=change.lost)
+        except MigrationUnsound:
+            raise
+        except (Exception, SystemExit) as error:  # a revision may raise anything
+            raise MigrationUnsound(place.owner, str(error)) from error
+        return _move(file, target)
+
+
+@contextmanager
+def _staged(plugins: Plugins, place: _Place) -> Iterator[Plugins]:
+    """Give the owner a copy of its revisions."""
+    with TemporaryDirectory(prefix="quetz-migrations-") as folder:
+        versions = Path(folder).resolve() / "versions"
+        versions.mkdir()
+        if place.folder.is_dir():
+            without = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(place.folder, versions, ignore=without, dirs_exist_ok=True)
+        yield replace(plugins, migrations=plugins.migrations | {place.owner: versions})
+
+
+def _format(file: Path, target: Path) -> None:
+    """Format by the settings of the project that the file goes to."""
     if find_spec("ruff"):
-        format_file = [sys.executable, "-m", "ruff", "format", "--quiet", str(file)]
-        subprocess.run(format_file, check=True)  # noqa: S603
-    return file
-
-
-def _prove(scratch: Scratch, place: _Place) -> None:
-    before = scratch.fingerprint()
-    scratch.upgrade()
-    scratch.downgrade(place.parent or f"{scratch.owner}@base")
-    if difference := scratch.fingerprint() ^ before:
-        raise MigrationUnsound(
-            scratch.owner, f"its downgrade leaves a difference: {'; '.join(sorted(difference))}"
+        format_text = [sys.executable, "-m", "ruff", "format", "--quiet"]
+        done = subprocess.run(  # noqa: S603
+            [*format_text, "--stdin-filename", str(target), "-"],
+            input=file.read_bytes(),
+            capture_output=True,
+            check=True,
         )
-    scratch.upgrade()
-    rest = scratch.changes()
-    if not rest.is_empty():
-        code = render_python_code(rest, render_as_batch=True)
-        raise MigrationUnsound(scratch.owner, f"it leaves out a change of the models:\n{code}")
+        file.write_bytes(done.stdout)
+
+
+def _move(file: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")  # as no revision is named
+    try:
+        shutil.copyfile(file, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target

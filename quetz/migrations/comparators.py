@@ -36,10 +36,9 @@ def differ(
 ) -> bool | None:
     """Add to Alembic's comparison of types what text is ordered by; SQLite does not tell that."""
     wanted = model_type.dialect_impl(context.dialect)
-    if context.dialect.name == "postgresql" and isinstance(found_type, String):
-        if found_type.collation != getattr(wanted, "collation", None):
-            return True
-    return None
+    if context.dialect.name == "sqlite" or not isinstance(found_type, String):
+        return None
+    return True if found_type.collation != getattr(wanted, "collation", None) else None
 
 
 def differ_in_use(
@@ -73,10 +72,10 @@ def _compare_defaults(
     ):
         return PriorityDispatchResult.CONTINUE
     op.existing_server_default = cast("DefaultClause | None", old)
-    dialect = cast("Dialect", context.dialect)
-    if default_text(old, model.type, dialect) != default_text(new, model.type, dialect):
-        if not (model.primary_key and model is model.table.autoincrement_column):
-            op.modify_server_default = cast("DefaultClause | None", new)
+    texts = {default_text(default, model.type, context.dialect) for default in (old, new)}
+    is_numbered = model.primary_key and model is model.table.autoincrement_column
+    if len(texts) > 1 and not is_numbered:
+        op.modify_server_default = cast("DefaultClause | None", new)
     return PriorityDispatchResult.STOP
 
 
@@ -84,9 +83,16 @@ def default_text(default: Any, kind: TypeEngine[Any], dialect: Dialect) -> str |
     """Write a default in one way, however a database or a model has it: ``now()``, ``'x'``."""
     if default is None:
         return None
-    text = default.arg if isinstance(default.arg, str) else _compiled(default.arg, dialect)
-    if isinstance(default.arg, str) and not _STRING.fullmatch(text):
+    text = default.arg
+    if not isinstance(text, str):
+        return plain_default(_compiled(text, dialect), kind)
+    if not _STRING.fullmatch(text):
         text = "'" + text.replace("'", "''") + "'"  # as SQLAlchemy writes it
+    return plain_default(text, kind)
+
+
+def plain_default(text: str, kind: TypeEngine[Any]) -> str:
+    """Write the SQL of a default as all databases and models are compared by."""
     text = without_casts(text)
     while text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
@@ -113,7 +119,7 @@ def _compare_checks(
     model: Table | None,
 ) -> PriorityDispatchResult:
     """Compare the rules of CHECKs of one name; PostgreSQL keeps them in other words."""
-    dialect = cast("Dialect", context.dialect)
+    dialect = context.dialect
     if found is None or model is None or dialect.name != "sqlite":
         return PriorityDispatchResult.CONTINUE
     old = {check.name: check for check in _checks(found)}

@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
 
-from quetz.migrations.comparators import without_casts
+from quetz.migrations.comparators import plain_default, without_casts
+from quetz.migrations.ledger import LEDGER
 from quetz.migrations.sqlite import has_autoincrement, table_sql
 
 _COLLATION = re.compile(r'["`]?(\w+)["`]? [^,]*?\bCOLLATE ["`]?(\w+)', re.IGNORECASE)
 
 
 def fingerprint(connection: Connection) -> set[str]:
-    """Return a line for each part of each table but ``alembic_version``.
+    """Return a line for each part of each table but those that tell of migrations.
 
     ``{"channels: column private BOOLEAN not null, default None", ...}``. The order of columns
     does not count: it depends on when a column was added.
     """
     inspector = inspect(connection)
     lines = set()
-    for table in set(inspector.get_table_names()) - {"alembic_version"}:
+    for table in set(inspector.get_table_names()) - {"alembic_version", LEDGER.name}:
         parts = [*_columns(inspector, table), *_constraints(inspector, table)]
         if connection.dialect.name == "sqlite":
             parts += _sqlite_parts(connection, table)
@@ -33,7 +34,8 @@ def _columns(inspector: Inspector, table: str) -> Iterator[str]:
     for column in inspector.get_columns(table):
         kind = column["type"].compile(dialect=inspector.dialect)
         null = "null" if column["nullable"] else "not null"
-        yield f"column {column['name']} {kind} {null}, default {column['default']}"
+        default = column["default"] and plain_default(column["default"], column["type"])
+        yield f"column {column['name']} {kind} {null}, default {default}"
 
 
 def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
@@ -61,5 +63,6 @@ def _sqlite_parts(connection: Connection, table: str) -> Iterator[str]:
     """Tell what reflection leaves out."""
     if has_autoincrement(connection, table):
         yield "autoincrement"
-    for column, collation in _COLLATION.findall(table_sql(connection, table)):
+    columns = table_sql(connection, table).partition("(")[2]
+    for column, collation in _COLLATION.findall(columns):
         yield f"column {column} by {collation}"

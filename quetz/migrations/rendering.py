@@ -1,8 +1,9 @@
 """Writes operations as Python that runs on SQLite and on PostgreSQL, whichever was compared."""
 
 import re
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from alembic.autogenerate import render_python_code, renderers
 from alembic.autogenerate.api import AutogenContext
@@ -11,23 +12,21 @@ from alembic.migration import MigrationContext
 from alembic.operations import ops
 from sqlalchemy import (
     Boolean,
-    CheckConstraint,
     DefaultClause,
     Enum,
     False_,
-    String,
     True_,
     TypeDecorator,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
+from sqlalchemy.util import immutabledict
 
 from quetz.migrations.comparators import NOW, without_casts
+from quetz.migrations.portability import CastColumnOp, Change
 
 _DIALECT_TYPE = re.compile(r"(?<![\w.'\"])(postgresql|sqlite)\.[A-Z]")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|-?[\d.]+")
-
-_Container = TypeVar("_Container", ops.UpgradeOps, ops.DowngradeOps)
 
 
 @dataclass(frozen=True)
@@ -36,25 +35,21 @@ class Code:
 
     upgrade: str
     downgrade: str
-    imports: set[str]
+    imports: list[str]
 
 
-def render(upgrade: ops.UpgradeOps, context: MigrationContext) -> Code:
+def render(change: Change, context: MigrationContext) -> Code:
     def written(container: ops.UpgradeOps | ops.DowngradeOps) -> str:
         return render_python_code(
-            _portable(container),
+            cast("ops.UpgradeOps", container),
             render_as_batch=True,  # SQLite needs it, and PostgreSQL takes it
             render_item=_render_item,
             migration_context=context,
         )
 
-    code = written(upgrade), written(upgrade.reverse())
+    code = written(change.up), written(change.down)
     dialects = {name for text in code for name in _DIALECT_TYPE.findall(text)}
-    return Code(*code, {f"from sqlalchemy.dialects import {name}" for name in sorted(dialects)})
-
-
-class CastColumnOp(ops.AlterColumnOp):
-    """Changes a type into one that PostgreSQL does not turn the old values into by itself."""
+    return Code(*code, [f"from sqlalchemy.dialects import {name}" for name in sorted(dialects)])
 
 
 @renderers.dispatch_for(CastColumnOp)
@@ -63,37 +58,6 @@ def _render_cast(context: AutogenContext, op: CastColumnOp) -> str:
     column = postgresql.dialect().identifier_preparer.quote(op.column_name)
     plain = renderers.dispatch(ops.AlterColumnOp)(context, op)
     return f"{plain[:-1]}, postgresql_using={f'CAST({column} AS {kind})'!r})"
-
-
-def _portable(container: _Container) -> _Container:
-    for op in container.ops:
-        if isinstance(op, ops.ModifyTableOps):
-            op.ops[:] = [_cast(one) for one in op.ops]
-        if isinstance(op, ops.CreateTableOp):
-            op.columns = [_without_type(item) for item in op.columns]
-    return container
-
-
-def _without_type(item: Any) -> Any:
-    """Let a CHECK stand by itself, with its whole name, that belongs to a type."""
-    if isinstance(item, CheckConstraint) and item._type_bound:  # noqa: SLF001
-        return CheckConstraint(item.sqltext, name=item.name)
-    return item
-
-
-def _cast(op: ops.MigrateOperation) -> ops.MigrateOperation:
-    if not isinstance(op, ops.AlterColumnOp) or op.modify_type is None:
-        return op
-    old, new = op.existing_type, op.modify_type
-    if isinstance(new, String) or old is None or _family(old) is _family(new):
-        return op
-    casting = CastColumnOp(op.table_name, op.column_name)
-    vars(casting).update(vars(op))
-    return casting
-
-
-def _family(kind: TypeEngine[Any]) -> object:
-    return kind._type_affinity  # noqa: SLF001
 
 
 def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Literal[False]:
@@ -105,6 +69,14 @@ def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Litera
 
 
 def _render_type(kind: TypeEngine[Any], context: AutogenContext) -> str | Literal[False]:
+    if variants := kind._variant_mapping:  # noqa: SLF001
+        plain = copy(kind)
+        plain._variant_mapping = immutabledict()  # noqa: SLF001
+        others = (
+            f".with_variant({_repr_type(variant, context)}, {name!r})"
+            for name, variant in variants.items()
+        )
+        return _repr_type(plain, context) + "".join(others)
     if isinstance(kind, TypeDecorator):
         # The plain type below one of our own, or of a plugin: code moves on.
         return _repr_type(kind.impl_instance, context)

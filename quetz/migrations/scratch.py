@@ -1,110 +1,131 @@
-"""A database in memory as the migrations make it, to compare the models with.
+"""Databases of the migrations' own making, to compare models with and to try a revision out on.
 
 Neither the state of a deployment nor its kind of database gets into a comparison.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, cast
+import secrets
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from alembic.autogenerate import produce_migrations
-from alembic.autogenerate.api import AutogenContext
-from alembic.autogenerate.render import _repr_type
 from alembic.migration import MigrationContext
 from alembic.operations.ops import UpgradeOps
-from alembic.runtime.migration import MigrationInfo
-from alembic.script import Script
-from sqlalchemy import Connection, Engine, TypeDecorator, inspect
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
-from quetz.db.base import Base
 from quetz.db.engine import open_engine
+from quetz.migrations.comparisons import compare
 from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.ledger import owners_of_tables, read_entries
+from quetz.migrations.portability import Change, Reflection
+from quetz.migrations.rendering import Code, render
 from quetz.migrations.runs import downgrade, upgrade
+from quetz.migrations.seeds import count_rows, seed
 from quetz.plugins import Plugins
+
+Warn = Callable[[str], None]
+
+LOCK_SECONDS = 10
 
 
 class Scratch:
-    """The scratch database, seen by the owner of some of its tables.
+    """One database that nobody else uses."""
 
-    ``makers`` has the owner and the revision that made each table.
-    """
-
-    def __init__(self, engine: Engine, plugins: Plugins, owner: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.plugins = plugins
-        self.owner = owner
-        self.makers: dict[str, tuple[str, str]] = {}
 
-    def upgrade(self) -> None:
-        upgrade(self.engine, self.plugins, self._note_tables)
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
 
-    def downgrade(self, target: str) -> None:
-        downgrade(self.engine, self.plugins, target)
+    def build(self, plugins: Plugins, revisions: Collection[str]) -> None:
+        """Apply the revisions, with all that they need."""
+        for revision in sorted(revisions):
+            upgrade(self.engine, plugins, to=revision, by_models=False)
+
+    def changes(self, plugins: Plugins, owner: str) -> UpgradeOps:
+        """Return what the owner's models have and the database has not, or the reverse."""
+        with self.engine.connect() as connection:
+            return compare(connection, plugins, owner)
+
+    def reflection(self) -> Reflection:
+        with self.engine.connect() as connection:
+            return Reflection.of(connection)
+
+    def render(self, change: Change) -> Code:
+        with self.engine.connect() as connection:
+            return render(change, MigrationContext.configure(connection))
+
+    def makers(self) -> dict[str, str]:
+        """Return the revision that made each table."""
+        with self.engine.connect() as connection:
+            makers = owners_of_tables(read_entries(connection))
+        return {table: revision for table, (_owner, revision) in makers.items()}
 
     def fingerprint(self) -> set[str]:
         with self.engine.connect() as connection:
             return fingerprint(connection)
 
-    def changes(self) -> UpgradeOps:
-        """Return what the owner's models have and the database has not, or the reverse."""
+    def seed(self, *, without: Collection[str] = ()) -> dict[str, int]:
+        """Put rows into empty tables, and return how many each table has."""
+        with self.engine.execution_options(write=True).begin() as connection:
+            seed(connection)
+            for table in sorted(without):
+                quoted = connection.dialect.identifier_preparer.quote(table)
+                connection.exec_driver_sql(f"DELETE FROM {quoted}")  # noqa: S608
+            return count_rows(connection)
+
+    def rows(self) -> dict[str, int]:
         with self.engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts=self.options())
-            return cast("UpgradeOps", produce_migrations(context, Base.metadata).upgrade_ops)
+            return count_rows(connection)
 
-    def options(self) -> dict[str, Any]:
-        """Return how Alembic has to compare, and write what differs."""
-        return {
-            "target_metadata": Base.metadata,
-            "include_object": self._is_owned,
-            "compare_type": True,
-            "compare_server_default": True,
-            "autogenerate_plugins": [
-                "alembic.autogenerate.*",
-                "alembic.ext.checkconstraint_byname",
-            ],
-            "render_item": _render_item,
-            "render_as_batch": True,  # SQLite needs it, and PostgreSQL takes it
-        }
-
-    def _is_owned(
-        self,
-        _object: object,
-        name: str | None,
-        kind: str,
-        reflected: bool,  # noqa: FBT001 (Alembic calls it so)
-        model: object,
-    ) -> bool:
-        """Tell whether the comparison may look at a thing; columns and such follow their table."""
-        if kind != "table" or name is None:
-            return True
-        if reflected and model is None:  # no model is left to tell whose it was
-            return self.makers[name][0] == self.owner
-        return self.plugins.owner_of_table(name) == self.owner
-
-    def _note_tables(self, connection: Connection, step: MigrationInfo) -> None:
-        script = cast("Script", step.up_revision)
-        folder = Path(script.path).parent
-        owner = next(name for name, path in self.plugins.migrations.items() if path == folder)
-        for table in inspect(connection).get_table_names():
-            self.makers.setdefault(table, (owner, script.revision))
-
-
-def _render_item(kind: str, thing: Any, context: AutogenContext) -> str | Literal[False]:
-    """Write a type of our own, or of a plugin, as the plain type below it: code moves on."""
-    if kind == "type" and isinstance(thing, TypeDecorator):
-        return _repr_type(thing.impl_instance, context)
-    return False
+    def downgrade(self, plugins: Plugins, target: str) -> None:
+        downgrade(self.engine, plugins, target)
 
 
 @contextmanager
-def scratch_database(plugins: Plugins, owner: str) -> Iterator[Scratch]:
-    """Build the database with all migrations there are."""
-    engine = open_engine(URL.create("sqlite"))
+def scratch_databases(like: Engine | None, warn: Warn) -> Iterator[list[Scratch]]:
+    """Open SQLite in memory and, if ``like`` is a PostgreSQL database, a schema of its own there.
+
+    Both are gone afterwards. ``warn`` is told why there is no schema.
+    """
+    with ExitStack() as stack:
+        engine = open_engine(URL.create("sqlite"))
+        stack.callback(engine.dispose)
+        databases = [Scratch(engine)]
+        if like is not None and like.dialect.name == "postgresql":
+            try:
+                databases.append(Scratch(stack.enter_context(_schema(like))))
+            except DBAPIError as error:
+                reason = " ".join(str(error.orig).split())
+                warn(f"nothing was tried on PostgreSQL: no schema could be made there: {reason}")
+        yield databases
+
+
+@contextmanager
+def _schema(like: Engine) -> Iterator[Engine]:
+    name = f"quetz_scratch_{secrets.token_hex(6)}"
+    _run(like, f"CREATE SCHEMA {name}")
     try:
-        scratch = Scratch(engine, plugins, owner)
-        scratch.upgrade()
-        yield scratch
+        engine = open_engine(like.url)
+
+        def see_nothing_else(connection: Any, _record: object) -> None:
+            connection.autocommit = True  # or a rollback would take it back
+            connection.execute(f"SET search_path TO {name}")
+            connection.autocommit = False
+
+        # First of all, since SQLAlchemy then asks for the name of the schema.
+        event.listen(engine, "connect", see_nothing_else, insert=True)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
     finally:
-        engine.dispose()
+        _run(like, f"SET lock_timeout = '{LOCK_SECONDS}s'; DROP SCHEMA {name} CASCADE")
+
+
+def _run(engine: Engine, statement: str) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()  # its settings end with it
+        connection.exec_driver_sql(statement)

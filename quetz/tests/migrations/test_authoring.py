@@ -74,8 +74,8 @@ def test_a_new_column_is_all_that_its_revision_adds(none_yet, empty_engine, plug
 def test_a_new_index_is_all_that_its_revision_adds(none_yet):
     root = written(none_yet, "initial")
     index = '"ix_files_package_id"'
-    forget(root, rf"batch_op.create_index\(batch_op.f\({index}.*\n", "pass\n")
-    forget(root, rf"batch_op.drop_index\(batch_op.f\({index}.*\n", "pass\n")
+    forget(root, rf"batch_op.create_index\(\s*batch_op.f\({index}[^)]*\),[^)]*\)", "pass")
+    forget(root, rf"batch_op.drop_index\(\s*batch_op.f\({index}\)\s*\)", "pass")
 
     file = written(none_yet, "index")
 
@@ -120,13 +120,15 @@ def test_a_revision_that_cannot_be_taken_back_is_not_kept(copied):
     add_revision(
         copied,
         "aaaa",
-        upgrade="op.execute('CREATE TABLE old (id INTEGER PRIMARY KEY AUTOINCREMENT)')",
+        upgrade="op.execute('CREATE TABLE old (name TEXT COLLATE NOCASE)')",
         downgrade="op.drop_table('old')",
     )
     folder = copied.migrations["quetz"]
     before = sorted(folder.glob("*.py"))
 
-    with pytest.raises(MigrationUnsound, match="downgrade leaves a difference: old: autoincr"):
+    with pytest.raises(
+        MigrationUnsound, match="downgrade leaves a difference: old: column name by NOCASE"
+    ):
         make_migration(copied, message="drop")
 
     assert sorted(folder.glob("*.py")) == before

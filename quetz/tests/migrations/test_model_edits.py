@@ -2,19 +2,25 @@
 
 import textwrap
 from collections import Counter
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy.engine import URL
 
 from quetz.db.base import NAMING_CONVENTION, RowId
+from quetz.db.engine import open_engine
 from quetz.migrations import sqlite
 from quetz.migrations.comparisons import Models, compare_models
 from quetz.migrations.descriptions import describe
 from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.portability import Reflection, add_missing, change_of
 from quetz.migrations.rendering import render
+from quetz.migrations.seeds import count_rows, seed
 from quetz.testing.model_edits import EDITS, OWNER, TABLE
 
 OWNERS = {"users": "quetz", "quetz_other": "quetz-other"}
@@ -22,13 +28,16 @@ MAKERS = {TABLE: OWNER, "quetz_edited_b": OWNER, "quetz_gone": "quetz-gone"}
 
 
 @pytest.fixture
-def connection(empty_engine):
-    with empty_engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            with sqlite.transaction(connection):
-                yield connection
-        else:
-            yield connection
+def connections(empty_engine):
+    """SQLite alone, as most have it who write a plugin; and both, as a revision has to run on."""
+    with ExitStack() as stack:
+        on_sqlite = stack.enter_context(open_engine(URL.create("sqlite")).connect())
+        stack.callback(on_sqlite.engine.dispose)
+        stack.enter_context(sqlite.transaction(on_sqlite))
+        connections = [on_sqlite]
+        if empty_engine.dialect.name == "postgresql":
+            connections.append(stack.enter_context(empty_engine.connect()))
+        yield connections
 
 
 def test_there_are_many_edits_of_different_names():
@@ -37,21 +46,27 @@ def test_there_are_many_edits_of_different_names():
 
 
 @pytest.mark.parametrize("edit", [pytest.param(edit, id=edit.name) for edit in EDITS])
-def test_a_migration_does_what_an_edit_needs_and_can_be_taken_back(connection, edit):
-    world(edit.before).create_all(connection)
-    make_strangers(connection)
+def test_a_migration_does_what_an_edit_needs_and_can_be_taken_back(connections, edit):
     models = Models(world(edit.after), lambda table: OWNERS.get(table, OWNER), MAKERS)
-    at_first = fingerprint(connection)
+    for connection in connections:
+        world(edit.before).create_all(connection)
+        make_strangers(connection)
+        seed(connection)
+    at_first = [(fingerprint(connection), count_rows(connection)) for connection in connections]
 
-    found = compare_models(connection, models, {OWNER})
-    assert sorted(describe(found, connection.dialect)) == edit.expected_on(connection.dialect.name)
+    found = [compare_models(connection, models, {OWNER}) for connection in connections]
+    for connection, operations in zip(connections, found, strict=True):
+        expected = edit.expected_on(connection.dialect.name)
+        assert sorted(describe(operations, connection.dialect)) == expected
 
-    code = render(found, MigrationContext.configure(connection))
-    run(connection, code, code.upgrade)
-    assert describe(compare_models(connection, models, {OWNER}), connection.dialect) == []
-    assert of_others(fingerprint(connection)) == of_others(at_first)
-    run(connection, code, code.downgrade)
-    assert fingerprint(connection) == at_first
+    code = written(found, connections)
+    for connection, (schema, rows) in zip(connections, at_first, strict=True):
+        run(connection, code, code.upgrade)
+        assert describe(compare_models(connection, models, {OWNER}), connection.dialect) == []
+        assert of_others(fingerprint(connection)) == of_others(schema)
+        assert count_rows(connection).items() >= kept(rows, connection).items()
+        run(connection, code, code.downgrade)
+        assert fingerprint(connection) == schema
 
 
 def world(tables):
@@ -84,9 +99,22 @@ def of_others(lines):
     return {line for line in lines if not line.startswith(TABLE)}
 
 
+def kept(rows, connection):
+    return {table: rows[table] for table in count_rows(connection).keys() & rows.keys()}
+
+
+def written(found, connections):
+    for more in found[1:]:
+        add_missing(found[0], more)
+    reflections = [Reflection.of(connection) for connection in connections]
+    change = change_of(found[0], reflections[0], reflections[1] if reflections[1:] else None)
+    assert change.lost == set()
+    return render(change, MigrationContext.configure(connections[0]))
+
+
 def run(connection, code, body):
-    source = "\n".join(code.imports) + "\ndef run(op, sa):\n" + textwrap.indent(body, "    ")
-    names = {}
-    exec(textwrap.dedent(source), names)  # as the file of a revision
+    lines = [*code.imports, "def run(op, sa):", textwrap.indent(body, "    ")]
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)  # as the file of a revision
     with Operations.context(MigrationContext.configure(connection)) as op:
         names["run"](op, sa)

@@ -2,13 +2,11 @@
 
 from contextlib import contextmanager
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-
 from quetz.db.base import Base
 from quetz.db.engine import open_engine
 from quetz.migrations import downgrade, upgrade
-from quetz.migrations.revisions import load_tree
+from quetz.migrations.comparisons import compare, differences
+from quetz.migrations.trees import load_tree
 from quetz.tests.migrations.databases import (
     add_a_row_everywhere,
     all_rows,
@@ -21,10 +19,8 @@ def test_the_migrations_make_what_the_models_say(empty_engine, plugins):
     upgrade(empty_engine, plugins)
 
     with empty_engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare(connection, plugins, "quetz").as_diffs() == []
+        assert differences(connection, plugins) == set()
 
 
 def test_created_and_migrated_tables_have_one_fingerprint(databases, plugins):
@@ -56,13 +52,13 @@ def test_a_fingerprint_tells_what_names_are_ordered_by(empty_engine, plugins):
 
 
 def test_every_table_can_hold_rows_after_up_down_and_up(empty_engine, plugins):
-    everything = upgrade(empty_engine, plugins)
+    everything = upgrade(empty_engine, plugins).applied
     add_a_row_everywhere(empty_engine)
     rows, schema = all_rows(empty_engine), schema_of(empty_engine)
 
-    assert downgrade(empty_engine, plugins, "quetz@base") == everything[::-1]
-    assert tables_in(empty_engine) == {"alembic_version"}
-    assert upgrade(empty_engine, plugins) == everything
+    assert downgrade(empty_engine, plugins, "quetz@base").applied == everything[::-1]
+    assert tables_in(empty_engine) == {"alembic_version", "quetz_migration_log"}
+    assert upgrade(empty_engine, plugins).applied == everything
     add_a_row_everywhere(empty_engine)
 
     assert all(rows.values())

@@ -1,0 +1,84 @@
+"""Rules for models that autogeneration cannot mend."""
+
+from collections.abc import Iterator, Sequence
+
+from alembic.operations import ops
+from sqlalchemy import ForeignKey, Table
+
+from quetz.db.base import Base
+from quetz.errors import PluginError
+from quetz.migrations.comparisons import atomic
+from quetz.plugins import CORE, Plugins
+
+LONGEST_NAME = 63  # bytes, on PostgreSQL
+
+
+def references_of(plugins: Plugins, owner: str) -> list[ForeignKey]:
+    """List the foreign keys of the owner's models to tables of others."""
+    return [
+        reference
+        for table in _tables(plugins, owner)
+        for reference in sorted(table.foreign_keys, key=str)
+        if plugins.owner_of_table(reference.column.table.name) != owner
+    ]
+
+
+def check_models(plugins: Plugins, owner: str, references: Sequence[ForeignKey]) -> None:
+    """Refuse what would bind quetz, and names that a database would cut off.
+
+    Raises:
+        PluginError: a model breaks a rule.
+    """
+    for reference in references:
+        _check_reference(plugins, owner, reference)
+    for table in _tables(plugins, owner):
+        for name in _names(table):
+            if (length := len(name.encode())) > LONGEST_NAME:
+                raise PluginError(
+                    owner,
+                    f"the name '{name}' has {length} bytes, and PostgreSQL takes {LONGEST_NAME}; "
+                    "choose a shorter one",
+                )
+
+
+def check_changes(owner: str, found: ops.UpgradeOps) -> None:
+    """Refuse what cannot be applied to a table with rows.
+
+    Raises:
+        PluginError: a change breaks a rule.
+    """
+    for op in atomic(found):
+        if isinstance(op, ops.AddColumnOp):
+            column = op.column
+            filled = column.server_default is not None or column.computed or column.identity
+            if not column.nullable and not filled:
+                raise PluginError(
+                    owner,
+                    f"the new column {op.table_name}.{column.name} must not be null, and the rows "
+                    "there have no value for it; give it a server_default, or let it be null",
+                )
+
+
+def _check_reference(plugins: Plugins, owner: str, reference: ForeignKey) -> None:
+    """A reference must not keep quetz from deleting a row, nor from changing a column."""
+    if plugins.owner_of_table(reference.column.table.name) != CORE:
+        return
+    if not reference.column.primary_key or reference.ondelete not in {"CASCADE", "SET NULL"}:
+        raise PluginError(
+            owner,
+            f"the foreign key from {reference.parent} to {reference.column} must refer to a "
+            "primary key, with ondelete CASCADE or SET NULL",
+        )
+
+
+def _tables(plugins: Plugins, owner: str) -> list[Table]:
+    tables = Base.metadata.sorted_tables
+    return [table for table in tables if plugins.owner_of_table(table.name) == owner]
+
+
+def _names(table: Table) -> Iterator[str]:
+    yield table.name
+    yield from (column.name for column in table.columns)
+    for part in (*table.constraints, *table.indexes):
+        if part.name is not None:
+            yield str(part.name)

@@ -1,0 +1,233 @@
+"""Makes operations found on one database fit for both, whichever of them a revision meets."""
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from alembic.operations import ops
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    DefaultClause,
+    Dialect,
+    false,
+    inspect,
+    text,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import CompileError
+from sqlalchemy.types import Boolean, String, TypeEngine
+
+from quetz.migrations.comparators import default_text
+from quetz.migrations.comparisons import atomic
+from quetz.migrations.seeds import a_filler, listed_value
+from quetz.migrations.sqlite import has_autoincrement
+
+_SQLITE: Dialect = sqlite.dialect()
+_POSTGRESQL: Dialect = postgresql.dialect()
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """What a database tells of its tables; ``types`` are by table and column."""
+
+    types: Mapping[tuple[str, str], TypeEngine[Any]] = field(default_factory=dict)
+    autoincrement: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Reflection":
+        found = inspect(connection).get_multi_columns()
+        types = {
+            (table, column["name"]): column["type"]
+            for (_schema, table), columns in found.items()
+            for column in columns
+        }
+        if connection.dialect.name != "sqlite":
+            return cls(types)
+        tables = {table for table, _column in types if has_autoincrement(connection, table)}
+        return cls(types, frozenset(tables))
+
+
+class CastColumnOp(ops.AlterColumnOp):
+    """Changes a type into one that PostgreSQL does not turn the old values into by itself."""
+
+
+@dataclass
+class Change:
+    """What to do, and what to do to take it back.
+
+    Rows of the tables ``lost`` cannot come back: they referred to something that is not known any
+    more.
+    """
+
+    up: ops.UpgradeOps
+    down: ops.DowngradeOps
+    lost: set[str] = field(default_factory=set)
+
+
+def add_missing(found: ops.UpgradeOps, others: ops.UpgradeOps) -> None:
+    """Add to what was found on SQLite what only PostgreSQL tells: collations, time zones."""
+    known = {_subject(op): op for op in atomic(found)}
+    for op in atomic(others):
+        same: Any = known.get(_subject(op))
+        if same is None:
+            table: str = op.table_name  # type: ignore[attr-defined]
+            found.ops.append(ops.ModifyTableOps(table, [op]))
+        elif isinstance(op, ops.AlterColumnOp):
+            same.modify_type = op.modify_type if same.modify_type is None else same.modify_type
+            same.modify_comment, same.existing_comment = op.modify_comment, op.existing_comment
+
+
+def _subject(op: ops.MigrateOperation) -> tuple[object, ...]:
+    names = ("table_name", "source_table", "column_name", "index_name", "constraint_name")
+    column = op.column.name if isinstance(op, ops.AddColumnOp) else None
+    return (type(op), column, *(getattr(op, name, None) for name in names))
+
+
+def change_of(found: ops.UpgradeOps, here: Reflection, there: Reflection | None) -> Change:
+    """Return what to do for what was found; ``here`` is SQLite, ``there`` PostgreSQL."""
+    known = _Known(here, there or Reflection())
+    for op in atomic(found):
+        if isinstance(op, ops.AlterColumnOp):
+            known.mend_existing(op)
+        elif isinstance(op, ops.CreateTableOp):
+            op.columns = [_without_type(item) for item in op.columns]
+    change = Change(found, found.reverse())
+    for op in atomic(change.down):
+        known.mend_returning(op)
+    for container in (change.up, change.down):
+        for table in _modified(container):
+            table.ops[:] = [_cast(op) for op in table.ops]
+    _fill(change)
+    return change
+
+
+@dataclass(frozen=True)
+class _Known:
+    """How both databases have what is to come back."""
+
+    sqlite: Reflection
+    postgresql: Reflection
+
+    def mend_existing(self, op: ops.AlterColumnOp) -> None:
+        op.existing_type = self._type(op.table_name, op.column_name, op.existing_type)
+        op.existing_server_default = _plain(op.existing_server_default, op.existing_type)
+
+    def mend_returning(self, op: ops.MigrateOperation) -> None:
+        if isinstance(op, ops.AddColumnOp):
+            self._mend_column(op.table_name, op.column)
+        elif isinstance(op, ops.CreateTableOp):
+            for column in op.columns:
+                if isinstance(column, Column):
+                    self._mend_column(op.table_name, column)
+            if op.table_name in self.sqlite.autoincrement:
+                op.kw["sqlite_autoincrement"] = True
+
+    def _mend_column(self, table: str, column: Column[Any]) -> None:
+        column.type = self._type(table, column.name, column.type)
+        column.server_default = _plain(column.server_default, column.type)
+
+    def _type(self, table: str, column: str, default: Any) -> TypeEngine[Any]:
+        here = self.sqlite.types.get((table, column), default)
+        there = self.postgresql.types.get((table, column))
+        return _generic(here, _SQLITE) if there is None else _both(here, there)
+
+
+def _both(here: TypeEngine[Any], there: TypeEngine[Any]) -> TypeEngine[Any]:
+    here, there = _generic(here, _SQLITE), _generic(there, _POSTGRESQL)
+    if _sql(here, _SQLITE) == _sql(there, _SQLITE):
+        return there
+    return there.with_variant(here, "sqlite")
+
+
+def _generic(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    try:
+        generic = kind.as_generic()
+    except NotImplementedError:
+        return kind
+    return generic if _sql(generic, dialect) == _sql(kind, dialect) else kind
+
+
+def _sql(kind: TypeEngine[Any], dialect: Dialect) -> str | None:
+    try:
+        return kind.compile(dialect=dialect)
+    except (CompileError, AttributeError):  # a type that the other database lacks
+        return None
+
+
+def _plain(default: Any, kind: Any) -> Any:
+    """Write a flag's default so that each database has its own word for it."""
+    if isinstance(default, DefaultClause) and isinstance(kind, Boolean):
+        value = default_text(default, kind, _SQLITE)
+        if value in {"true", "false"}:
+            return DefaultClause(true() if value == "true" else false())
+    return default
+
+
+def _without_type(item: Any) -> Any:
+    """Let a CHECK stand by itself, with its whole name, that belongs to a type."""
+    if isinstance(item, CheckConstraint) and item._type_bound:  # noqa: SLF001
+        return CheckConstraint(item.sqltext, name=item.name)
+    return item
+
+
+def _cast(op: ops.MigrateOperation) -> ops.MigrateOperation:
+    if not isinstance(op, ops.AlterColumnOp) or op.modify_type is None:
+        return op
+    old, new = op.existing_type, op.modify_type
+    if isinstance(new, String) or old is None or _family(old) is _family(new):
+        return op
+    casting = CastColumnOp(op.table_name, op.column_name)
+    vars(casting).update(vars(op))
+    return casting
+
+
+def _family(kind: TypeEngine[Any]) -> object:
+    return kind._type_affinity  # noqa: SLF001
+
+
+def _fill(change: Change) -> None:
+    """Let a column that must not be null come back to tables with rows: a default fills it."""
+    for table in _modified(change.down):
+        for op in [op for op in table.ops if isinstance(op, ops.AddColumnOp)]:
+            column = op.column
+            if column.nullable or column.server_default is not None:
+                continue
+            filler = _filler(column, table.ops)
+            if filler is None:
+                change.lost.add(table.table_name)
+                continue
+            column.server_default = DefaultClause(filler)
+            after = change.down.ops.index(table) + 1
+            change.down.ops.insert(
+                after, ops.ModifyTableOps(table.table_name, [_no_default(table.table_name, column)])
+            )
+
+
+def _filler(column: Column[Any], beside: Iterable[ops.MigrateOperation]) -> Any:
+    checks = []
+    for op in beside:
+        if isinstance(op, ops.CreateForeignKeyOp) and column.name in op.local_cols:
+            return None
+        if isinstance(op, ops.CreateCheckConstraintOp):
+            checks.append(str(op.condition))
+    listed = listed_value(column.name, checks)
+    return a_filler(column.type) if listed is None else listed
+
+
+def _no_default(table: str, column: Column[Any]) -> ops.AlterColumnOp:
+    return ops.AlterColumnOp(
+        table,
+        column.name,
+        existing_type=column.type,
+        existing_nullable=False,
+        existing_server_default=copy(column.server_default),
+        modify_server_default=None,
+    )
+
+
+def _modified(container: ops.UpgradeOps | ops.DowngradeOps) -> Iterable[ops.ModifyTableOps]:
+    return [one for one in container.ops if isinstance(one, ops.ModifyTableOps)]
