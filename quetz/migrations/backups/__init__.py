@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import quetz
+from quetz.errors import DatabaseUnreadable
 from quetz.errors.migrations import BackupFailed, BackupUnsound, RestoreFailed
 from quetz.migrations.backups import postgresql, sqlite
 from quetz.migrations.backups.manifests import SUFFIX, Manifest, digest, manifest_path, sync
@@ -26,7 +27,7 @@ from quetz.migrations.positions import looking, recorded_heads
 __all__ = ["Backups", "Manifest"]
 
 _SAFETY_AGE = timedelta(days=1)
-_FAULTS = (OSError, sqlite3.Error, SQLAlchemyError, ToolFailed)
+_FAULTS = (OSError, sqlite3.Error, SQLAlchemyError, DatabaseUnreadable, ToolFailed)
 _NAMED_HEADS = 100
 """Characters of heads in a file's name: many plugins have many heads."""
 
@@ -249,4 +250,6 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"'{error.filename}': {error.strerror}"
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -40,7 +40,7 @@ def copy(engine: Engine, target: Path) -> dict[str, int]:
     Reads on a connection of its own: whoever holds the write lock keeps it.
     """
     target.touch(mode=0o600, exist_ok=False)
-    with closing(_open(_file(engine))) as source, closing(sqlite3.connect(target)) as copied:
+    with closing(_open(_file(engine), "ro")) as source, closing(sqlite3.connect(target)) as copied:
         # A crash leaves nothing to recover: the next backup removes a part.
         copied.execute("PRAGMA journal_mode=OFF")
         copied.execute("PRAGMA synchronous=OFF")
@@ -61,7 +61,7 @@ def verify(file: Path) -> None:
 def restore(engine: Engine, file: Path, _rows: Mapping[str, int]) -> None:
     """Write a backup into a database that may be in use: all of it, or nothing."""
     database = _file(engine)
-    with closing(_open_unchanging(file)) as source, closing(_open(database)) as live:
+    with closing(_open_unchanging(file)) as source, closing(_open(database, "rw")) as live:
         _transfer(source, live, "restore.copying")
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _check(live)
@@ -75,7 +75,8 @@ def is_lost(engine: Engine) -> bool:
         sqlite3.Error: that cannot be told.
     """
     try:
-        with closing(_open(_file(engine))) as connection:
+        # Who may write would clear the log away, of which a damaged database may need all.
+        with closing(_open(_file(engine), "ro")) as connection:
             _check(connection)
     except sqlite3.Error as error:
         return not _file(engine).exists() or _is_damage(error)
@@ -154,14 +155,14 @@ def _beside(file: Path, suffix: str) -> Path:
     return file.with_name(file.name + suffix)
 
 
-def _open(file: Path) -> sqlite3.Connection:
+def _open(file: Path, mode: str) -> sqlite3.Connection:
     """Open a file that exists."""
-    uri = f"{file.absolute().as_uri()}?mode=rw"
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
 def _open_unchanging(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    return _open(file, "ro&immutable=1")
 
 
 def _rows(connection: sqlite3.Connection) -> dict[str, int]:

