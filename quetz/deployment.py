@@ -21,6 +21,7 @@ from quetz.errors import (
     BadConfig,
     DatabaseUnavailable,
     DeploymentNotFound,
+    PluginError,
     StorageFull,
 )
 from quetz.errors.migrations import BackupToolMissing, SchemaChanged
@@ -30,8 +31,10 @@ from quetz.migrations.gate import Gate
 from quetz.migrations.locks import LOCK_SECONDS
 from quetz.migrations.progress import Progress, Watch, silent
 from quetz.migrations.runs import Outcome
+from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
-from quetz.plugins import Plugins, load_plugins
+from quetz.plugins import Plugins, check_usable, load_plugins
+from quetz.plugins.leaving import leave_out
 from quetz.services.publishing import has_marked
 from quetz.services.tallies import Tallies
 from quetz.settings import Settings, load_settings
@@ -190,10 +193,12 @@ class Deployment:
             raise DeploymentNotFound(path)
         settings = load_settings(path)
         plugins = load_plugins(settings.plugins.enabled)
+        check_usable(plugins, settings.plugins.enabled)
         engine = open_database(path, settings)
         try:
             gate = Gate(engine, plugins, path, lambda: _migrate_at_start(path, settings, plugins))
             status = gate.enter(settings.sqlalchemy.on_mismatch)
+            plugins = _without_unsound(plugins, status, settings.plugins.enabled)
             store = LocalStore.open(path / STORE_FOLDER)
         except BaseException:
             engine.dispose()
@@ -234,12 +239,6 @@ class Deployment:
             for event in self.marked:
                 event.set()
 
-    @property
-    def broken_plugins(self) -> set[str]:
-        """The plugins that this process goes without."""
-        known = {owner.owner for owner in self.schema.status.owners if owner.state == "broken"}
-        return known | self.plugins.broken.keys()
-
     def check_writable(self) -> None:
         """Raises SchemaChanged: the database was migrated while this process ran."""
         if self.schema.changed:
@@ -249,6 +248,21 @@ class Deployment:
         self.changes.close()
         self.store.close()
         self.engine.dispose()
+
+
+def _without_unsound(plugins: Plugins, status: Status, enabled: Sequence[str]) -> Plugins:
+    """Leave out plugins whose migrations are unsound: their tables may be of any version.
+
+    Raises:
+        PluginError: one is enabled by name.
+    """
+    unsound = {
+        owner.owner: PluginError(owner.owner, owner.reason)
+        for owner in status.owners
+        if owner.state == "broken" and owner.owner not in plugins.broken
+    }
+    check_usable(replace(plugins, broken=unsound), enabled)
+    return leave_out(plugins, unsound) if unsound else plugins
 
 
 def _migrate_at_start(path: Path, settings: Settings, plugins: Plugins) -> None:

@@ -27,7 +27,7 @@ from quetz.migrations import is_in_use
 from quetz.migrations.locks import LOCK_SUFFIX
 from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
-from quetz.plugins import load_plugins
+from quetz.plugins import check_usable, load_plugins
 from quetz.settings import CONFIG_FILE, Settings, load_settings
 from quetz.storage.local import LocalStore
 
@@ -178,6 +178,7 @@ def _is_in_use(url: URL) -> bool:
 def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
     """Make the database and the store; for development the users too, and a key of alice."""
     plugins = load_plugins(settings.plugins.enabled)
+    check_usable(plugins, settings.plugins.enabled)
     file = sqlite_file(url)
     place = None if file is None else url
     outcome = migrate(new, settings, plugins, backup="none", url=place)

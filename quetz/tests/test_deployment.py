@@ -16,6 +16,7 @@ from quetz.plugins import load_plugins
 from quetz.settings import load_settings
 from quetz.storage.local import LocalStore
 from quetz.tests.migrations.databases import add_revision, heads_in, run_sql
+from quetz.tests.migrations.distributions import Refused, Site
 
 SECRET = "p%40ss:w@rd/%"
 on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
@@ -186,8 +187,9 @@ def test_without_a_means_to_make_a_backup_migrations_go_on_and_tell_it(behind, m
 @on_postgresql
 @pytest.mark.parametrize("choice", ["require", Path("elsewhere")])
 def test_a_backup_that_was_asked_for_is_made_or_nothing_is(
-    behind, empty_database_url, monkeypatch, choice
+    behind, empty_database_url, tmp_path, monkeypatch, choice
 ):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     engine = open_engine(empty_database_url)
     before = heads_in(engine)
@@ -237,3 +239,55 @@ def test_a_deployment_without_tables_is_opened_if_it_may_migrate(
 
     assert bool(heads_in(engine)) is opens
     engine.dispose()
+
+
+UNSOUND = {
+    "hooks.py": """\
+        from quetz.plugin_api import hookimpl
+
+        @hookimpl
+        def routers():
+            return []
+    """,
+    "migrations/versions/bad.py": "raise RuntimeError('unsound')",
+}
+OPENED = """\
+    from pathlib import Path
+    from quetz.deployment import Deployment
+
+    deployment = Deployment.open(Path({path!r}))
+    deployment.close()
+    plugins = deployment.plugins
+    return [list(plugins.broken), list(plugins.migrations), plugins.implements("routers")]
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A plugin that has a hook, and migrations that are unsound."""
+    site = Site(tmp_path / "site")
+    site.install("quetz-bad", UNSOUND)
+    return site
+
+
+def test_a_plugin_whose_migrations_are_unsound_has_no_hooks_any_more(deployment_path, site):
+    opened = site.run(OPENED.format(path=str(deployment_path)))
+
+    assert opened == [["quetz-bad"], ["quetz"], False]
+
+
+def test_the_hooks_of_others_are_kept(deployment_path, site):
+    site.install("quetz-good", {"hooks.py": UNSOUND["hooks.py"]})
+
+    opened = site.run(OPENED.format(path=str(deployment_path)))
+
+    assert opened == [["quetz-bad"], ["quetz", "quetz-good"], True]
+
+
+def test_a_plugin_that_is_enabled_by_name_must_have_sound_migrations(
+    deployment_path, site, monkeypatch
+):
+    monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", "bad")
+
+    with pytest.raises(Refused, match="PluginError: plugin 'quetz-bad': cannot read the migration"):
+        site.run(OPENED.format(path=str(deployment_path)))

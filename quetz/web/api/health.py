@@ -85,6 +85,6 @@ def _look_at_store(deployment: Deployment) -> Literal["ok", "unreachable"]:
 
 
 def _plugins(deployment: Deployment) -> dict[str, Literal["ok", "broken"]]:
-    broken = deployment.broken_plugins
+    broken = deployment.plugins.broken
     names = {*deployment.plugins.migrations, *broken} - {CORE}
     return {name: "broken" if name in broken else "ok" for name in sorted(names)}
