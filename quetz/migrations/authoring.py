@@ -31,7 +31,7 @@ from quetz.plugins import CORE, Plugins
 _REVISION_ID = re.compile(r"[0-9a-z_]{1,32}")
 
 
-def make_migration(
+def make_migration(  # noqa: PLR0913 (they are the options of a command)
     plugins: Plugins,
     *,
     message: str,
@@ -99,7 +99,7 @@ def _find_place(plugins: Plugins, owner: str, *, initialize: bool) -> _Place:
     tree = load_tree(plugins)
     if owner in tree.broken:
         raise tree.broken[owner]
-    [parent] = tree.heads_of(owner) or [None]
+    parent = next(iter(tree.heads_of(owner)), None)
     if parent is not None and initialize:
         raise PluginError(owner, f"is initialised already at {parent}; leave out --initialize")
     if parent is None and not initialize and owner != CORE:
@@ -183,7 +183,7 @@ def _write_proven(
                 head=place.parent or "base",
                 branch_labels=None if place.parent else place.owner,
                 version_path=staged.migrations[place.owner],
-                depends_on=sorted(draft.depends_on) or None,  # type: ignore[arg-type]  # several
+                depends_on=sorted(draft.depends_on) or None,
                 upgrades=code.upgrade,
                 downgrades=code.downgrade,
                 imports="\n".join(code.imports),

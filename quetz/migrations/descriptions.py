@@ -1,6 +1,6 @@
 """Tells in words what a schema operation of Alembic does; one line for each atomic difference."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from alembic.operations import ops
@@ -37,7 +37,8 @@ def describe(
 
 
 def table_of(op: ops.MigrateOperation) -> str:
-    return cast("Any", op).table_name if hasattr(op, "table_name") else cast("Any", op).source_table
+    name = "table_name" if hasattr(op, "table_name") else "source_table"
+    return cast("str", getattr(op, name))
 
 
 def is_extra(op: ops.MigrateOperation) -> bool:
@@ -71,8 +72,9 @@ def _alter_column(op: ops.AlterColumnOp, dialect: Dialect) -> Iterator[str]:
     if op.modify_nullable is not None:
         yield f"let {column} be {'null' if op.modify_nullable else 'not null'}"
     if op.modify_server_default is not False:
-        new = _default(op.modify_server_default, dialect)
-        yield f"change default of {column} from {_default(op.existing_server_default, dialect)} to {new}"
+        defaults = (op.existing_server_default, op.modify_server_default)
+        old, new = (_default(default, dialect) for default in defaults)
+        yield f"change default of {column} from {old} to {new}"
     if op.modify_comment is not False:
         yield f"change comment of {column} from {op.existing_comment!r} to {op.modify_comment!r}"
 
@@ -147,12 +149,12 @@ def _index(index: Index, dialect: Dialect) -> str:
     return f"{kind} {index.name} of {cast('Table', index.table).name} ({', '.join(parts)})"
 
 
-def _names(columns: Collection[Column[Any]]) -> str:
+def _names(columns: Iterable[Column[Any]]) -> str:
     return ", ".join(column.name for column in columns)
 
 
-def _type(kind: TypeEngine[Any], dialect: Dialect) -> str:
-    return kind.compile(dialect=dialect)
+def _type(kind: TypeEngine[Any] | None, dialect: Dialect) -> str:
+    return "none" if kind is None else kind.compile(dialect=dialect)
 
 
 def _default(default: Any, dialect: Dialect) -> str:

@@ -79,6 +79,5 @@ def _tables(plugins: Plugins, owner: str) -> list[Table]:
 def _names(table: Table) -> Iterator[str]:
     yield table.name
     yield from (column.name for column in table.columns)
-    for part in (*table.constraints, *table.indexes):
-        if part.name is not None:
-            yield str(part.name)
+    yield from (str(one.name) for one in table.constraints if one.name is not None)
+    yield from (str(one.name) for one in table.indexes)

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Dialect,
     false,
     inspect,
-    text,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -27,7 +26,7 @@ from quetz.migrations.seeds import a_filler, listed_value
 from quetz.migrations.sqlite import has_autoincrement
 
 _SQLITE: Dialect = sqlite.dialect()
-_POSTGRESQL: Dialect = postgresql.dialect()
+_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

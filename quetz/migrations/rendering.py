@@ -54,8 +54,9 @@ def render(change: Change, context: MigrationContext) -> Code:
 
 @renderers.dispatch_for(CastColumnOp)
 def _render_cast(context: AutogenContext, op: CastColumnOp) -> str:
-    kind = op.modify_type.compile(dialect=postgresql.dialect())  # type: ignore[union-attr]
-    column = postgresql.dialect().identifier_preparer.quote(op.column_name)
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    kind = cast("TypeEngine[Any]", op.modify_type).compile(dialect=dialect)
+    column = dialect.identifier_preparer.quote(op.column_name)
     plain = renderers.dispatch(ops.AlterColumnOp)(context, op)
     return f"{plain[:-1]}, postgresql_using={f'CAST({column} AS {kind})'!r})"
 

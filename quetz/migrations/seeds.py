@@ -1,6 +1,6 @@
 """Puts a row into each empty table, so that a migration is tried out on tables with rows."""
 
-import datetime
+import datetime as dt
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,17 +27,17 @@ from sqlalchemy.types import TypeEngine
 from quetz.migrations.ledger import LEDGER
 
 _NOT_SEEDED = frozenset({"alembic_version", LEDGER.name})
-_TIME = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
+_TIME = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
 _VALUES: dict[type, Any] = {
     bool: True,
     int: 1,
     float: 1.5,
     Decimal: Decimal(1),
     bytes: b"x",
-    datetime.datetime: _TIME,
-    datetime.date: _TIME.date(),
-    datetime.time: _TIME.time(),
-    datetime.timedelta: datetime.timedelta(seconds=1),
+    dt.datetime: _TIME,
+    dt.date: _TIME.date(),
+    dt.time: _TIME.time(),
+    dt.timedelta: dt.timedelta(seconds=1),
     uuid.UUID: uuid.UUID(int=1),
     list: [],
     dict: {},
@@ -49,11 +49,13 @@ _FILLERS: dict[type | None, Any] = {
     float: text("0"),
     Decimal: text("0"),
     bytes: "",
-    datetime.datetime: "1970-01-01 00:00:00",
-    datetime.date: "1970-01-01",
+    dt.datetime: "1970-01-01 00:00:00",
+    dt.date: "1970-01-01",
     uuid.UUID: "0" * 32,
 }
-_IN_LIST = re.compile(r"(\w+)\"?\)?(?:::\w+)? *(?:IN|=) *(?:ANY *)?[(\[A-Z]*'((?:[^']|'')*)'", re.I)
+_IN_LIST = re.compile(
+    r"(\w+)\"?\)?(?:::\w+)? *(?:IN|=) *(?:ANY *)?[(\[A-Z]*'((?:[^']|'')*)'", re.IGNORECASE
+)
 
 
 class NoValue(Exception):
@@ -148,13 +150,13 @@ def _row_of(
 ) -> Mapping[str, Any] | None:
     present = connection.execute(select(table).limit(1)).mappings().first()
     if present is not None:
-        return present
+        return dict(present)
     checks = [check["sqltext"] for check in inspector.get_check_constraints(table.name)]
     try:
         values = dict(_values(table, checks, rows))
         with connection.begin_nested():
             answer = connection.execute(insert(table).values(values).returning(*table.columns))
-            return answer.mappings().one()
+            return dict(answer.mappings().one())
     except (NoValue, DBAPIError):
         return None
 

@@ -10,7 +10,7 @@ _NAMES = frozenset({"site-packages", "dist-packages"})
 
 
 def check_is_source(owner: str, folder: Path) -> None:
-    """Raises PluginError: the folder belongs to an installed copy, where a new file would be lost."""
+    """Raises PluginError: the folder is of an installed copy, where a new file would be lost."""
     folder = folder.resolve()
     if copies := _copies() & set(folder.parents):
         raise PluginError(

@@ -15,7 +15,7 @@ from quetz.errors.migrations import (
     MigrationUnsound,
 )
 from quetz.migrations import make_migration, upgrade
-from quetz.migrations.revisions import load_tree
+from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins
 from quetz.tests.migrations.databases import add_revision, head_of, schema_of
 
