@@ -8,7 +8,7 @@ from tempfile import TemporaryFile
 from typing import cast
 
 from psycopg import Connection as PsycopgConnection
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, select, table, text
 
 from quetz.crashpoints import crashpoint
 from quetz.errors.migrations import BackupToolMissing
@@ -126,7 +126,7 @@ def copy(engine: Engine, target: Path) -> dict[str, int]:
         )
         crashpoint("backup.copying")
         tables = list(connection.scalars(_TABLES))
-        return {name: _count(connection, _pattern(schema, name)) for name in tables}
+        return {name: _count(connection, schema, name) for name in tables}
 
 
 def verify(file: Path) -> None:
@@ -215,8 +215,9 @@ def _server_version(connection: Connection) -> int:
     return int(connection.scalar(text("SHOW server_version_num"))) // 10_000
 
 
-def _count(connection: Connection, table: str) -> int:
-    return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608
+def _count(connection: Connection, schema: str, name: str) -> int:
+    query = select(func.count()).select_from(table(name, schema=schema))
+    return connection.scalar(query) or 0
 
 
 def _pattern(schema: str, name: str) -> str:
