@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from quetz import __version__
-from quetz.cli import deployments, migrations, serving, users
+from quetz.cli import deployments, migrations, new_plugin, plugins, serving, users
 from quetz.cli.outcomes import Commands
 
 app = typer.Typer(
@@ -14,6 +14,8 @@ app = typer.Typer(
 for module in (deployments, serving, migrations):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
+plugins.commands.registered_commands += new_plugin.commands.registered_commands
+app.add_typer(plugins.commands, name="plugin")
 
 
 def _print_version(wanted: bool) -> None:
