@@ -1,0 +1,119 @@
+"""The plugins that are installed, found without importing any code of theirs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from quetz.errors import PluginError
+from quetz.settings import spelt
+
+CORE = "quetz"
+HOOKS, MODELS, MIGRATIONS = "quetz", "quetz.models", "quetz.migrations"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A plugin by its entry points, by their groups."""
+
+    name: str
+    points: Mapping[str, EntryPoint]
+
+    @property
+    def package(self) -> str:
+        return top(next(iter(self.points.values())).module)
+
+    @property
+    def version(self) -> str:
+        distribution = next(iter(self.points.values())).dist
+        return distribution.version if distribution else ""
+
+    def versions(self) -> Path:
+        """Return the folder of its revisions, there or not.
+
+        Raises:
+            PluginError: its package cannot be found.
+        """
+        if MIGRATIONS in self.points:
+            return self._folder(self.points[MIGRATIONS].module) / "versions"
+        return self._folder(self.package) / "migrations" / "versions"
+
+    def has_module(self, name: str) -> bool:
+        """Tell whether the package has a module of that name, itself or as a package."""
+        return any(
+            (folder / name / "__init__.py").is_file() or (folder / f"{name}.py").is_file()
+            for folder in self._folders
+        )
+
+    def _folder(self, module: str) -> Path:
+        """Return the folder of a package, or of the module that stands beside others.
+
+        To ask importlib for a dotted name would import the package.
+        """
+        parts = module.split(".")[1:]
+        for folder in self._folders:
+            place = folder.joinpath(*parts)
+            if place.is_dir():
+                return place
+            if parts and place.with_suffix(".py").is_file():
+                return place.parent
+        return self._folders[0].joinpath(*parts)
+
+    @cached_property
+    def _folders(self) -> Sequence[Path]:
+        try:
+            spec = find_spec(self.package)
+        except (ImportError, ValueError) as error:
+            raise PluginError(self.name, f"cannot find {self.package}: {error}") from error
+        if spec is None:
+            raise PluginError(
+                self.name,
+                f"cannot import {self.package}: ModuleNotFoundError: No module named "
+                f"'{self.package}'; install the plugin again, or uninstall it",
+            )
+        if spec.submodule_search_locations:  # a package; one without __init__.py has no file
+            return [Path(folder) for folder in spec.submodule_search_locations]
+        return [Path(str(spec.origin)).parent]
+
+
+def find_installed() -> dict[str, Installed]:
+    """Return all installed plugins by name."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for group in (HOOKS, MODELS, MIGRATIONS):
+        for point in entry_points(group=group):
+            found.setdefault(point.name, {})[group] = point
+    return {name: Installed(name, points) for name, points in sorted(found.items())}
+
+
+def choose(
+    installed: Mapping[str, Installed], enabled: Sequence[str]
+) -> tuple[list[Installed], dict[str, PluginError]]:
+    """Return the plugins named, or all if none is, and the faults of those that cannot be."""
+    broken: dict[str, PluginError] = {}
+    chosen = list(installed.values())
+    if enabled:
+        by_spelling = {spelt(name): plugin for name, plugin in installed.items()}
+        wanted = {spelt(name): name for name in enabled}
+        chosen = [by_spelling[name] for name in sorted(wanted.keys() & by_spelling.keys())]
+        for name in sorted(wanted.keys() - by_spelling.keys()):
+            broken[wanted[name]] = PluginError(
+                wanted[name],
+                "is enabled but not installed; install it, or take it out of [plugins] enabled "
+                f"(installed: {listed(installed)})",
+            )
+    for plugin in [plugin for plugin in chosen if plugin.name == CORE]:
+        chosen.remove(plugin)
+        reason = "the name is taken by quetz itself; rename its entry points"
+        broken[CORE] = PluginError(CORE, reason)
+    return chosen, broken
+
+
+def top(module: str) -> str:
+    """Return the package that a module is in, however deep."""
+    return module.partition(".")[0]
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
