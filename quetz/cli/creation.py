@@ -196,16 +196,22 @@ def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
         return add_dev_users(deployment) if dev else None
 
 
+class _Terminated(BaseException):
+    """SIGTERM came. Not SystemExit: that one is taken for a fault of the plugin whose code runs."""
+
+
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM take away what is half done, as Ctrl-C does."""
 
     def end(_signal: int, _frame: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+        raise _Terminated
 
     former = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except _Terminated:
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, former)
 
