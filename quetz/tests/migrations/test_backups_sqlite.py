@@ -3,6 +3,7 @@
 import signal
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -38,7 +39,7 @@ def engine(sqlite_engine):
 
 @pytest.fixture
 def file(sqlite_engine):
-    return sqlite.file_of(sqlite_engine)
+    return Path(sqlite_engine.url.database)
 
 
 def words_in(engine):
