@@ -142,6 +142,16 @@ def test_variables_that_are_not_settings_are_ignored(tmp_path, monkeypatch, name
             id="value not of the list",
         ),
         pytest.param(
+            "[sqlalchemy]\non_mismatch = 'hope'",
+            "[sqlalchemy] on_mismatch: Input should be 'refuse', 'wait', 'migrate' or 'ignore'",
+            id="answer that there is not",
+        ),
+        pytest.param(
+            "[migrations]\nbackups_kept = 0",
+            "[migrations] backups_kept: Input should be greater than or equal to 1",
+            id="no backup kept",
+        ),
+        pytest.param(
             "[proxy]\ntrusted_hosts = ['10.0.0.1/8']",
             "[proxy] trusted_hosts: 10.0.0.1/8 has host bits set",
             id="malformed network",
@@ -284,12 +294,13 @@ def test_a_variable_decides_which_plugins_are_off(tmp_path, monkeypatch, caplog)
     assert caplog.messages == [f"'{file}': [foo] belongs to a plugin that is not enabled"]
 
 
-@pytest.mark.parametrize("key", ["database_url", "echo_sql"])
+@pytest.mark.parametrize("key", ["database_url", "migration_url", "echo_sql"])
 def test_secrets_are_in_neither_representation_nor_errors(tmp_path, key):
     url = f"postgresql://quetz:{SECRET}@localhost/quetz"
     write(
         tmp_path / "config.toml",
-        f"[sqlalchemy]\ndatabase_url = '{url}'\n[session]\nsecret = '{SECRET}'\n",
+        f"[sqlalchemy]\ndatabase_url = '{url}'\nmigration_url = '{url}'\n"
+        f"[session]\nsecret = '{SECRET}'\n",
     )
     write(tmp_path / "bad" / "config.toml", f"[sqlalchemy]\n{key} = ['{SECRET}']\n")
 
