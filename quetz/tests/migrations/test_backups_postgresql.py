@@ -103,6 +103,15 @@ def test_all_that_was_made_later_is_gone(engine, backups):
     )
 
 
+def test_a_database_that_lost_all_its_tables_is_restored(engine, backups):
+    backups.take(engine)
+    run_sql(engine, "DROP TABLE words")
+
+    backups.restore(engine, "latest")
+
+    assert words_in(engine) == ["first"]
+
+
 def test_odd_names_and_kinds_are_put_back(engine, backups):
     run_sql(
         engine,
