@@ -18,6 +18,10 @@ def watch(empty_engine, copied):
     return SchemaWatch(empty_engine, read_status(empty_engine, copied))
 
 
+def test_a_server_looks_twice_in_the_time_in_which_it_has_to_notice():
+    assert 2 * watching.LOOK_SECONDS <= 10
+
+
 def test_a_schema_that_stays_is_not_changed(watch):
     assert not watch.look()
     assert not watch.changed
