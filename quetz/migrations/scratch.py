@@ -91,16 +91,37 @@ def scratch_databases(like: Engine | None, warn: Warn) -> Iterator[list[Scratch]
     Both are gone afterwards. ``warn`` is told why there is no schema.
     """
     with ExitStack() as stack:
-        engine = open_engine(URL.create("sqlite"))
-        stack.callback(engine.dispose)
-        databases = [Scratch(engine)]
+        databases = [stack.enter_context(_in_memory())]
         if like is not None and like.dialect.name == "postgresql":
-            try:
-                databases.append(Scratch(stack.enter_context(_schema(like))))
-            except DBAPIError as error:
-                reason = " ".join(str(error.orig).split())
-                warn(f"nothing was tried on PostgreSQL: no schema could be made there: {reason}")
+            beside = stack.enter_context(scratch_like(like, warn))
+            databases += [beside] if beside else []
         yield databases
+
+
+@contextmanager
+def scratch_like(engine: Engine, warn: Warn) -> Iterator[Scratch | None]:
+    """Open a database of the same kind; None, with a warning, if PostgreSQL allows no schema."""
+    with ExitStack() as stack:
+        if engine.dialect.name == "sqlite":
+            yield stack.enter_context(_in_memory())
+            return
+        try:
+            scratch = Scratch(stack.enter_context(_schema(engine)))
+        except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())
+            warn(f"nothing was tried on PostgreSQL, since no schema could be made there: {reason}")
+            yield None
+            return
+        yield scratch
+
+
+@contextmanager
+def _in_memory() -> Iterator[Scratch]:
+    engine = open_engine(URL.create("sqlite"))
+    try:
+        yield Scratch(engine)
+    finally:
+        engine.dispose()
 
 
 @contextmanager

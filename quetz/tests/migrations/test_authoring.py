@@ -3,21 +3,36 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Column, Engine, Integer, Table, event
 
-from quetz.errors import (
-    PluginError,
-)
-from quetz.errors.migrations import (
-    MigrationFailed,
-    MigrationUnsound,
-)
+from quetz.cli.outcomes import exit_code
+from quetz.db.base import Base
+from quetz.errors import PluginError
+from quetz.errors.migrations import MigrationFailed, MigrationNeeded, MigrationUnsound
 from quetz.migrations import make_migration, upgrade
+from quetz.migrations.proofs import prove
+from quetz.migrations.scratch import scratch_databases
 from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins
 from quetz.tests.migrations.databases import add_revision, head_of, schema_of
+
+
+@pytest.fixture
+def extra_table():
+    """Add a table to the models for as long as the test runs."""
+    tables = []
+
+    def add(*columns):
+        tables.append(
+            Table("extra", Base.metadata, Column("id", Integer, primary_key=True), *columns)
+        )
+
+    yield add
+    for table in tables:
+        Base.metadata.remove(table)
 
 
 def test_an_empty_folder_gets_a_root_with_the_label_quetz(none_yet):
@@ -156,6 +171,107 @@ def test_a_revision_whose_proof_is_interrupted_is_not_kept(copied):
     assert sorted(folder.glob("*.py")) == before
 
 
+def test_a_migration_that_is_needed_is_told_and_not_written_by_a_check(none_yet):
+    root = written(none_yet, "initial")
+    forget(root, r'sa.Column\("mirror_mode",.*\n')
+
+    with pytest.raises(MigrationNeeded) as needed:
+        make_migration(none_yet, message="x", check=True)
+
+    line = "add column channels.mirror_mode VARCHAR(16) null"
+    assert needed.value.differences == (line,)
+    assert line in str(needed.value)
+    assert exit_code(needed.value) == 4
+    assert list(root.parent.glob("*.py")) == [root]
+
+
+def test_a_check_finds_nothing_where_no_migration_is_needed(plugins):
+    assert make_migration(plugins, message="x", check=True) is None
+
+
+def test_an_empty_revision_is_written_if_it_is_wanted(copied, empty_engine):
+    head = head_of(copied)
+
+    file = written(copied, "to be filled in", empty=True)
+
+    [script] = [load_tree(copied).get_revision("heads")]
+    assert (script.down_revision, Path(script.path)) == (head, file)
+    assert operations(file) == []
+    assert upgrade(empty_engine, copied).applied[-1] == script.revision
+
+
+def test_a_revision_can_be_written_elsewhere_under_an_id_of_ones_own(copied, tmp_path):
+    folder = copied.migrations["quetz"]
+    before = sorted(folder.iterdir())
+
+    file = written(copied, "Mine", empty=True, output=tmp_path / "new", rev_id="0001_mine")
+
+    assert file == tmp_path / "new" / "0001_mine_mine.py"
+    assert 'revision: str = "0001_mine"' in file.read_text()
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("rev_id", "reason"),
+    [
+        pytest.param("", "must have 1 to 32", id="none"),
+        pytest.param("a" * 33, "must have 1 to 32", id="long"),
+        pytest.param("a-b", "characters 0-9, a-z and _", id="dash"),
+        pytest.param("../x", "characters 0-9, a-z and _", id="path"),
+        pytest.param("4bd032e7beb5", "is taken by a migration of 'quetz'", id="taken"),
+    ],
+)
+def test_an_id_that_does_not_fit_is_refused(copied, rev_id, reason):
+    before = sorted(copied.migrations["quetz"].iterdir())
+
+    with pytest.raises(MigrationUnsound, match=reason):
+        make_migration(copied, message="x", empty=True, rev_id=rev_id)
+
+    assert sorted(copied.migrations["quetz"].iterdir()) == before
+
+
+def test_a_new_column_without_a_value_for_the_rows_there_is_refused(none_yet):
+    root = written(none_yet, "initial")
+    forget(root, r'sa.Column\("private",.*\n')
+
+    with pytest.raises(PluginError, match=r"channels\.private must not be null.*a server_default"):
+        make_migration(none_yet, message="private")
+
+    assert list(root.parent.glob("*.py")) == [root]
+
+
+def test_a_name_that_postgresql_would_cut_off_is_refused(none_yet, extra_table):
+    extra_table(Column("x" * 64, Integer))
+
+    with pytest.raises(PluginError, match=r"the name 'x{64}' has 64 bytes, .* takes 63"):
+        make_migration(none_yet, message="long")
+
+    assert list(none_yet.migrations["quetz"].iterdir()) == []
+
+
+def test_an_installed_copy_is_not_written_to(plugins, tmp_path, monkeypatch):
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(str(site))
+    versions = site / "quetz/migrations/versions"
+    versions.mkdir(parents=True)
+    copy = replace(plugins, migrations={"quetz": versions})
+
+    with pytest.raises(PluginError, match=r"copy in '.*site-packages'.*pip install -e.*--output"):
+        make_migration(copy, message="x")
+
+    assert list(versions.iterdir()) == []
+    assert written(copy, "x", output=tmp_path / "new").parent == tmp_path / "new"
+
+
+def test_a_revision_that_loses_rows_is_unsound(copied):
+    add_revision(copied, "aaaa", upgrade="op.execute('DELETE FROM channel_members')")
+
+    with scratch_databases(None, print) as [scratch]:
+        scratch.build(copied, ["4bd032e7beb5"])
+        with pytest.raises(MigrationUnsound, match="'channel_members' had 1 rows and has 0"):
+            prove(scratch, copied, "quetz", "aaaa", "4bd032e7beb5")
+
+
 def test_a_failing_revision_below_is_named(copied):
     add_revision(copied, "aaaa", upgrade="1 / 0")
 
@@ -188,8 +304,8 @@ def test_a_folder_with_blanks_and_percent_signs_works(plugins, tmp_path):
     assert file.parent == folder
 
 
-def written(plugins: Plugins, message: str) -> Path:
-    file = make_migration(plugins, message=message)
+def written(plugins: Plugins, message: str, **options: Any) -> Path:
+    file = make_migration(plugins, message=message, **options)
     assert file is not None
     return file
 
