@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from quetz import __version__
-from quetz.cli import deployments, migrations, new_plugin, plugins, serving, users
+from quetz.cli import deployments, make_migrations, migrations, new_plugin, plugins, serving, users
 from quetz.cli.outcomes import Commands
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
-for module in (deployments, serving, migrations):
+for module in (deployments, serving, migrations, make_migrations):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands

@@ -1,7 +1,7 @@
-"""``quetz init-db`` and ``quetz make-migrations``."""
+"""``quetz init-db``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,30 +33,6 @@ def init_db(path: options.Deployment) -> None:
     typer.echo(
         f"{len(applied)} migrations applied" if applied else "The database is up to date", err=True
     )
-
-
-@commands.command()
-def make_migrations(
-    path: options.Deployment,
-    message: Annotated[str, typer.Option("--message", help="What the migration does.")],
-    plugin: Annotated[
-        str, typer.Option("--plugin", help="The plugin whose tables changed, or quetz.")
-    ] = "quetz",
-    initialize: Annotated[
-        bool,
-        typer.Option("--initialize/--no-initialize", help="Write the plugin's first migration."),
-    ] = False,
-) -> None:
-    """Write a migration for what changed in the models, and print its path."""
-    from quetz.migrations import make_migration
-    from quetz.plugins import load_plugins
-
-    plugins = load_plugins(_settings(path).plugins.enabled)
-    file = make_migration(plugins, message=message, owner=plugin, initialize=initialize)
-    if file is None:
-        typer.echo("Nothing changed: no migration is needed", err=True)
-    else:
-        typer.echo(file)
 
 
 def _settings(path: Path) -> "Settings":
