@@ -100,11 +100,13 @@ def _warn_of_drift(engine: "Engine", plugins: "Plugins") -> None:
     """Tell how the deployment's database differs from its migrations; a new one needs not know."""
     from sqlalchemy.exc import DBAPIError
 
-    from quetz.errors import QuetzError
+    from quetz.errors import DatabaseMissing, QuetzError
     from quetz.migrations.checks import check_database
 
     try:
         report = check_database(engine, plugins)
+    except DatabaseMissing:
+        return  # there is no drift where nothing is
     except (QuetzError, DBAPIError) as error:
         _warn(f"the deployment's database was not looked at: {getattr(error, 'orig', error)}")
         return
