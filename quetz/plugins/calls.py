@@ -9,15 +9,10 @@ from typing import Any
 import pluggy
 from sqlalchemy.orm import Session
 
-from quetz.db.base import Base
 from quetz.errors import PluginError, QuetzError
-from quetz.plugins.installed import CORE, top
+from quetz.plugins.tables import package_of
 
 _log = logging.getLogger("quetz.plugins")
-
-# Tables by the package whose import made them; a module is imported once in a process. Mapped
-# classes tell it themselves, even if another plugin imported them first.
-packages_of_tables: dict[str, str] = {}
 
 
 class PluginFailed(Exception):
@@ -98,12 +93,7 @@ class Plugins:
 
         A table of a package that is no plugin in use belongs to the package.
         """
-        for mapper in Base.registry.mappers:
-            if mapper.local_table is Base.metadata.tables.get(name):
-                package = top(mapper.class_.__module__)
-                break
-        else:
-            package = packages_of_tables.get(name, CORE)
+        package = package_of(name)
         return self.packages.get(package, package)
 
 

@@ -40,13 +40,6 @@ class Installed:
             return self._folder(self.points[MIGRATIONS].module) / "versions"
         return self._folder(self.package) / "migrations" / "versions"
 
-    def has_module(self, name: str) -> bool:
-        """Tell whether the package has a module of that name, itself or as a package."""
-        return any(
-            (folder / name / "__init__.py").is_file() or (folder / f"{name}.py").is_file()
-            for folder in self._folders
-        )
-
     def _folder(self, module: str) -> Path:
         """Return the folder of a package, or of the module that stands beside others.
 
@@ -75,14 +68,15 @@ class Installed:
             )
         if spec.submodule_search_locations:  # a package; one without __init__.py has no file
             return [Path(folder) for folder in spec.submodule_search_locations]
-        return [Path(str(spec.origin)).parent]
+        return [Path(str(spec.origin)).with_suffix("")]  # a module has no folder of its own
 
 
 def find_installed() -> dict[str, Installed]:
     """Return all installed plugins by name."""
     found: dict[str, dict[str, EntryPoint]] = {}
+    points = entry_points()  # reads the metadata of all that is installed
     for group in (HOOKS, MODELS, MIGRATIONS):
-        for point in entry_points(group=group):
+        for point in points.select(group=group):
             found.setdefault(point.name, {})[group] = point
     return {name: Installed(name, points) for name, points in sorted(found.items())}
 
@@ -103,11 +97,20 @@ def choose(
                 "is enabled but not installed; install it, or take it out of [plugins] enabled "
                 f"(installed: {listed(installed)})",
             )
-    for plugin in [plugin for plugin in chosen if plugin.name == CORE]:
-        chosen.remove(plugin)
-        reason = "the name is taken by quetz itself; rename its entry points"
-        broken[CORE] = PluginError(CORE, reason)
-    return chosen, broken
+    sound: dict[str, Installed] = {}
+    for plugin in chosen:
+        if plugin.name == CORE:
+            reason = "the name is taken by quetz itself; rename its entry points"
+            broken[CORE] = PluginError(CORE, reason)
+        elif plugin.package in sound:
+            broken[plugin.name] = PluginError(
+                plugin.name,
+                f"shares the package {plugin.package} with '{sound[plugin.package].name}'; "
+                "a plugin needs one of its own",
+            )
+        else:
+            sound[plugin.package] = plugin
+    return list(sound.values()), broken
 
 
 def top(module: str) -> str:

@@ -1,6 +1,7 @@
 """A plugin that is broken is left out with its reason, and the others go on."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,10 @@ from quetz.plugins import check_usable, load_plugins
 from quetz.tests.migrations.distributions import Site
 
 MODEL = """
+    import sqlalchemy as sa
+    from sqlalchemy import ForeignKey
     from sqlalchemy.orm import Mapped, mapped_column, relationship
-    from quetz.plugin_api import Base, RowId
+    from quetz.plugin_api import Base, Channel, RowId
 
     class {name}(Base):
         __tablename__ = "{table}"
@@ -44,6 +47,8 @@ HOOKED = """
     def check_upload(channel): pass
 """
 
+SOUND_MODULES = ["quetz_sound", "quetz_sound.db_models", "quetz_sound.hooks"]
+
 
 @pytest.fixture
 def site(tmp_path):
@@ -59,11 +64,18 @@ def site(tmp_path):
     return site
 
 
+TWICE = """
+    class Other(Base):
+        __tablename__ = "quetz_foo"
+        id: Mapped[int] = mapped_column(RowId, primary_key=True)
+"""
+
+
 def model(table: str = "quetz_foo", more: str = "") -> str:
     return MODEL.format(name="Foo", table=table, more=more)
 
 
-def loaded(site: Site, enabled: tuple[str, ...] = ()) -> dict:
+def loaded(site: Site, enabled: tuple[str, ...] = ()) -> dict[str, Any]:
     return site.run(LOADED.format(enabled=enabled))
 
 
@@ -112,6 +124,31 @@ def loaded(site: Site, enabled: tuple[str, ...] = ()) -> dict:
             id="a-plugin-of-the-older-quetz",
         ),
         pytest.param(
+            {"hooks.py": "import quetz\n@quetz.hookimpl\ndef register_router(): ..."},
+            "was written for the older quetz: it imports quetz.hookimpl, which is gone",
+            id="a-mark-of-the-older-quetz",
+        ),
+        pytest.param(
+            {"db_models.py": "from quetz.db_models import PackageVersion"},
+            "was written for the older quetz: it imports quetz.db_models.PackageVersion, which",
+            id="a-model-of-the-older-quetz",
+        ),
+        pytest.param(
+            {"db_models.py": "from quetz.plugin_api import Bass"},
+            "cannot import name 'Bass' from 'quetz.plugin_api'",
+            id="a-misspelt-name-of-the-api",
+        ),
+        pytest.param(
+            {"db_models.py": model("Channels")},
+            "its table 'Channels' has the name of one of quetz; give it another",
+            id="a-table-of-the-core-in-other-case",
+        ),
+        pytest.param(
+            {"db_models.py": model(more="__table_args__ = {'extend_existing': True}") + TWICE},
+            "declares the table 'quetz_foo' twice; give one of the two another name",
+            id="a-table-of-its-own-twice",
+        ),
+        pytest.param(
             {"hooks.py": "def check_upload(channel): pass"},
             "'check_upload' in quetz_foo.hooks is named like a hook; mark it with @hookimpl",
             id="a-hook-without-its-mark",
@@ -138,18 +175,61 @@ def test_a_table_of_another_plugin_is_named_with_its_owner(site):
 
     reason = loaded(site)["broken"]["quetz-zoo"]
 
-    assert reason == "its table 'quetz_sound' has the name of one of quetz_sound; give it another"
+    assert reason == "its table 'quetz_sound' has the name of one of quetz-sound; give it another"
 
 
-def test_who_imports_a_broken_plugin_is_broken_too_with_its_own_sentence(site):
+@pytest.mark.parametrize("name", ["quetz-a", "quetz-zoo"])
+def test_who_imports_a_broken_plugin_is_broken_too_with_its_own_sentence(site, name):
     site.install("quetz-foo", {"db_models.py": "1 / 0"})
-    site.install("quetz-a", {"db_models.py": "import quetz_foo.db_models"})
+    site.install(name, {"db_models.py": "import quetz_foo.db_models"})
 
     found = loaded(site)
 
     assert found["sound"] == ["quetz-sound"]
-    assert "cannot import quetz_foo.db_models" in found["broken"]["quetz-foo"]
-    assert "cannot import quetz_a.db_models" in found["broken"]["quetz-a"]
+    assert "cannot import quetz_foo.db_models: Zero" in found["broken"]["quetz-foo"]
+    assert found["broken"][name].startswith("needs the plugin 'quetz-foo', which ")
+
+
+@pytest.mark.parametrize("name", ["quetz-a", "quetz-zoo"])
+@pytest.mark.parametrize("line", ["from quetz_foo.db_models import Foo", "import quetz_foo.hooks"])
+def test_who_imported_what_turns_out_to_be_broken_later_is_broken_too(site, name, line):
+    site.install("quetz-foo", {"db_models.py": model(more="bars: Mapped['Bar'] = relationship()")})
+    site.install(name, {"hooks.py": line})
+
+    found = loaded(site)
+
+    assert found["sound"] == ["quetz-sound"]
+    assert found["broken"][name] == (
+        "needs the plugin 'quetz-foo', which is broken; mend that one first"
+    )
+    assert found["modules"] == SOUND_MODULES
+
+
+def test_who_can_do_without_a_broken_plugin_goes_on(site):
+    optional = "try:\n    import quetz_foo\nexcept ImportError:\n    pass"
+    site.install("quetz-foo", {"db_models.py": model(), "hooks.py": "1 / 0"})
+    site.install("quetz-zoo", {"hooks.py": optional})
+
+    found = loaded(site)
+
+    assert found["sound"] == ["quetz-sound", "quetz-zoo"]
+    assert found["tables"] == ["quetz_sound"]
+
+
+@pytest.mark.parametrize("name", ["quetz-a", "quetz-zoo"])
+def test_who_refers_to_a_table_of_a_broken_plugin_is_broken_too(site, name):
+    reference = "foo_id: Mapped[int] = mapped_column(ForeignKey('quetz_foo.id'))"
+    site.install("quetz-foo", {"db_models.py": model(), "hooks.py": "1 / 0"})
+    site.install(name, {"db_models.py": MODEL.format(name="A", table="quetz_a", more=reference)})
+
+    found = loaded(site)
+
+    assert found["sound"] == ["quetz-sound"]
+    assert found["broken"][name] == (
+        "its table 'quetz_a' refers to quetz_foo.id, which is not there; "
+        "install or mend the plugin that has it"
+    )
+    assert found["tables"] == ["quetz_sound"]
 
 
 def test_a_sound_plugin_that_a_broken_one_imported_first_stays(site):
@@ -159,6 +239,49 @@ def test_a_sound_plugin_that_a_broken_one_imported_first_stays(site):
 
     assert found["sound"] == ["quetz-sound"]
     assert found["tables"] == ["quetz_sound"]
+
+
+def test_classes_that_were_imported_before_stay_when_another_plugin_is_broken(site):
+    site.install("quetz-a", {"db_models.py": "1 / 0"})
+
+    same = site.run("""
+        from quetz_sound.db_models import Sound
+        load_plugins([])
+        from quetz_sound import db_models
+        return db_models.Sound is Sound and Sound(id=3).id == 3
+    """)
+
+    assert same
+
+
+def test_two_plugins_do_not_share_a_package(site):
+    site.install(
+        "quetz-zoo", {}, {"quetz": "quetz_sound.hooks", "quetz.models": "quetz_sound.db_models"}
+    )
+
+    found = loaded(site)
+
+    assert found["sound"] == ["quetz-sound"]
+    assert found["broken"]["quetz-zoo"].startswith(
+        "shares the package quetz_sound with 'quetz-sound'"
+    )
+
+
+def test_a_plugin_may_be_a_single_module(site):
+    site.install("quetz-foo", {"../quetz_one.py": HOOKED}, {"quetz": "quetz_one"})
+
+    found = loaded(site)
+
+    assert found["sound"] == ["quetz-foo", "quetz-sound"]
+    assert found["hooks"] == ["quetz-sound", "quetz-foo"]
+
+
+def test_a_table_without_a_class_belongs_to_the_plugin_whose_code_makes_it(site):
+    table = "sa.Table('quetz_sums', Base.metadata, sa.Column('id', sa.Integer))"
+    site.install("quetz-foo", {"db_models.py": f"{model()}\n    {table}"})
+    site.install("quetz-a", {"db_models.py": "import quetz_foo.db_models"})
+
+    assert site.run("return load_plugins([]).owner_of_table('quetz_sums')") == "quetz-foo"
 
 
 def test_a_package_that_is_gone_is_told(site):
