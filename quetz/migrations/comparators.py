@@ -14,6 +14,8 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import CheckConstraint, Column, DefaultClause, Dialect, Table
 from sqlalchemy.types import Boolean, Integer, String, TypeEngine
 
+from quetz.migrations.sqlite_indexes import compare_indexes
+
 PLUGIN = Plugin("quetz.comparators")
 
 _CAST = re.compile(
@@ -149,3 +151,11 @@ PLUGIN.add_autogenerate_comparator(
     _compare_defaults, "column", "server_default", priority=DispatchPriority.FIRST
 )
 PLUGIN.add_autogenerate_comparator(_compare_checks, "table", "rules_of_checks")
+PLUGIN.add_autogenerate_comparator(
+    # First: what is dropped makes room for what Alembic adds under its name.
+    compare_indexes,
+    "table",
+    "indexes_of_sqlite",
+    qualifier="sqlite",
+    priority=DispatchPriority.FIRST,
+)

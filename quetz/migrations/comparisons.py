@@ -16,6 +16,7 @@ from quetz.db.base import Base
 from quetz.migrations.comparators import PLUGIN, differ, differ_in_use
 from quetz.migrations.descriptions import describe, is_extra, table_of
 from quetz.migrations.ledger import LEDGER, owners_of_tables, read_entries
+from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
 from quetz.plugins import Plugins
 
 
@@ -80,7 +81,8 @@ def compare_models(
     """
     options = comparison_options(models, owners, exact=exact)
     context = MigrationContext.configure(connection, opts=options)
-    found = cast("ops.UpgradeOps", produce_migrations(context, models.metadata).upgrade_ops)
+    with without_warnings_of_indexes():
+        found = cast("ops.UpgradeOps", produce_migrations(context, models.metadata).upgrade_ops)
     return ops.UpgradeOps(_ordered(found.ops))
 
 

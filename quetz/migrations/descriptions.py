@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
 _EXTRA = (ops.DropTableOp, ops.DropColumnOp, ops.DropConstraintOp, ops.DropIndexOp)
@@ -146,7 +147,9 @@ def _index(index: Index, dialect: Dialect) -> str:
         part.name if isinstance(part, Column) else _sql(part, dialect) for part in index.expressions
     ]
     kind = "unique index" if index.unique else "index"
-    return f"{kind} {index.name} of {cast('Table', index.table).name} ({', '.join(parts)})"
+    condition = index.dialect_kwargs.get(f"{dialect.name}_where")
+    where = "" if condition is None else f" where {_sql(condition, dialect)}"
+    return f"{kind} {index.name} of {cast('Table', index.table).name} ({', '.join(parts)}){where}"
 
 
 def _names(columns: Iterable[Column[Any]]) -> str:
@@ -154,7 +157,10 @@ def _names(columns: Iterable[Column[Any]]) -> str:
 
 
 def _type(kind: TypeEngine[Any] | None, dialect: Dialect) -> str:
-    return "none" if kind is None else kind.compile(dialect=dialect)
+    try:
+        return "none" if kind is None else kind.compile(dialect=dialect)
+    except CompileError:  # a type that only the other database has
+        return str(kind)
 
 
 def _default(default: Any, dialect: Dialect) -> str:

@@ -9,6 +9,11 @@ from sqlalchemy.engine import Inspector
 from quetz.migrations.comparators import plain_default, without_casts
 from quetz.migrations.ledger import LEDGER
 from quetz.migrations.sqlite import has_autoincrement, table_sql
+from quetz.migrations.sqlite_indexes import (
+    index_statements,
+    plain_statement,
+    without_warnings_of_indexes,
+)
 
 _COLLATION = re.compile(r'["`]?(\w+)["`]? [^,]*?\bCOLLATE ["`]?(\w+)', re.IGNORECASE)
 
@@ -21,11 +26,12 @@ def fingerprint(connection: Connection) -> set[str]:
     """
     inspector = inspect(connection)
     lines = set()
-    for table in set(inspector.get_table_names()) - {"alembic_version", LEDGER.name}:
-        parts = [*_columns(inspector, table), *_constraints(inspector, table)]
-        if connection.dialect.name == "sqlite":
-            parts += _sqlite_parts(connection, table)
-        lines |= {f"{table}: {part}" for part in parts}
+    with without_warnings_of_indexes():
+        for table in set(inspector.get_table_names()) - {"alembic_version", LEDGER.name}:
+            parts = [*_columns(inspector, table), *_constraints(inspector, table)]
+            if connection.dialect.name == "sqlite":
+                parts += _sqlite_parts(connection, inspector, table)
+            lines |= {f"{table}: {part}" for part in parts}
     return lines
 
 
@@ -59,10 +65,14 @@ def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
         )
 
 
-def _sqlite_parts(connection: Connection, table: str) -> Iterator[str]:
+def _sqlite_parts(connection: Connection, inspector: Inspector, table: str) -> Iterator[str]:
     """Tell what reflection leaves out."""
     if has_autoincrement(connection, table):
         yield "autoincrement"
+    seen = {index["name"] for index in inspector.get_indexes(table)}
+    for name, statement in index_statements(connection, table).items():
+        if name not in seen:  # it is of an expression
+            yield f"index {plain_statement(statement)}"
     columns = table_sql(connection, table).partition("(")[2]
     for column, collation in _COLLATION.findall(columns):
         yield f"column {column} by {collation}"

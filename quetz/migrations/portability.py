@@ -118,6 +118,8 @@ class _Known:
     def mend_returning(self, op: ops.MigrateOperation) -> None:
         if isinstance(op, ops.AddColumnOp):
             self._mend_column(op.table_name, op.column)
+        elif isinstance(op, ops.CreateIndexOp) and "sqlite_where" in op.kw:
+            op.kw.setdefault("postgresql_where", op.kw["sqlite_where"])
         elif isinstance(op, ops.CreateTableOp):
             for column in op.columns:
                 if isinstance(column, Column):

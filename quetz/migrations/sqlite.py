@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Table, event
 
+from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+
 _GIVEN = "SELECT name, seq FROM sqlite_sequence"
 _TEMPORARY = "_alembic_tmp_"
 # KiB: a copy of a large table is several times faster than with the default of 2 MiB.
@@ -31,6 +33,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         _without_foreign_keys(connection),
         connection.begin(),
         _keeping_autoincrement(connection),
+        without_warnings_of_indexes(),  # they come back when the copy is made
     ):
         connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE}")
         # Some builds write zeros over a dropped table, which takes longer than to copy it.

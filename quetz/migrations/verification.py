@@ -9,13 +9,16 @@ from sqlalchemy import Connection, Inspector, inspect
 from sqlalchemy.exc import OperationalError
 
 from quetz.migrations.comparisons import differences
+from quetz.migrations.sqlite_indexes import hidden_indexes
 from quetz.plugins import Plugins
 
 _WRITTEN = re.compile(
     r"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|DELETE\s+FROM)\s+[\"`\[]?(\w+)",
     re.IGNORECASE,
 )
-_DROPPED_TRIGGER = re.compile(r"\bDROP\s+TRIGGER\s+(?:IF\s+EXISTS\s+)?[\"`\[]?(\w+)", re.IGNORECASE)
+_DROPPED_TRIGGER = re.compile(
+    r"\bDROP\s+(?:TRIGGER|INDEX)\s+(?:IF\s+EXISTS\s+)?[\"`\[]?(\w+)", re.IGNORECASE
+)
 _INVALID_INDEXES = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace
@@ -131,7 +134,7 @@ class _SqliteWitness:
             )
 
     def _bring_back_triggers(self, connection: Connection, statements: Statements) -> None:
-        """Make the triggers anew that went with a table when a copy took its place."""
+        """Make anew what went when a copy took a table's place: indexes of expressions too."""
         tables, present = set(_rows(connection)), _triggers(connection)
         for name, (table, sql) in self.triggers.items():
             if name not in present and table in tables and name not in statements.triggers:
@@ -167,7 +170,8 @@ def _orphans(connection: Connection) -> set[Orphan]:
 
 def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
     query = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
-    return {row.name: (row.tbl_name, row.sql) for row in connection.exec_driver_sql(query)}
+    triggers = {row.name: (row.tbl_name, row.sql) for row in connection.exec_driver_sql(query)}
+    return triggers | hidden_indexes(connection)
 
 
 def _unnamed_checks(connection: Connection) -> dict[str, int]:

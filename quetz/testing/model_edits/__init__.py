@@ -6,7 +6,13 @@ another plugin stand beside them.
 
 from quetz.testing.model_edits.column_types import NULLS_AND_DEFAULTS, TYPES
 from quetz.testing.model_edits.columns import COLUMNS
-from quetz.testing.model_edits.constraints import CONSTRAINTS, ENUMS, INDEXES, REFERENCES
+from quetz.testing.model_edits.constraints import (
+    CONSTRAINTS,
+    ENUMS,
+    EXPRESSIONS,
+    INDEXES,
+    REFERENCES,
+)
 from quetz.testing.model_edits.edits import OWNER, TABLE, ModelEdit
 from quetz.testing.model_edits.nothing import NOTHING
 from quetz.testing.model_edits.tables import COMMENTS, SEVERAL, TABLES
@@ -19,6 +25,7 @@ EDITS = [
     *TYPES,
     *NULLS_AND_DEFAULTS,
     *INDEXES,
+    *EXPRESSIONS,
     *CONSTRAINTS,
     *REFERENCES,
     *ENUMS,

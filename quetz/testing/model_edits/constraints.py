@@ -8,11 +8,22 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from quetz.testing.model_edits.edits import POSITIVE, column, edit, kind_of, table
+
+
+def some_rows(condition: str) -> list[Table]:
+    where = text(condition)
+    return table(
+        Column("c", Integer),
+        Index("ix_quetz_edited_x", "c", sqlite_where=where, postgresql_where=where),
+    )
+
 
 INDEXES = [
     edit(
@@ -54,6 +65,56 @@ INDEXES = [
         "drop index ix_quetz_edited_x of quetz_edited",
         "add index ix_quetz_edited_y of quetz_edited (a)",
     ),
+]
+
+EXPRESSIONS = [
+    edit(
+        "add an index of an expression",
+        column(Text),
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        "add index ix_quetz_edited_x of quetz_edited (lower(c))",
+    ),
+    edit(
+        "drop an index of an expression",
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        column(Text),
+        "drop index ix_quetz_edited_x of quetz_edited",
+    ),
+    edit(
+        "add a table with an index of an expression",
+        [],
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        "add table quetz_edited",
+        "add index ix_quetz_edited_x of quetz_edited (lower(c))",
+    ),
+    edit(
+        "leave an index of an expression as it is",
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+    ),
+    edit(
+        "add an index of some rows",
+        column(Integer),
+        some_rows("c > 0"),
+        "add index ix_quetz_edited_x of quetz_edited (c) where c > 0",
+    ),
+    edit(
+        "drop an index of some rows",
+        some_rows("c > 0"),
+        column(Integer),
+        "drop index ix_quetz_edited_x of quetz_edited",
+    ),
+    edit(
+        "index other rows",
+        some_rows("c > 0"),
+        some_rows("c > 1"),
+        sqlite=[
+            "drop index ix_quetz_edited_x of quetz_edited",
+            "add index ix_quetz_edited_x of quetz_edited (c) where c > 1",
+        ],
+        postgresql=[],
+    ),
+    edit("leave an index of some rows as it is", some_rows("c > 0"), some_rows("c > 0")),
 ]
 
 CONSTRAINTS = [
