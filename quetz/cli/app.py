@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from quetz import __version__
-from quetz.cli import deployments, make_migrations, migrations, new_plugin, plugins, serving, users
+from quetz.cli import (
+    backups,
+    deployments,
+    make_migrations,
+    migrations,
+    new_plugin,
+    plugins,
+    schema,
+    serving,
+    users,
+)
 from quetz.cli.outcomes import Commands
 
 app = typer.Typer(
@@ -16,6 +26,8 @@ for module in (deployments, serving, migrations, make_migrations):
 app.add_typer(users.commands, name="user")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands
 app.add_typer(plugins.commands, name="plugin")
+schema.commands.registered_commands += backups.commands.registered_commands
+app.add_typer(schema.commands, name="migrations")
 
 
 def _print_version(wanted: bool) -> None:
