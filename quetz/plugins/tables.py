@@ -48,9 +48,8 @@ def package_of(table: str) -> str:
         for mapper in _mappers()
         if mapper.local_table is Base.metadata.tables.get(table)
     }
-    if CORE in packages or not packages:
-        return _packages.get(table, CORE)
-    return min(packages)
+    maker = _packages.get(table, CORE)
+    return maker if maker in packages or not packages else min(packages)
 
 
 @contextmanager
@@ -69,8 +68,9 @@ def imports_of(package: str, packages: Collection[str]) -> Iterator[None]:
         if parent in before:
             raise TableChanged(str(parent))
 
-    def note(table: Table, _metadata: MetaData) -> None:
-        _packages[table.key] = _running(packages) or package
+    def note(table: Table, metadata: MetaData) -> None:
+        if metadata is Base.metadata:
+            _packages[table.key] = _running(packages) or package
 
     event.listen(SchemaItem, "before_parent_attach", refuse)
     event.listen(Table, "after_parent_attach", note)

@@ -108,6 +108,16 @@ def loaded(site: Site, enabled: tuple[str, ...] = ()) -> dict[str, Any]:
             id="a-reserved-table",
         ),
         pytest.param(
+            {"db_models.py": model("quetz_migration_log")},
+            "its table 'quetz_migration_log' has a reserved name",
+            id="the-ledger",
+        ),
+        pytest.param(
+            {"db_models.py": model("_alembic_tmp_foo")},
+            "its table '_alembic_tmp_foo' has a reserved name",
+            id="a-scratch-table-of-alembic",
+        ),
+        pytest.param(
             {"db_models.py": model("workflow_status")},
             "its table 'workflow_status' has a reserved name",
             id="a-table-of-the-job-engine",

@@ -120,6 +120,26 @@ def test_a_table_without_a_class_belongs_to_the_plugin_that_was_imported(site):
     assert owner == "quetz-foo"
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param('sa.Table("channels", sa.MetaData())', id="in-other-metadata"),
+        pytest.param('sa.Table("channels", Base.metadata, keep_existing=True)', id="looked-up"),
+        pytest.param('type("Mine", (Base,), {"__table__": Channel.__table__})', id="mapped-twice"),
+    ],
+)
+def test_a_table_of_the_core_stays_one_of_the_core(site, table):
+    models = f"import sqlalchemy as sa\nfrom quetz.plugin_api import Base, Channel\n{table}\n"
+    site.install("quetz-foo", {"db_models.py": models})
+
+    owner, broken = site.run("""
+        plugins = load_plugins([])
+        return plugins.owner_of_table("channels"), list(plugins.broken)
+    """)
+
+    assert (owner, broken) == ("quetz", [])
+
+
 def test_models_and_migrations_are_found_by_convention(site):
     site.install("quetz-foo", {"db_models.py": MODELS.format(table="quetz_foo")})
 
