@@ -194,6 +194,13 @@ REFERENCES = [
         "drop foreign key fk_quetz_edited_c_users of quetz_edited",
     ),
     edit(
+        "drop a column that refers and must not be null",
+        column(BigInteger, ForeignKey("users.id"), nullable=False),
+        table(),
+        "drop foreign key fk_quetz_edited_c_users of quetz_edited",
+        "drop column quetz_edited.c",
+    ),
+    edit(
         "change what becomes of those that refer",
         column(BigInteger, ForeignKey("users.id", ondelete="CASCADE")),
         column(BigInteger, ForeignKey("users.id", ondelete="SET NULL")),

@@ -11,6 +11,7 @@ from quetz.errors import DatabaseMissing, PluginError
 from quetz.errors.migrations import MigrationEdited, SchemaDrifted, SchemaUnknown
 from quetz.migrations import downgrade, upgrade
 from quetz.migrations.checks import Report, check_database
+from quetz.migrations.comparisons import differences
 from quetz.tests.migrations.databases import (
     REVISION,
     add_a_row_everywhere,
@@ -63,6 +64,19 @@ def test_what_was_changed_by_hand_is_told_as_drift_and_as_difference(engine, cop
     with pytest.raises(SchemaDrifted, match="4 differences") as drifted:
         report.verdict()
     assert exit_code(drifted.value) == 4
+
+
+def test_what_only_the_database_has_can_be_left_out(engine, copied):
+    run_sql(
+        engine, "ALTER TABLE users ADD COLUMN shoe_size INTEGER", "DROP INDEX ix_files_package_id"
+    )
+
+    with engine.connect() as connection:
+        found = differences(connection, copied, ["quetz"], extras=False)
+        of_nobody = differences(connection, copied, [])
+
+    assert found == {"quetz: add index ix_files_package_id of files (package_id)"}
+    assert of_nobody == set()
 
 
 def test_what_models_lack_is_a_difference_and_no_drift(engine, copied):

@@ -1,0 +1,133 @@
+"""Each table gets a row that its types, references and rules take."""
+
+import pytest
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    Uuid,
+    select,
+)
+
+from quetz.db.base import RowId
+from quetz.migrations import upgrade
+from quetz.migrations.seeds import count_rows, seed
+
+
+@pytest.fixture
+def connection(empty_engine):
+    with empty_engine.execution_options(write=True).connect() as connection:
+        yield connection
+
+
+def made(connection, *items, name="t"):
+    table = Table(name, MetaData(), Column("id", RowId, primary_key=True), *items)
+    table.create(connection)
+    return table
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Boolean(),
+        Integer(),
+        Float(),
+        Numeric(10, 2),
+        String(),
+        String(2),
+        Text(),
+        LargeBinary(),
+        DateTime(),
+        DateTime(timezone=True),
+        Date(),
+        Time(),
+        Uuid(),
+        JSON(),
+        Enum("red", "blue", name="color"),
+        Enum("red", "blue", name="color", native_enum=False, create_constraint=True),
+    ],
+    ids=repr,
+)
+def test_a_column_of_any_type_gets_a_value(connection, kind):
+    made(connection, Column("long_name", kind, nullable=False))
+
+    assert seed(connection) == {"t"}
+
+    assert connection.exec_driver_sql("SELECT count(long_name) FROM t").scalar_one() == 1
+
+
+def test_a_row_refers_to_the_rows_there_are(connection):
+    parent = made(connection, Column("n", Integer), UniqueConstraint("id", "n"), name="z_parent")
+    child = made(
+        connection,
+        Column("z_id", RowId, nullable=False),
+        Column("z_n", Integer, nullable=False),
+        Column("self_id", RowId, ForeignKey("child.id")),
+        ForeignKeyConstraint(["z_id", "z_n"], [parent.c.id, parent.c.n]),
+        name="child",
+    )
+
+    assert seed(connection) == {"z_parent", "child"}
+
+    row = connection.execute(select(child)).one()
+    assert (row.z_id, row.z_n) == connection.execute(select(parent)).one()[:2]
+    assert row.self_id is None
+
+
+def test_a_column_that_the_database_fills_is_left_to_it(connection):
+    made(
+        connection,
+        Column("a", Integer, server_default="7"),
+        Column("b", Integer, Computed("a * 2", persisted=True)),
+    )
+
+    assert seed(connection) == {"t"}
+
+    assert connection.exec_driver_sql("SELECT a, b FROM t").one() == (7, 14)
+
+
+def test_a_table_whose_rule_takes_no_value_tried_stays_empty(connection):
+    table = made(connection, Column("n", Integer, CheckConstraint("n > 1000")))
+    made(connection, Column("t_id", RowId, ForeignKey(table.c.id), nullable=False), name="needs_t")
+    made(connection, name="other")
+
+    assert seed(connection) == {"other"}
+
+    assert count_rows(connection) == {"needs_t": 0, "other": 1, "t": 0}
+
+
+def test_rows_there_are_stay_alone(connection):
+    made(connection, Column("c", Text))
+    connection.exec_driver_sql("INSERT INTO t (id, c) VALUES (5, 'mine')")
+
+    assert seed(connection) == {"t"}
+
+    assert connection.exec_driver_sql("SELECT id, c FROM t").all() == [(5, "mine")]
+
+
+def test_every_table_of_the_core_gets_a_row(empty_engine, plugins):
+    upgrade(empty_engine, plugins)
+
+    with empty_engine.execution_options(write=True).begin() as connection:
+        seed(connection)
+        rows = count_rows(connection)
+
+    assert set(rows.values()) == {1}
+    assert "quetz_migration_log" not in rows
