@@ -9,6 +9,7 @@ from benchmarks.migrations.nursery import Nursery, Order
 from benchmarks.migrations.starts import Start, check, init_db, make_start
 
 RANDOM_KILLS = 100  # for each kind of database
+AT_STATEMENTS = 120  # at most, as far apart as that takes
 KILLED = -9
 
 
@@ -17,7 +18,8 @@ def measure(databases: Databases, nursery: Nursery, folder: Path) -> list[Figure
     whole = databases.deployment(folder / "whole", start.template)
     [ended] = nursery.run(Order(init_db(whole)))
     check([ended])
-    orders = [(number, None) for number in range(1, ended.statements + 1)]
+    apart = -(-ended.statements // AT_STATEMENTS)
+    orders = [(number, None) for number in range(1, ended.statements + 1, apart)]
     chance = random.Random(1)
     moments = [(None, chance.uniform(0, ended.seconds)) for _ in range(RANDOM_KILLS)]
     faults: list[str] = []
@@ -31,7 +33,7 @@ def measure(databases: Databases, nursery: Nursery, folder: Path) -> list[Figure
         if fault:
             faults.append(f"killed after {kill_after} statements, {kill_in} s: {fault}")
             print(faults[-1], flush=True)
-    basis = f"{killed} kills: one after each of {len(orders)} statements, {RANDOM_KILLS} at random"
+    basis = f"{killed} kills: {len(orders)} after each {apart}. statement, {RANDOM_KILLS} at random"
     name = f"MIG-1 {databases.kind}: states neither old nor whole, or not mended by init-db"
     return [Figure(name, [len(faults)], "faults", 0, basis)]
 

@@ -21,7 +21,7 @@ from quetz.migrations.positions import file_of
 from quetz.migrations.progress import Progress, Watch, silent
 
 LOCK_SECONDS = 300.0
-LONGEST_PAUSE = 1.0
+LONGEST_PAUSE = 0.25
 LOCK_SUFFIX = ".migrate-lock"
 
 # The first number says that the lock is ours, the second tells schemas of one database apart.
