@@ -15,7 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from quetz.db.base import Base
 from quetz.db.engine import open_engine
 from quetz.migrations import upgrade
-from quetz.migrations.revisions import load_tree
+from quetz.migrations.trees import load_tree
 from quetz.plugins import load_plugins
 
 
@@ -101,6 +101,9 @@ class SqliteDatabases:
     def empty(self) -> URL:
         self._remove()
         return _sqlite_url(self._file)
+
+    def holds_tables(self) -> bool:
+        return self._file.exists() and self._file.stat().st_size > 0
 
     def _remove(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -206,24 +209,26 @@ def create_database(server: URL, name: str, options: str = COLLATED) -> URL:
     return server.set(database=name)
 
 
+def database_at(
+    url: URL, folder: Path, dbinit: DbInit = DbInit.CREATE_TABLES
+) -> SqliteDatabases | PostgresqlDatabase:
+    """Return the one database of a URL, as it is; ``folder`` is for a template of it."""
+    if url.get_backend_name() == "sqlite":
+        return SqliteDatabases(folder, dbinit, Path(str(url.database)).absolute())
+    return PostgresqlDatabase(url, dbinit)
+
+
 def given_databases(url: URL, folder: Path, dbinit: DbInit) -> Databases:
     """Test on a database of the user's; whatever it holds is dropped.
 
     Raises:
         ValueError: it holds tables, and its name does not say that it is for tests.
     """
-    if url.get_backend_name() == "sqlite":
-        file = Path(str(url.database)).absolute()
-        _check_is_for_tests(file.name, holds_tables=file.exists() and file.stat().st_size > 0)
-        return SqliteDatabases(folder, dbinit, file)
-    database = PostgresqlDatabase(url, dbinit)
-    _check_is_for_tests(str(url.database), holds_tables=database.holds_tables())
-    return database
-
-
-def _check_is_for_tests(name: str, *, holds_tables: bool) -> None:
-    if holds_tables and "test" not in name:
+    database = database_at(url, folder, dbinit)
+    name = Path(str(url.database)).name
+    if database.holds_tables() and "test" not in name:
         raise ValueError(
             f"QUETZ_TEST_DATABASE: '{name}' holds tables, which the tests would drop; "
             "use an empty database, or one with 'test' in its name"
         )
+    return database

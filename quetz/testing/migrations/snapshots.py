@@ -1,0 +1,99 @@
+"""What a database holds at one moment, and what became of it at another."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, inspect
+from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedForeignKeyConstraint
+
+from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.ledger import LEDGER
+from quetz.migrations.positions import recorded_heads
+
+_OURS = frozenset({"alembic_version", LEDGER.name})
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The rows of a table, and the types of its columns: ``{"id": "INTEGER", ...}``.
+
+    The columns ``bound`` must refer to a row.
+    """
+
+    types: Mapping[str, str]
+    rows: list[Mapping[str, Any]]
+    bound: frozenset[str]
+
+    def values(self, column: str) -> Counter[str]:
+        return Counter(repr(row[column]) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``schema`` has a line for each part of each table, as ``fingerprint`` writes them."""
+
+    heads: frozenset[str]
+    schema: frozenset[str]
+    tables: Mapping[str, Contents]
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Snapshot":
+        inspector = inspect(connection)
+        keys = inspector.get_multi_foreign_keys()
+        tables = {
+            place[1]: _contents(connection, place[1], columns, keys[place])
+            for place, columns in inspector.get_multi_columns().items()
+            if place[1] not in _OURS
+        }
+        heads, schema = recorded_heads(connection), fingerprint(connection)
+        return cls(frozenset(heads), frozenset(schema), tables)
+
+    def schema_of(self, tables: Collection[str]) -> frozenset[str]:
+        return frozenset(line for line in self.schema if line.partition(":")[0] in tables)
+
+
+def _contents(
+    connection: Connection,
+    table: str,
+    columns: list[ReflectedColumn],
+    keys: list[ReflectedForeignKeyConstraint],
+) -> Contents:
+    quoted = connection.dialect.identifier_preparer.quote(table)
+    rows = connection.exec_driver_sql(f"SELECT * FROM {quoted}").mappings()
+    referring = {name for key in keys for name in key["constrained_columns"]}
+    return Contents(
+        {column["name"]: column["type"].compile(connection.dialect) for column in columns},
+        sorted((dict(row) for row in rows), key=repr),
+        frozenset(
+            column["name"]
+            for column in columns
+            if column["name"] in referring and not column["nullable"]
+        ),
+    )
+
+
+def lost_rows(before: Snapshot, after: Snapshot, rewritten: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each table that lost rows, and each column that lost values.
+
+    Only what is there before and after counts, and no value of the tables ``rewritten``.
+    """
+    for table in sorted(before.tables.keys() & after.tables.keys()):
+        old, new = before.tables[table], after.tables[table]
+        if len(new.rows) < len(old.rows):
+            yield f"table '{table}' had {len(old.rows)} rows and has {len(new.rows)}"
+        elif table not in rewritten:
+            for column, kind in old.types.items():
+                if new.types.get(column) == kind:
+                    lost = old.values(column) - new.values(column)
+                    yield from (
+                        f"column '{column}' of table '{table}' lost {value}"
+                        for value in sorted(lost)
+                    )
+
+
+def differences(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    """Yield a line for each part of a schema that is gone, or is new."""
+    yield from (f"is gone: {line}" for line in sorted(before.schema - after.schema))
+    yield from (f"is there: {line}" for line in sorted(after.schema - before.schema))

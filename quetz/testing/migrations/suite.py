@@ -1,0 +1,197 @@
+"""The tests of a plugin's migrations, on each database. An author of a plugin reads what fails."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import Engine
+
+from quetz.db.engine import open_engine
+from quetz.errors import QuetzError
+from quetz.migrations.comparisons import differences as differences_from_models
+from quetz.migrations.trees import load_tree
+from quetz.plugins import Plugins, load_plugins
+from quetz.testing.databases import Databases, DbInit, build_schema
+from quetz.testing.fixtures import backends
+from quetz.testing.migrations import TESTED
+from quetz.testing.migrations.grounds import Ground, Move, Stage
+from quetz.testing.migrations.kills import Kills
+from quetz.testing.migrations.snapshots import Snapshot, differences
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """All revisions, applied to the base one after another; ``failure`` says why not all."""
+
+    base: Snapshot
+    moves: list[Move]
+    top: Snapshot
+    failure: str = ""
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return load_plugins([])
+
+
+@pytest.fixture(scope="module")
+def tested(pytestconfig: pytest.Config) -> str:
+    """Name the plugin."""
+    return pytestconfig.stash[TESTED]
+
+
+@pytest.fixture(scope="module")
+def sound(tested: str, plugins: Plugins) -> str:
+    """Name the plugin if it can be loaded, with its revisions."""
+    if tested in plugins.broken or tested in load_tree(plugins).broken:
+        pytest.skip(f"{tested} cannot be loaded, as another test says")
+    return tested
+
+
+@pytest.fixture(scope="module", params=backends())
+def databases(
+    request: pytest.FixtureRequest, _all_databases: Callable[[str], Databases]
+) -> Databases:
+    return _all_databases(request.param)
+
+
+@pytest.fixture(scope="module")
+def engine(databases: Databases) -> Iterator[Engine]:
+    engine = open_engine(databases.empty())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def ground(engine: Engine, databases: Databases, plugins: Plugins, sound: str) -> Ground:
+    return Ground(engine, plugins, sound, databases.empty)
+
+
+@pytest.fixture(scope="module")
+def ascent(ground: Ground) -> Ascent:
+    base = top = ground.lay()
+    moves: list[Move] = []
+    try:
+        for stage in ground.stages:
+            moves.append(ground.up(stage))
+            top = ground.seed()
+    except QuetzError as error:
+        return Ascent(base, moves, top, str(error))
+    return Ascent(base, moves, top)
+
+
+@pytest.fixture
+def at_top(ascent: Ascent, ground: Ground) -> Ascent:
+    """Let all revisions be applied, whatever another test did to the database."""
+    if ascent.failure:
+        pytest.skip("a migration cannot be applied, as another test says")
+    if ground.look() != ascent.top:
+        ground.lay()
+        for stage in ground.stages:
+            ground.up(stage)
+            ground.seed()
+    return ascent
+
+
+@pytest.fixture
+def climbed(at_top: Ascent, ground: Ground) -> Ascent:
+    if not ground.stages:
+        pytest.skip(f"{ground.owner} has no migration yet")
+    return at_top
+
+
+def expect_none(faults: Iterable[str]) -> None:
+    if found := list(faults):
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+def test_the_plugin_and_its_models_can_be_loaded(tested: str, plugins: Plugins) -> None:
+    expect_none([str(plugins.broken[tested])] if tested in plugins.broken else [])
+
+
+def test_there_is_one_newest_revision(tested: str, plugins: Plugins) -> None:
+    tree = load_tree(plugins)
+
+    expect_none([str(tree.broken[tested])] if tested in tree.broken else [])
+
+
+def test_all_revisions_can_be_applied(ascent: Ascent) -> None:
+    expect_none([ascent.failure] if ascent.failure else [])
+
+
+def test_the_migrations_make_what_the_models_say(
+    at_top: Ascent, ground: Ground, plugins: Plugins
+) -> None:
+    with ground.engine.connect() as connection:
+        lines = differences_from_models(connection, plugins, {ground.owner})
+
+    expect_none(f"a migration is missing: {line}" for line in sorted(lines))
+
+
+def test_tables_are_the_same_by_models_and_by_migrations(
+    at_top: Ascent, ground: Ground, databases: Databases, plugins: Plugins
+) -> None:
+    own = {table for table in at_top.top.tables if plugins.owner_of_table(table) == ground.owner}
+    ground.engine.dispose()
+
+    build_schema(databases.empty(), DbInit.CREATE_TABLES)
+
+    by_models = ground.look().schema_of(own)
+    by_migrations = at_top.top.schema_of(own)
+    expect_none(
+        [
+            *(f"only by models: {line}" for line in sorted(by_models - by_migrations)),
+            *(f"only by migrations: {line}" for line in sorted(by_migrations - by_models)),
+        ]
+    )
+
+
+def test_rows_survive_each_revision_up_and_down_and_up(climbed: Ascent, ground: Ground) -> None:
+    ground.lay()
+
+    for stage in ground.stages:
+        expect_none(_faults_of_stairs(ground, stage))
+
+
+def test_no_revision_touches_what_others_own(climbed: Ascent, ground: Ground) -> None:
+    own = ground.own_tables()
+
+    moves = [*climbed.moves, *(ground.down(stage) for stage in reversed(ground.stages))]
+
+    expect_none(line for move in moves for line in move.intrusions(own))
+
+
+def test_a_downgrade_to_the_base_leaves_no_trace(climbed: Ascent, ground: Ground) -> None:
+    ground.take_back(f"{ground.owner}@base")
+
+    after = ground.look()
+    expect_none(differences(climbed.base, after))
+    assert after.heads == climbed.base.heads
+
+
+def test_a_kill_at_any_statement_leaves_a_whole_revision(climbed: Ascent, ground: Ground) -> None:
+    ground.engine.dispose()
+    kills = Kills(ground.engine.url.render_as_string(hide_password=False), ground.owner)
+
+    expect_none(kills.run_apart())
+
+
+def _faults_of_stairs(ground: Ground, stage: Stage) -> list[str]:
+    start = ground.seed()
+    up = ground.up(stage)
+    ground.seed()
+    # A row cannot say again what it referred to.
+    ground.empty(
+        table
+        for table, contents in start.tables.items()
+        if table in up.after.tables and contents.bound - up.after.tables[table].types.keys()
+    )
+    down = ground.down(stage)
+    again = ground.up(stage)
+    return [
+        *up.losses(),
+        *down.losses(),
+        *again.losses(),
+        *(f"{down.what}: {line}" for line in differences(start, down.after)),
+        *(f"applying {stage} again: {line}" for line in differences(up.after, again.after)),
+    ]
