@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import configure_mappers
 
 import quetz.cli.app
 import quetz.cli.migrations
@@ -80,6 +81,7 @@ def nursery(site: Path) -> Iterator[Nursery]:
 
 
 def main() -> None:
+    configure_mappers()
     for line in sys.stdin:
         order = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:
