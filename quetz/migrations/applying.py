@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, inspect
 from quetz import __version__
 from quetz.db.base import now_ms
 from quetz.migrations import postgresql
+from quetz.migrations.attachments import Attached, attached, bring_back
 from quetz.migrations.ledger import (
     Entry,
     Signature,
@@ -70,6 +71,7 @@ class Applying:
         self._started_at = 0
         self._started = 0.0
         self._tables: set[str] = set()
+        self._attached: Attached = {}
 
     def apply_all(self) -> None:
         config = make_config(self.run.plugins)
@@ -108,7 +110,8 @@ class Applying:
         self.run.watch(Progress("step", f"{number}/{total} {step.owner}: {step}", facts))
         if not self.run.whole:
             postgresql.begin_step(self.connection, transactional=step.transactional)
-        self._tables = _tables(self.connection)
+        self._tables, self._attached = _tables(self.connection), attached(self.connection)
+        self.statements.dropped.clear()
         self._rows_before = self.statements.rows
         self._started_at, self._started = now_ms(), time.monotonic()
         if not step.transactional and not self.run.whole:
@@ -125,6 +128,7 @@ class Applying:
         """Check and record a step; Alembic calls this in its transaction."""
         step = self.run.step
         assert step is not None
+        bring_back(self.connection, self._attached, self.statements.dropped)
         script = self.tree.get_revision(step.revision)
         verify = getattr(script.module, "verify", None)
         if verify is not None and not self.run.down:

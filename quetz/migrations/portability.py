@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     DefaultClause,
     Dialect,
+    Index,
     false,
     inspect,
     true,
@@ -100,6 +101,7 @@ def change_of(found: ops.UpgradeOps, here: Reflection, there: Reflection | None)
     for container in (change.up, change.down):
         for table in _modified(container):
             table.ops[:] = [_cast(op) for op in table.ops]
+        container.ops[:] = [part for op in container.ops for part in _split(op)]
     _fill(change)
     return change
 
@@ -173,6 +175,25 @@ def _without_type(item: Any) -> Any:
     if isinstance(item, CheckConstraint) and item._type_bound:  # noqa: SLF001
         return CheckConstraint(item.sqltext, name=item.name)
     return item
+
+
+def _split(op: ops.MigrateOperation) -> list[ops.MigrateOperation]:
+    """Let indexes of expressions be dropped before, and made after, a table may be copied.
+
+    The copy of an SQLite table knows nothing of them.
+    """
+    if not isinstance(op, ops.ModifyTableOps):
+        return [op]
+    before = [one for one in op.ops if isinstance(one, ops.DropIndexOp) and _is_odd(one.to_index())]
+    after = [
+        one for one in op.ops if isinstance(one, ops.CreateIndexOp) and _is_odd(one.to_index())
+    ]
+    rest = [one for one in op.ops if one not in before + after]
+    return [ops.ModifyTableOps(op.table_name, part) for part in (before, rest, after) if part]
+
+
+def _is_odd(index: Index) -> bool:
+    return not all(isinstance(part, Column) for part in index.expressions)
 
 
 def _cast(op: ops.MigrateOperation) -> ops.MigrateOperation:

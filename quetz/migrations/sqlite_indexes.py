@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.util import PriorityDispatchResult
-from sqlalchemy import Column, Connection, Index, MetaData, Table, inspect, text
+from sqlalchemy import Column, Connection, Index, MetaData, Table, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
 
@@ -33,19 +33,6 @@ def index_statements(connection: Connection, table: str) -> dict[str, str]:
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
     rows = connection.exec_driver_sql(query, (table,))
     return {row.name: row.sql for row in rows if row.sql is not None}
-
-
-def hidden_indexes(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Return table and statement of each index that a copy of its table would lose."""
-    hidden: dict[str, tuple[str, str]] = {}
-    inspector = inspect(connection)
-    with without_warnings_of_indexes():
-        for table in inspector.get_table_names():
-            seen = {index["name"] for index in inspector.get_indexes(table)}
-            for name, statement in index_statements(connection, table).items():
-                if name not in seen:
-                    hidden[name] = (table, statement)
-    return hidden
 
 
 def plain_statement(statement: str) -> str:

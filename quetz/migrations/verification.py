@@ -8,16 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Inspector, inspect
 from sqlalchemy.exc import OperationalError
 
+from quetz.migrations.attachments import Attached, attached, dropped_by
 from quetz.migrations.comparisons import differences
-from quetz.migrations.sqlite_indexes import hidden_indexes
 from quetz.plugins import Plugins
 
 _WRITTEN = re.compile(
     r"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|DELETE\s+FROM)\s+[\"`\[]?(\w+)",
     re.IGNORECASE,
-)
-_DROPPED_TRIGGER = re.compile(
-    r"\bDROP\s+(?:TRIGGER|INDEX)\s+(?:IF\s+EXISTS\s+)?[\"`\[]?(\w+)", re.IGNORECASE
 )
 _INVALID_INDEXES = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -34,11 +31,14 @@ class Unsound(Exception):
 
 @dataclass
 class Statements:
-    """What migrations ran: the rows that were written, and tables whose rows they meant to."""
+    """What migrations ran: the rows that were written, and tables whose rows they meant to.
+
+    ``dropped`` are triggers and indexes.
+    """
 
     rows: int = 0
     tables: set[str] = field(default_factory=set)
-    triggers: set[str] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
 
     def executed(self, _connection: object, cursor: Any, statement: str, *_context: object) -> None:
         """Note a statement; SQLAlchemy calls this as its event ``after_cursor_execute``."""
@@ -47,7 +47,7 @@ class Statements:
         if cursor.rowcount > 0 and statement.lstrip()[:6].upper() != "SELECT":
             self.rows += cursor.rowcount
         self.tables.update(_WRITTEN.findall(statement))
-        self.triggers.update(_DROPPED_TRIGGER.findall(statement))
+        self.dropped.update(dropped_by(statement))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _SqliteWitness:
 
     rows: Mapping[str, int]
     orphans: Collection[Orphan]
-    triggers: Mapping[str, tuple[str, str]]
+    attached: Attached
     checks: Mapping[str, int]
 
     @classmethod
@@ -108,12 +108,11 @@ class _SqliteWitness:
         return cls(
             _rows(connection),
             _orphans(connection),
-            _triggers(connection),
+            attached(connection),
             _unnamed_checks(connection),
         )
 
     def check(self, connection: Connection, statements: Statements) -> None:
-        self._bring_back_triggers(connection, statements)
         meant = statements.tables | self._tables_of_triggers()
         for table, count in _rows(connection).items():
             before = self.rows.get(table, count)
@@ -133,15 +132,8 @@ class _SqliteWitness:
                 f"({len(broken)} such rows)"
             )
 
-    def _bring_back_triggers(self, connection: Connection, statements: Statements) -> None:
-        """Make anew what went when a copy took a table's place: indexes of expressions too."""
-        tables, present = set(_rows(connection)), _triggers(connection)
-        for name, (table, sql) in self.triggers.items():
-            if name not in present and table in tables and name not in statements.triggers:
-                connection.exec_driver_sql(sql)
-
     def _tables_of_triggers(self) -> set[str]:
-        text = " ".join(sql for _table, sql in self.triggers.values())
+        text = " ".join(sql for _table, sql in self.attached.values())
         return set(_WRITTEN.findall(text))
 
 
@@ -166,12 +158,6 @@ def _rows(connection: Connection) -> dict[str, int]:
 def _orphans(connection: Connection) -> set[Orphan]:
     rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
     return {(table, row, parent) for table, row, parent, _constraint in rows}
-
-
-def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
-    query = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
-    triggers = {row.name: (row.tbl_name, row.sql) for row in connection.exec_driver_sql(query)}
-    return triggers | hidden_indexes(connection)
 
 
 def _unnamed_checks(connection: Connection) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Indexes, constraints, references and enumerations."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -17,10 +19,10 @@ from sqlalchemy import (
 from quetz.testing.model_edits.edits import POSITIVE, column, edit, kind_of, table
 
 
-def some_rows(condition: str) -> list[Table]:
+def some_rows(condition: str, kind: Any = Integer) -> list[Table]:
     where = text(condition)
     return table(
-        Column("c", Integer),
+        Column("c", kind),
         Index("ix_quetz_edited_x", "c", sqlite_where=where, postgresql_where=where),
     )
 
@@ -75,6 +77,20 @@ EXPRESSIONS = [
         "add index ix_quetz_edited_x of quetz_edited (lower(c))",
     ),
     edit(
+        "add a column with an index of an expression on it",
+        table(),
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        "add column quetz_edited.c TEXT null",
+        "add index ix_quetz_edited_x of quetz_edited (lower(c))",
+    ),
+    edit(
+        "drop a column with an index of an expression on it",
+        table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
+        table(),
+        "drop index ix_quetz_edited_x of quetz_edited",
+        "drop column quetz_edited.c",
+    ),
+    edit(
         "drop an index of an expression",
         table(Column("c", Text), Index("ix_quetz_edited_x", text("lower(c)"))),
         column(Text),
@@ -113,6 +129,12 @@ EXPRESSIONS = [
             "add index ix_quetz_edited_x of quetz_edited (c) where c > 1",
         ],
         postgresql=[],
+    ),
+    edit(
+        "change a type below an index of some rows",
+        some_rows("c > 0"),
+        some_rows("c > 0", BigInteger),
+        "change type of quetz_edited.c from INTEGER to BIGINT",
     ),
     edit("leave an index of some rows as it is", some_rows("c > 0"), some_rows("c > 0")),
 ]

@@ -173,24 +173,6 @@ def test_a_damaged_file_is_told_if_asked_for(engine, copied):
     assert check_database(engine, copied, deep=True).damage == ("CHECK constraint failed in t",)
 
 
-@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
-def test_an_index_of_an_expression_outlives_the_rebuild_of_its_table(engine, copied):
-    add_revision(
-        copied, "aaaa", upgrade="op.create_index('ix_odd', 'users', [sa.text('lower(username)')])"
-    )
-    upgrade(engine, copied)
-    before = check_database(engine, copied)
-    rebuild = "batch = op.batch_alter_table('users', recreate='auto'); b = batch.__enter__(); "
-    change = "b.alter_column('role', type_=sa.String(20)); batch.__exit__(None, None, None)"
-    add_revision(copied, "bbbb", upgrade=rebuild + change)
-
-    upgrade(engine, copied, by_models=False)
-
-    assert before.drift == ()
-    assert before.differences == ("quetz: drop index ix_odd of users",)
-    assert "quetz: drop index ix_odd of users" in check_database(engine, copied).differences
-
-
 def test_tables_of_others_are_no_finding(engine, copied):
     run_sql(engine, "CREATE TABLE dbos_queues (id INTEGER)", "CREATE TABLE mine (id INTEGER)")
 
