@@ -1,0 +1,182 @@
+"""A new plugin is tested; the guide and the plugin's README are followed as they stand there."""
+
+import ast
+import os
+import re
+import shlex
+import site
+import sqlite3
+import subprocess
+import venv
+import zipfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from quetz.tests.architecture.sources import ROOT
+
+SECONDS = 300
+
+# Nothing is fetched: all that a plugin needs is there.
+PIP = '#!/bin/sh\nverb=$1; shift\nexec python -m pip "$verb" --no-deps --no-build-isolation "$@"\n'
+MODULE = '#!/bin/sh\nexec python -m {} "$@"\n'
+
+ADD_A_NOTE = """\
+from pathlib import Path
+from quetz.deployment import Deployment
+from quetz.testing.factories import make_channel
+from quetz_notes.db_models import Note
+
+deployment = Deployment.open(Path("deployment_dir"))
+with deployment.transaction(write=True) as session:
+    session.add(Note(channel_id=make_channel(session).id, text="keep me"))
+deployment.close()
+"""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder, and an environment that sees what this one has, and gets plugins of its own."""
+
+    folder: Path
+    commands: Path
+
+    @classmethod
+    def make(cls, parent: Path) -> "Workplace":
+        folder, environment = parent / "work", parent / "environment"
+        folder.mkdir()
+        venv.create(environment, with_pip=False)
+        [packages] = environment.glob("lib/python*/site-packages")
+        lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
+        (packages / "tests.pth").write_text("\n".join(lines) + "\n")
+        commands = environment / "bin"
+        programs = {"pip": PIP, "quetz": MODULE.format("quetz"), "pytest": MODULE.format("pytest")}
+        for name, text in programs.items():
+            (commands / name).write_text(text)
+            (commands / name).chmod(0o755)
+        return cls(folder, commands)
+
+    def run(self, script: str) -> str:
+        """Run a script of the shell, and return what it wrote to standard output."""
+        done = subprocess.run(
+            ["sh", "-eu", "-c", script],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def follow(self, steps: list[tuple[str, str]], models: Path) -> None:
+        """Run the commands, add the code to the models or the newest migration, make changes."""
+        for kind, block in steps:
+            if kind == "sh":
+                self.run(block)
+            elif "def upgrade" in block:
+                newest = max((models.parent / "migrations/versions").glob("*.py"), key=modified)
+                newest.write_text(newest.read_text().partition("def upgrade")[0] + block)
+            elif kind == "python":
+                models.write_text(f"{models.read_text()}\n{block}")
+            else:
+                models.write_text(changed(models.read_text(), block))
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST", "QUETZ")) or name.startswith("QUETZ_TEST_")
+        }
+        return kept | {
+            "PATH": f"{self.commands}:{os.environ['PATH']}",
+            "PYTEST_ADDOPTS": "-W error",
+            # Two texts of one length in one second would be one to Python.
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+
+@pytest.fixture
+def workplace(tmp_path) -> Workplace:
+    return Workplace.make(tmp_path)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the blocks of a page, each with its language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def modified(file: Path) -> int:
+    return file.stat().st_mtime_ns
+
+
+def changed(text: str, diff: str) -> str:
+    lines = diff.splitlines(keepends=True)
+    before = "\n" + "".join(line[1:] for line in lines if line[0] != "+")
+    after = "\n" + "".join(line[1:] for line in lines if line[0] != "-")
+    assert text.count(before) == 1
+    return text.replace(before, after)
+
+
+def example_in(module: Path) -> str:
+    """Return the code that the docstring of a module shows."""
+    docstring = ast.get_docstring(ast.parse(module.read_text())) or ""
+    return dedent(re.findall(r"::\n\n(.*?)\n\n(?=\S)", docstring, re.DOTALL)[0]) + "\n"
+
+
+def notes_in(folder: Path) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(folder / "deployment_dir/quetz.sqlite")) as connection:
+        return connection.execute("SELECT body, stars FROM quetz_notes").fetchall()
+
+
+def revisions_in(wheel: Path) -> list[str]:
+    names = zipfile.ZipFile(wheel).namelist()
+    return [name for name in names if re.search(r"/migrations/versions/\w+\.py$", name)]
+
+
+def test_the_tests_of_a_new_plugin_pass_at_once(workplace):
+    workplace.run("quetz plugin new foo && pip install -e ./quetz-foo")
+
+    output = workplace.run("pytest quetz-foo")
+
+    assert "quetz-foo/tests/test_api.py ...." in output  # each on both databases
+    assert "quetz.testing.migrations ." in output
+
+
+def test_the_readme_of_a_new_plugin_leads_to_two_migrations(workplace):
+    workplace.run("quetz plugin new foo")
+    plugin = workplace.folder / "quetz-foo"
+    models = plugin / "quetz_foo/db_models.py"
+    install, first, second, test = blocks(plugin / "README.md")
+
+    workplace.follow([install, ("python", example_in(models)), first], models)
+    change = '     text: Mapped[str]\n+    stars: Mapped[int] = mapped_column(server_default="0")\n'
+    workplace.follow([("diff", change), second], models)
+
+    assert test == ("sh", "pytest quetz-foo\n")  # as the guide does, below
+    versions = plugin / "quetz_foo/migrations/versions"
+    assert len(list(versions.glob("*_initial_revision.py"))) == 1
+    assert len(list(versions.glob("*_second_revision.py"))) == 1
+
+
+def test_the_guide_leads_to_a_plugin_that_comes_and_goes_without_a_lost_row(workplace):
+    steps = blocks(ROOT / "docs/plugins.md")
+    change = [kind for kind, _ in steps].index("diff")
+    models = workplace.folder / "quetz-notes/quetz_notes/db_models.py"
+
+    workplace.follow(steps[:change], models)
+    workplace.run(f"python -c {shlex.quote(ADD_A_NOTE)}")
+    workplace.follow(steps[change:], models)
+
+    assert notes_in(workplace.folder) == [("keep me", 0)]
+    [wheel] = (workplace.folder / "dist").iterdir()
+    assert len(revisions_in(wheel)) == 3
+    workplace.run("python -m pip uninstall --yes quetz-notes && quetz init-db deployment_dir")
+    assert notes_in(workplace.folder) == [("keep me", 0)]
+    workplace.run(f"pip install dist/{wheel.name} && quetz init-db deployment_dir")
+    assert notes_in(workplace.folder) == [("keep me", 0)]
