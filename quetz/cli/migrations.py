@@ -84,6 +84,7 @@ def _apply(
 ) -> None:
     from quetz.cli.progress import show
     from quetz.deployment import migrate
+    from quetz.migrations.progress import Progress
     from quetz.plugins import load_plugins
 
     settings = settings_of(path)
@@ -102,7 +103,7 @@ def _apply(
     else:
         for revision in outcome.applied:
             typer.echo(revision)
-    typer.echo(_said(outcome), err=True)
+    show(Progress("done", _said(outcome), {"applied": len(outcome.applied)}))
     _raise_broken(outcome.broken)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Event = Literal["waiting", "backup", "backed-up", "step", "stepped", "verifying", "warning"]
+Event = Literal[
+    "waiting", "backup", "backed-up", "step", "stepped", "verifying", "warning", "done"
+]
 
 
 @dataclass(frozen=True)

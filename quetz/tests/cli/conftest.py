@@ -1,11 +1,17 @@
 """The commands as a user meets them."""
 
 import os
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from quetz.cli.app import app
+from quetz.db.engine import open_engine
+from quetz.deployment import database_url
+from quetz.settings import load_settings
+from quetz.tests.architecture.sources import ROOT
+from quetz.tests.cli.releases import Release
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +32,42 @@ def quetz():
         return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
 
     return run
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """A folder with nothing but a configuration."""
+    folder = tmp_path / "deployment"
+    folder.mkdir()
+    (folder / "config.toml").write_text("")
+    return folder
+
+
+@pytest.fixture
+def on_each(configured, empty_database_url):
+    """A deployment on an empty database of each kind."""
+    url = empty_database_url.render_as_string(hide_password=False)
+    (configured / "config.toml").write_text(f"[sqlalchemy]\ndatabase_url = '{url}'\n")
+    return configured
+
+
+@pytest.fixture
+def engine_of():
+    engines = []
+
+    def engine_of(deployment):
+        engines.append(open_engine(database_url(deployment, load_settings(deployment))))
+        return engines[-1]
+
+    yield engine_of
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def newer(tmp_path):
+    release = Release(tmp_path / "newer")
+    shutil.copytree(
+        ROOT / "quetz", release.folder / "quetz", ignore=shutil.ignore_patterns("tests")
+    )
+    return release

@@ -1,61 +1,231 @@
-import sqlite3
+"""quetz init-db and quetz migrations, as an operator meets them."""
 
+import json
+import sqlite3
+from pathlib import Path
+
+import fastjsonschema
 import pytest
 
+from quetz.plugins import load_plugins
+from quetz.tests.architecture.sources import ROOT
+from quetz.tests.migrations.databases import head_of, run_sql
 
-@pytest.fixture
-def configured(tmp_path):
-    """A folder with nothing but a configuration."""
-    (tmp_path / "config.toml").write_text("")
-    return tmp_path
+OUTPUTS = json.loads((ROOT / "docs/reference/outputs.schema.json").read_text(encoding="utf-8"))
+HEAD = str(head_of(load_plugins([])))
 
 
-def test_init_db_prints_what_it_applied_and_the_second_time_nothing(quetz, configured):
-    first = quetz("init-db", configured)
-    second = quetz("init-db", configured)
+def check_output(name: str, text: str) -> object:
+    """Parse what a command printed, and compare it with the published schema."""
+    document = json.loads(text)
+    # fastjsonschema knows no "$defs" at the top of another document.
+    fastjsonschema.validate(OUTPUTS | {"$ref": f"#/$defs/{name}"}, document)
+    return document
+
+
+def events(stderr: str) -> list[str]:
+    return [json.loads(line)["event"] for line in stderr.splitlines()]
+
+
+def test_init_db_prints_what_it_applied_and_the_second_time_nothing(quetz, on_each):
+    first = quetz("init-db", on_each)
+    second = quetz("init-db", on_each)
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert len(first.stdout.split()) >= 1
-    assert (second.stdout, second.stderr) == ("", "The database is up to date\n")
-    assert {entry.name for entry in configured.iterdir()} == {"config.toml", "quetz.sqlite"}
+    assert first.stdout.split() == [HEAD]
+    assert second.stdout == ""
+    assert json.loads(second.stderr)["message"] == "The database is up to date"
 
 
-def test_init_db_works_on_either_database(quetz, configured, empty_database_url):
-    url = empty_database_url.render_as_string(hide_password=False)
-    (configured / "config.toml").write_text(f"[sqlalchemy]\ndatabase_url = '{url}'\n")
+def test_elsewhere_than_on_a_terminal_each_line_of_progress_is_json(quetz, on_each):
+    result = quetz("init-db", on_each)
 
-    result = quetz("init-db", configured)
+    assert sorted(events(result.stderr)) == ["done", "step", "stepped", "verifying"]
 
-    assert result.exit_code == 0
-    assert len(result.stdout.split()) >= 1
+
+def test_migrate_is_init_db(quetz, configured):
+    result = quetz("migrate", configured)
+
+    assert (result.exit_code, result.stdout.split()) == (0, [HEAD])
+
+
+def test_the_outcome_is_told_in_json(quetz, on_each):
+    result = quetz("init-db", on_each, "--json")
+
+    document = check_output("quetz init-db", result.stdout)
+    assert document["applied"] == [HEAD]
+    assert document["backup"] is None
 
 
 def test_init_db_leaves_a_database_alone_that_is_not_its_own(quetz, configured):
     with sqlite3.connect(configured / "quetz.sqlite") as database:
         database.execute("CREATE TABLE users (id INTEGER)")
     database.close()
+    before = (configured / "quetz.sqlite").read_bytes()
 
-    result = quetz("init-db", configured)
+    for command in (["init-db"], ["init-db", "--plan"], ["migrations", "status"]):
+        result = quetz(*command, configured)
 
-    assert result.exit_code == 6
-    assert "it was left untouched" in result.stderr
-
-
-def test_make_migrations_writes_nothing_when_nothing_changed(quetz, configured):
-    result = quetz("make-migrations", configured, "--message", "nothing")
-
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "Nothing changed: no migration is needed\n"
+        assert result.exit_code == 6
+        assert "it was left untouched" in result.output
+    assert (configured / "quetz.sqlite").read_bytes() == before
 
 
-def test_make_migrations_names_a_plugin_that_is_not_there(quetz, configured):
-    result = quetz("make-migrations", configured, "--message", "x", "--plugin", "quetz-nowhere")
+def test_a_plan_is_printed_and_nothing_is_changed(quetz, configured):
+    result = quetz("init-db", configured, "--plan")
+
+    assert result.exit_code == 3
+    assert result.stdout == f"{HEAD}  quetz: initial revision\n"
+    assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
+
+
+def test_a_plan_is_told_in_json_and_is_empty_when_nothing_is_missing(quetz, on_each):
+    planned = quetz("init-db", on_each, "--plan", "--json")
+    quetz("init-db", on_each)
+    done = quetz("init-db", on_each, "--plan", "--json")
+
+    [step] = check_output("quetz init-db --plan", planned.stdout)
+    assert step["revision"] == HEAD
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--no-backup", "--require-backup"],
+        ["--no-backup", "--backup-dir", "x"],
+        ["--plan", "--no-backup"],
+        ["--plan", "--require-backup"],
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(quetz, configured, options):
+    result = quetz("init-db", configured, *options)
 
     assert result.exit_code == 2
-    assert "quetz-nowhere" in result.stderr
+    assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
 
 
-@pytest.mark.parametrize("command", [["init-db"], ["make-migrations", "--message", "x"]])
+@pytest.mark.parametrize(
+    ("to", "reason"),
+    [
+        pytest.param("nope", "revision 'nope' is unknown", id="unknown"),
+        pytest.param("quetz-no@head", "names 'quetz-no', which has no migrations", id="plugin"),
+        pytest.param("", "revision '' is", id="empty"),
+    ],
+)
+def test_a_revision_that_is_not_there_is_named(quetz, configured, to, reason):
+    result = quetz("init-db", configured, "--to", to)
+
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize("to", [HEAD, HEAD[:4], "quetz@head", f"quetz@{HEAD[:3]}"])
+def test_init_db_stops_at_a_revision(quetz, configured, to):
+    result = quetz("init-db", configured, "--to", to)
+
+    assert (result.exit_code, result.stdout.split()) == (0, [HEAD])
+
+
+def test_a_backup_is_made_before_a_database_with_rows_is_changed(quetz, configured, newer):
+    quetz("init-db", configured)
+    newer.add("aaaa", "op.create_table('later', sa.Column('id', sa.Integer))")
+
+    ended = newer.command("init-db", configured, "--json")
+
+    document = check_output("quetz init-db", ended.stdout)
+    assert (ended.returncode, document["applied"]) == (0, ["aaaa"])
+    assert Path(document["backup"]).parent == configured / "backups"
+    assert events(ended.stderr)[:2] == ["backup", "backed-up"]
+
+
+def test_without_a_backup_none_is_made(quetz, configured, newer):
+    quetz("init-db", configured)
+    newer.add("aaaa", "op.create_table('later', sa.Column('id', sa.Integer))")
+
+    ended = newer.command("init-db", configured, "--no-backup")
+
+    assert (ended.returncode, ended.stdout.split()) == (0, ["aaaa"])
+    assert not (configured / "backups").exists()
+
+
+def test_a_status_tells_each_owner_and_what_is_missing(quetz, on_each):
+    before = quetz("migrations", "status", on_each)
+    quetz("init-db", on_each)
+    after = quetz("migrations", "status", on_each)
+
+    assert (before.exit_code, after.exit_code) == (3, 0)
+    assert f"missing: {HEAD}" in before.stdout or "is missing" in before.stdout
+    assert "The database is up to date" in after.stdout
+    assert "1 applied, 0 missing" in after.stdout
+
+
+def test_a_status_is_told_in_json(quetz, on_each):
+    quetz("init-db", on_each)
+
+    result = quetz("migrations", "status", on_each, "--json")
+
+    document = check_output("quetz migrations status", result.stdout)
+    assert document["state"] == "current"
+    assert document["owners"][0]["applied"] == [HEAD]
+
+
+def test_a_status_waits_no_longer_than_told(quetz, configured):
+    assert quetz("migrations", "status", configured, "--wait", "0.1").exit_code == 3
+
+
+def test_nothing_is_found_in_a_database_as_it_should_be(quetz, on_each):
+    quetz("init-db", on_each)
+
+    result = quetz("migrations", "check", on_each, "--deep", "--json")
+
+    document = check_output("quetz migrations check", result.stdout)
+    assert result.exit_code == 0
+    assert not any(found for name, found in document.items() if name != "unchecked")
+
+
+def test_a_table_that_is_gone_is_found(quetz, on_each, engine_of):
+    quetz("init-db", on_each)
+    run_sql(engine_of(on_each), "DROP TABLE file_downloads")
+
+    result = quetz("migrations", "check", on_each)
+
+    assert result.exit_code == 4
+    assert "file_downloads" in result.stdout
+
+
+def test_a_history_tells_who_applied_what(quetz, on_each):
+    assert quetz("migrations", "history", on_each).stdout == ""
+    quetz("init-db", on_each)
+
+    told = quetz("migrations", "history", on_each)
+    document = quetz("migrations", "history", on_each, "--json")
+
+    assert f"up {HEAD} quetz" in told.stdout
+    [entry] = check_output("quetz migrations history", document.stdout)
+    assert entry["revision"] == HEAD
+
+
+def test_looking_at_a_database_that_is_not_there_makes_none(quetz, configured):
+    for verb in ("status", "history"):
+        quetz("migrations", verb, configured)
+
+    assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["init-db"],
+        ["migrate"],
+        ["make-migrations", "--message", "x"],
+        ["migrations", "status"],
+        ["migrations", "check"],
+        ["migrations", "history"],
+        ["migrations", "backup"],
+        ["migrations", "backups"],
+    ],
+)
 def test_a_folder_without_a_configuration_is_no_deployment(quetz, tmp_path, command):
     result = quetz(*command, tmp_path)
 
