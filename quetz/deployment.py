@@ -79,10 +79,12 @@ def _parsed(key: str, secret: SecretStr) -> URL:
     except Exception:  # noqa: BLE001  whatever it is, its text may hold the password
         raise BadConfig(f"[sqlalchemy] {key} is not a database URL") from None
     backend = url.get_backend_name()
-    if backend == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
     if backend == "sqlite":
         return url.set(drivername="sqlite")
+    if "@" in f"{url.host}{url.database}":  # the rest of a password
+        raise BadConfig(f"[sqlalchemy] {key} has several @; write one of the password as %40")
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
     raise BadConfig(f"[sqlalchemy] {key} names '{backend}'; use sqlite:/// or postgresql://")
 
 
