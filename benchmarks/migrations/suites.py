@@ -18,7 +18,9 @@ TESTS = {
     "MIG-14 secrets in a stream": ["quetz/tests/cli/test_secrets.py"],
     "MIG-15 exit codes and outputs not as told": [
         "quetz/tests/cli/test_outcomes.py",
-        "quetz/tests/cli/test_migration_verbs.py",
+        "quetz/tests/cli/test_exit_codes.py",
+        "quetz/tests/cli/test_migrations.py",
+        "quetz/tests/cli/test_backups.py",
     ],
 }
 
