@@ -42,6 +42,18 @@ class Move:
         lost = lost_rows(self.before, self.after, self.rewritten)
         return [f"{self.what}: {line}" for line in lost]
 
+    def unbound_tables(self) -> set[str]:
+        """Return the tables that lost a column which has to refer to a row.
+
+        When the column comes back, their rows cannot say any more what they referred to.
+        """
+        after = self.after.tables
+        return {
+            table
+            for table, contents in self.before.tables.items()
+            if table in after and contents.bound - after[table].types.keys()
+        }
+
     def intrusions(self, own: Collection[str]) -> Iterator[str]:
         """Yield a sentence for each table of others than ``own`` that was changed."""
         for table in sorted(self.before.tables.keys() - own):
@@ -77,6 +89,7 @@ class Ground:
         self._plugins = plugins
         self._clear = clear
         self._updated: set[str] = set()
+        self._unfillable: dict[str, set[str]] = {}
         event.listen(engine, "after_cursor_execute", self._executed)
 
     def lay(self) -> Snapshot:
@@ -89,26 +102,28 @@ class Ground:
             self.base = self.seed()
         return self.base
 
-    def up(self, stage: Stage) -> Move:
-        return self._move(f"applying {stage}", lambda: self._upgrade(stage.revision))
+    def up(self, stage: Stage, before: Snapshot) -> Move:
+        """Apply a stage; ``before`` is how the database is."""
+        self._updated.clear()
+        self._upgrade(stage.revision)
+        move = Move(f"applying {stage}", before, self.look(), frozenset(self._updated))
+        self._unfillable[stage.revision] = move.unbound_tables()
+        return move
 
     def down(self, stage: Stage) -> Move:
-        return self._move(f"taking back {stage}", lambda: self.take_back(stage.below))
-
-    def take_back(self, below: str) -> None:
-        downgrade(self.engine, self._plugins, below)
+        """Take back a stage and all above it, without rows where none can be."""
+        above = self.stages[self.stages.index(stage) :]
+        self._empty(set().union(*(self._unfillable[one.revision] for one in above)))
+        before = self.look()
+        self._updated.clear()
+        downgrade(self.engine, self._plugins, stage.below)
+        return Move(f"taking back {stage}", before, self.look(), frozenset(self._updated))
 
     def seed(self) -> Snapshot:
         """Put rows into the tables that have none."""
         with self.engine.execution_options(write=True).begin() as connection:
             seed(connection)
         return self.look()
-
-    def empty(self, tables: Iterable[str]) -> None:
-        with self.engine.execution_options(write=True).begin() as connection:
-            for table in sorted(tables):
-                quoted = connection.dialect.identifier_preparer.quote(table)
-                connection.exec_driver_sql(f"DELETE FROM {quoted}")
 
     def look(self) -> Snapshot:
         with self.engine.connect() as connection:
@@ -132,15 +147,15 @@ class Ground:
             if script.revision in needed
         ]
 
+    def _empty(self, tables: Iterable[str]) -> None:
+        with self.engine.execution_options(write=True).begin() as connection:
+            for table in sorted(tables):
+                quoted = connection.dialect.identifier_preparer.quote(table)
+                connection.exec_driver_sql(f"DELETE FROM {quoted}")
+
     def _upgrade(self, revision: str) -> None:
         # Whether the models agree is a test of its own.
         upgrade(self.engine, self._plugins, to=revision, by_models=False)
-
-    def _move(self, what: str, change: Callable[[], None]) -> Move:
-        before = self.look()
-        self._updated.clear()
-        change()
-        return Move(what, before, self.look(), frozenset(self._updated))
 
     def _executed(
         self, _connection: object, _cursor: object, statement: str, *_context: object

@@ -78,10 +78,11 @@ class Campaign:
                 start, kill_at = self._ground.seed(), 1
 
     def _rehearse(self) -> None:
-        base = self._ground.lay()
-        states = [base, *(self._ground.up(stage).after for stage in self._ground.stages)]
+        states = [self._ground.lay()]
+        for stage in self._ground.stages:
+            states.append(self._ground.up(stage, states[-1]).after)
         if self._engine.dialect.name == "sqlite":  # one transaction
-            states = [base, states[-1]]
+            states = [states[0], states[-1]]
         self._whole = {state.heads: state for state in states}
 
     def _pending(self) -> list[Step]:
