@@ -117,22 +117,13 @@ def lose_a_reference(plugin):
             id="lost values",
         ),
         pytest.param(
-            second(
-                "columns = [c['name'] for c in sa.inspect(op.get_bind()).get_columns('quetz_notes')]"
-                f"\nif 'stars' not in columns:\n    {ADD_STARS.replace(chr(10), chr(10) + '    ')}",
-                "pass",
-            ),
+            second(ADD_STARS, "pass"),
             {ROWS},
             "taking back second (second revision): is there: quetz_notes: column stars",
             id="a downgrade that leaves a column",
         ),
         pytest.param(
-            first(
-                CREATE.replace(
-                    "op.create_table(", "op.create_table(if_not_exists=True, *["
-                ).replace("\n)", "\n])"),
-                "pass",
-            ),
+            first(CREATE, "pass"),
             {ROWS, NO_TRACE},
             "is there: quetz_notes: column id",
             id="a downgrade that leaves a table",
@@ -198,9 +189,8 @@ def test_a_change_that_can_be_repeated_passes_all_tests(plugin, on_postgresql):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
-        pytest.param(lambda _plugin: None, id="two revisions"),
         pytest.param(
             second(
                 "with op.batch_alter_table('quetz_notes') as batch:\n"
@@ -215,12 +205,12 @@ def test_a_change_that_can_be_repeated_passes_all_tests(plugin, on_postgresql):
         pytest.param(lose_a_reference, id="a reference that cannot come back"),
     ],
 )
-def test_a_sound_plugin_passes_all_tests(plugin, on_sqlite, spoil):
-    spoil(plugin)
+def test_what_is_unusual_and_sound_passes_all_tests(plugin, on_sqlite, change):
+    change(plugin)
 
-    result = plugin.run_tests(**on_sqlite)
+    result = plugin.run_tests("-k", "not kill", **on_sqlite)
 
-    assert result.tests("PASSED") >= ALL
+    assert result.tests("PASSED") >= ALL - {KILLS}
     assert result.code == 0, result.output
 
 
