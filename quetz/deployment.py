@@ -65,12 +65,19 @@ def database_url(path: Path, settings: Settings, *, for_migrations: bool = False
                 "[sqlalchemy] migration_url leads past a pooler of PostgreSQL, so it and "
                 "database_url have to be postgresql:// URLs; remove it"
             )
-        return direct if for_migrations else url
+        return _whole("migration_url", direct) if for_migrations else _whole("database_url", url)
     if url.drivername != "sqlite":
-        return url
+        return _whole("database_url", url)
     if url.database in (None, "", ":memory:"):
         raise BadConfig("[sqlalchemy] database_url names no file; use sqlite:///quetz.sqlite")
     return url.set(database=str(path / str(url.database)))
+
+
+def _whole(key: str, url: URL) -> URL:
+    """Refuse a part of a password for a host: it would be named in errors."""
+    if "@" in f"{url.host}{url.database}":
+        raise BadConfig(f"[sqlalchemy] {key} has several @; write one of the password as %40")
+    return url
 
 
 def _parsed(key: str, secret: SecretStr) -> URL:
@@ -81,8 +88,6 @@ def _parsed(key: str, secret: SecretStr) -> URL:
     backend = url.get_backend_name()
     if backend == "sqlite":
         return url.set(drivername="sqlite")
-    if "@" in f"{url.host}{url.database}":  # the rest of a password
-        raise BadConfig(f"[sqlalchemy] {key} has several @; write one of the password as %40")
     if backend == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     raise BadConfig(f"[sqlalchemy] {key} names '{backend}'; use sqlite:/// or postgresql://")
