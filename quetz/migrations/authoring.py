@@ -27,6 +27,7 @@ from quetz.migrations.scratch import Scratch, Warn, scratch_databases
 from quetz.migrations.sites import check_is_source
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
+from quetz.settings import spelt
 
 _REVISION_ID = re.compile(r"[0-9a-z_]{1,32}")
 
@@ -58,6 +59,8 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         MigrationNeeded: ``check`` is given, and something changed.
         MigrationUnsound: the revision would not do what it should; no file is left.
     """
+    known = [*plugins.migrations, *plugins.broken]
+    owner = next((name for name in known if spelt(name) == spelt(owner)), owner)
     place = _find_place(plugins, owner, initialize=initialize)
     if not check and output is None:
         check_is_source(owner, place.folder)

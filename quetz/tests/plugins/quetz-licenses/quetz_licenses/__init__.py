@@ -1,0 +1,1 @@
+"""Remembers the licenses of packages."""

@@ -1,0 +1,1 @@
+"""Lets people review the licenses of packages."""
