@@ -105,7 +105,8 @@ def _run(order: Order, folder: Path) -> list[dict[str, object]]:
         seconds = time.monotonic() - started
         output = outputs[child]
         count = output.with_suffix(".count")
-        statements = int(count.read_text()) if count.exists() else 0
+        # Empty if the process was killed while it wrote.
+        statements = int(count.read_text() or 0) if count.exists() else 0
         code = os.waitstatus_to_exitcode(status)
         ended.append(asdict(Ended(code, statements, seconds, output.read_text(errors="replace"))))
     signal.alarm(0)
