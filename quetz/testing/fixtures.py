@@ -180,3 +180,20 @@ def client(deployment: Deployment) -> "TestClient":
     from quetz.web.app import create_app
 
     return TestClient(create_app(deployment))
+
+
+@pytest.fixture
+def owner_client(deployment: Deployment, client: "TestClient") -> "TestClient":
+    """Open a client with a key of the server's owner, who may do everything."""
+    from starlette.testclient import TestClient
+
+    from quetz.services.accounts import create_user
+    from quetz.services.api_keys import create_api_key
+    from quetz.services.permissions import OPERATOR, Role, principal_of
+
+    with deployment.transaction(write=True) as session:
+        user = create_user(session, OPERATOR, "owner", role=Role.OWNER)
+        made = create_api_key(
+            session, principal_of(user), user, description="", expires_at=None, scopes=None
+        )
+    return TestClient(client.app, headers={"X-API-Key": made.key})

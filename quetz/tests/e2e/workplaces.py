@@ -14,7 +14,13 @@ from quetz.tests.architecture.sources import PACKAGE
 SECONDS = 300
 
 # Nothing is fetched: all that a plugin needs is there.
-_PIP = '#!/bin/sh\nverb=$1; shift\nexec python -m pip "$verb" --no-deps --no-build-isolation "$@"\n'
+_PIP = """\
+#!/bin/sh
+verb=$1
+shift
+case $verb in install|wheel) set -- --no-deps --no-build-isolation "$@" ;; esac
+exec python -m pip "$verb" "$@"
+"""
 _MODULE = '#!/bin/sh\nexec python -m {} "$@"\n'
 _PROGRAMS = ("quetz", "pytest", "cookiecutter")
 
