@@ -100,6 +100,7 @@ class _SqliteWitness:
 
     rows: Mapping[str, int]
     orphans: Collection[Orphan]
+    mismatched: Collection[str]
     attached: Attached
     checks: Mapping[str, int]
 
@@ -107,7 +108,7 @@ class _SqliteWitness:
     def of(cls, connection: Connection) -> "_SqliteWitness":
         return cls(
             _rows(connection),
-            _orphans(connection),
+            *_references(connection),
             attached(connection),
             _unnamed_checks(connection),
         )
@@ -121,16 +122,15 @@ class _SqliteWitness:
         for table, count in _unnamed_checks(connection).items():
             if count < self.checks.get(table, 0):
                 raise Unsound(f"the copy of table '{table}' lost a CHECK that has no name")
-        try:
-            broken = _orphans(connection) - set(self.orphans)
-        except OperationalError as error:  # a key that others refer to is no key any more
-            raise Unsound(str(error.orig)) from error
-        if broken:
+        orphans, mismatched = _references(connection)
+        if broken := orphans - set(self.orphans):
             table, row, parent = min(broken, key=str)
             raise Unsound(
                 f"row {row} of '{table}' refers to a row of '{parent}' that is gone "
                 f"({len(broken)} such rows)"
             )
+        if new := mismatched - set(self.mismatched):
+            raise Unsound(min(new))
 
     def _tables_of_triggers(self) -> set[str]:
         text = " ".join(sql for _table, sql in self.attached.values())
@@ -149,15 +149,27 @@ def _tables(connection: Connection) -> list[str]:
 
 def _rows(connection: Connection) -> dict[str, int]:
     return {
-        table: connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one()  # noqa: S608 (from the schema)
+        table: connection.exec_driver_sql(f"SELECT count(*) FROM {_quoted(table)}").scalar_one()  # noqa: S608 (from the schema)
         for table in _tables(connection)
         if table not in {"alembic_version", "quetz_migration_log"}
     }
 
 
-def _orphans(connection: Connection) -> set[Orphan]:
-    rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
-    return {(table, row, parent) for table, row, parent, _constraint in rows}
+def _references(connection: Connection) -> tuple[set[Orphan], set[str]]:
+    """Return the rows that refer to none, and, in SQLite's words, foreign keys to what is no key."""
+    orphans: set[Orphan] = set()
+    mismatched = set()
+    for table in _tables(connection):
+        try:
+            rows = connection.exec_driver_sql(f"PRAGMA foreign_key_check({_quoted(table)})")
+            orphans |= {(child, row, parent) for child, row, parent, _constraint in rows}
+        except OperationalError as error:
+            mismatched.add(str(error.orig))
+    return orphans, mismatched
+
+
+def _quoted(table: str) -> str:
+    return '"' + table.replace('"', '""') + '"'
 
 
 def _unnamed_checks(connection: Connection) -> dict[str, int]:

@@ -166,3 +166,29 @@ def test_a_revision_that_would_end_the_transaction_is_refused(filled, copied):
         upgrade(filled, copied)
 
     assert "aaaa" not in heads_in(filled)
+
+
+def test_faults_of_strangers_that_were_there_before_stop_nothing(sqlite_filled, copied):
+    run_sql(
+        sqlite_filled,
+        "CREATE TABLE parent (x INTEGER)",
+        'CREATE TABLE "odd ""child" (y INTEGER REFERENCES parent (x))',
+    )
+    add_revision(copied, "aaaa", upgrade=REBUILD.format("files"))
+
+    assert upgrade(sqlite_filled, copied).applied == ["aaaa"]
+
+
+def test_a_key_that_others_refer_to_must_stay_one(sqlite_filled, copied):
+    rows = all_rows(sqlite_filled)
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade="op.execute('CREATE TABLE copied AS SELECT * FROM files'); "
+        "op.execute('DROP TABLE files'); op.execute('ALTER TABLE copied RENAME TO files')",
+    )
+
+    with pytest.raises(VerificationFailed, match="foreign key mismatch"):
+        upgrade(sqlite_filled, copied)
+
+    assert all_rows(sqlite_filled) == rows
