@@ -156,7 +156,7 @@ def _rows(connection: Connection) -> dict[str, int]:
 
 
 def _references(connection: Connection) -> tuple[set[Orphan], set[str]]:
-    """Return the rows that refer to none, and, in SQLite's words, foreign keys to what is no key."""
+    """Return rows that refer to none, and, in SQLite's words, foreign keys to what is no key."""
     orphans: set[Orphan] = set()
     mismatched = set()
     for table in _tables(connection):
