@@ -21,6 +21,7 @@ commands = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON.")]
 LOCK_SECONDS = 300.0
 BEHIND = 3
+_INTERRUPTED = "what was not committed is rolled back; quetz init-db goes on from there"
 
 
 @commands.command("migrate", help="The same as init-db.")
@@ -89,15 +90,18 @@ def _apply(
 
     settings = settings_of(path)
     plugins = load_plugins(settings.plugins.enabled)
-    outcome = migrate(
-        path.resolve(),
-        settings,
-        plugins,
-        to=to,
-        lock_seconds=lock_timeout,
-        backup=backup,
-        watch=show,
-    )
+    try:
+        outcome = migrate(
+            path.resolve(),
+            settings,
+            plugins,
+            to=to,
+            lock_seconds=lock_timeout,
+            backup=backup,
+            watch=show,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(_document(outcome)))
     else:
@@ -135,21 +139,25 @@ def _raise_broken(broken: "dict[str, PluginError] | Any") -> None:
 
 
 def _print_plan(path: Path, to: str | None, *, as_json: bool) -> None:
-    from quetz.deployment import open_database
+    from sqlalchemy.engine import make_url
+
+    from quetz.db.engine import open_engine
+    from quetz.deployment import database_url
     from quetz.migrations.plans import plan_upgrade
-    from quetz.migrations.positions import file_of
-    from quetz.plugins import find_plugins
+    from quetz.plugins import load_plugins
 
     settings = settings_of(path)
-    engine = open_database(path.resolve(), settings, for_migrations=True)
+    url = database_url(path.resolve(), settings, for_migrations=True)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        url = make_url("sqlite://")  # to look at the file would make it; this one is as empty
+    plugins = load_plugins(settings.plugins.enabled)
+    engine = open_engine(url)
     try:
-        file = file_of(engine)
-        made = file is not None and not file.exists()
-        steps = plan_upgrade(engine, find_plugins(settings.plugins.enabled), to=to)
-        if made and file is not None:  # to look at a database makes its file
-            file.unlink(missing_ok=True)
+        steps = plan_upgrade(engine, plugins, to=to)
     finally:
         engine.dispose()
+    for error in plugins.broken.values():
+        typer.echo(f"Left out: {error}", err=True)
     _print_steps(steps, as_json=as_json)
     if steps:
         raise typer.Exit(BEHIND)

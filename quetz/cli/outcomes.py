@@ -33,6 +33,7 @@ from quetz.errors.migrations import (
 )
 
 FAILED = 1
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it
 
 EXIT_CODES: dict[type[QuetzError], int] = {
     NotFound: 2,
@@ -69,6 +70,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
+        except KeyboardInterrupt as error:
+            typer.echo(": ".join(["quetz: interrupted", *map(str, error.args)]), err=True)
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:  # noqa: BLE001  # whatever it is, the user gets a sentence
             sentence, code = _outcome(error)
             if ctx.params["debug"]:

@@ -22,7 +22,7 @@ def show(progress: "Progress") -> None:
     if sys.stderr.isatty():
         line = progress.sentence
     else:
-        document = {"event": progress.event, "message": progress.sentence.strip()}
-        line = json.dumps(document | progress.facts)
+        document = {"event": progress.event, **progress.facts}
+        line = json.dumps(document | {"message": progress.sentence.strip()})
     with suppress(BrokenPipeError):
         typer.echo(redact(line), err=True)
