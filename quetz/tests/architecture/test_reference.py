@@ -10,8 +10,10 @@ import typer
 
 from quetz import hooks
 from quetz.cli.app import app
+from quetz.cli.outcomes import EXIT_CODES, INTERRUPTED
 from quetz.settings import SECTIONS
 from quetz.tests.architecture.sources import ROOT
+from quetz.tests.cli.outputs import OUTPUTS
 
 REFERENCE = ROOT / "docs/reference"
 
@@ -52,6 +54,21 @@ def test_a_command_is_described_with_all_its_options(name):
 
     options = [parameter.opts[0] for parameter in COMMANDS[name].params if parameter.opts]
     assert [option for option in options if option.startswith("--") and option not in text] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_shape_of_what_a_command_prints_as_json_is_published(name):
+    prints_json = any("--json" in parameter.opts for parameter in COMMANDS[name].params)
+
+    assert (name in OUTPUTS["$defs"]) == prints_json
+
+
+def test_the_exit_codes_that_a_command_may_end_with_are_described():
+    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+
+    described = [int(code) for code in re.findall(r"^\| (\d+) \| ", text, flags=re.MULTILINE)]
+
+    assert described == sorted({0, *EXIT_CODES.values(), INTERRUPTED})
 
 
 @pytest.mark.parametrize(("section", "key"), SETTINGS)
