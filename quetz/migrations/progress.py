@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Event = Literal[
-    "waiting", "backup", "backed-up", "step", "stepped", "verifying", "warning", "done"
-]
+Event = Literal["waiting", "backup", "backed-up", "step", "stepped", "verifying", "warning", "done"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Tree(ScriptDirectory):
         super().__init__(
             str(HOME),
             version_locations=folders,
-            truncate_slug_length=SLUG_LENGTH,  # type: ignore[arg-type]  # it takes paths as text too
+            truncate_slug_length=SLUG_LENGTH,
         )
         self.owners: dict[str, str] = {}
         self.broken: dict[str, PluginError] = {}
@@ -148,7 +148,7 @@ def downs(script: Script) -> tuple[str, ...]:
 
 def dependencies(script: Script) -> tuple[str, ...]:
     """Return the revisions and labels of others that have to be applied before."""
-    return to_tuple(script.dependencies, default=())  # type: ignore[no-any-return]
+    return to_tuple(script.dependencies, default=())
 
 
 def is_transactional(script: Script) -> bool:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,13 +101,13 @@ def look(site, empty_database_url):
     """Read the status in a new process, after an upgrade if it is told to ``migrate``."""
     url = empty_database_url.render_as_string(hide_password=False)
 
-    def look(*, migrate: bool = False, enabled: tuple[str, ...] = ()) -> dict:
+    def look(*, migrate: bool = False, enabled: tuple[str, ...] = ()) -> dict[str, Any]:
         return site.run(PROGRAM.format(url=url, migrate=migrate, enabled=enabled))
 
     return look
 
 
-def owner_of(status: dict, name: str) -> dict:
+def owner_of(status: dict[str, Any], name: str) -> dict[str, Any]:
     return next(owner for owner in status["owners"] if owner["owner"] == name)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from quetz.errors.migrations import MigrationFailed, VerificationFailed
 from quetz.migrations import upgrade
+from quetz.migrations.progress import Progress
 from quetz.tests.migrations.databases import (
     add_a_row_everywhere,
     add_revision,
@@ -69,7 +70,7 @@ def test_a_table_that_is_not_as_its_models_need_it_is_rolled_back(filled, copied
 def test_a_difference_that_was_there_before_is_told_and_stops_nothing(filled, copied):
     run_sql(filled, "DROP TABLE file_downloads")
     add_revision(copied, "aaaa")
-    told = []
+    told: list[Progress] = []
 
     outcome = upgrade(filled, copied, watch=told.append)
 
