@@ -11,10 +11,12 @@ from sqlalchemy.engine import make_url
 
 from quetz.db.base import Base
 from quetz.db.engine import open_engine
+from quetz.migrations.ledger import read_entries
 from quetz.testing.databases import (
     DbInit,
     SqliteDatabases,
     chosen_dbinit,
+    database_at,
     given_databases,
     given_url,
 )
@@ -88,6 +90,22 @@ def test_a_given_postgresql_database_is_reused_for_each_test(tmp_path, databases
     assert set(inspect(engine).get_table_names()) >= Base.metadata.tables.keys()
     assert "more" not in inspect(engine).get_schema_names()
     engine.dispose()
+
+
+def migrated(databases) -> str:
+    """Return a ready database's run of migrations."""
+    engine = open_engine(databases.ready())
+    with engine.connect() as connection:
+        [run] = {entry.run_id for entry in read_entries(connection)}
+    engine.dispose()
+    return run
+
+
+def test_a_database_is_migrated_once_for_all_tests(databases, tmp_path):
+    url = databases.empty()
+    again = database_at(url, tmp_path, DbInit.USE_MIGRATIONS)
+
+    assert migrated(again) == migrated(again)
 
 
 @pytest.mark.parametrize(
