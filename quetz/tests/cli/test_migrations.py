@@ -5,10 +5,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, Pool, event
 
+from quetz.migrations import upgrade
 from quetz.plugins import load_plugins
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.migrations.databases import head_of, run_sql
+from quetz.tests.migrations.databases import REVISION, head_of, run_sql
+from quetz.tests.migrations.distributions import Site
 
 HEAD = str(head_of(load_plugins([])))
 
@@ -67,6 +70,33 @@ def test_a_plan_is_printed_and_nothing_is_changed(quetz, configured):
     assert result.exit_code == 3
     assert result.stdout == f"{HEAD}  quetz: initial revision\n"
     assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
+
+
+def test_a_plan_leaves_the_file_alone_that_another_makes_meanwhile(quetz, configured):
+    file = configured / "quetz.sqlite"
+    event.listen(Engine, "after_cursor_execute", lambda *_: file.touch(), once=True)
+
+    quetz("init-db", configured, "--plan")
+
+    assert file.exists()
+
+
+def test_a_plan_leaves_out_what_is_broken(configured, tmp_path):
+    site = Site(tmp_path / "site")
+    site.install(
+        "quetz-foo",
+        {
+            "db_models.py": "1 / 0",
+            "migrations/versions/f00_first.py": REVISION.format(
+                revision="f00", parent=None, labels=("quetz-foo",), upgrade="pass", downgrade="pass"
+            ),
+        },
+    )
+
+    ended = site.command("init-db", configured, "--plan")
+
+    assert (ended.returncode, ended.stdout) == (3, f"{HEAD}  quetz: initial revision\n")
+    assert "Left out: plugin 'quetz-foo': cannot import quetz_foo.db_models" in ended.stderr
 
 
 def test_a_plan_is_told_in_json_and_is_empty_when_nothing_is_missing(quetz, on_each):
@@ -160,6 +190,16 @@ def test_a_status_is_told_in_json(quetz, on_each):
     assert document["owners"][0]["applied"] == [HEAD]
 
 
+def test_a_status_waits_until_somebody_has_migrated(quetz, configured, engine_of):
+    engine = engine_of(configured)
+    engine.connect().close()  # which makes the file, so that there is something to look at
+    event.listen(Pool, "checkin", lambda *_: upgrade(engine, load_plugins([])), once=True)
+
+    result = quetz("migrations", "status", configured, "--wait", "60")
+
+    assert result.exit_code == 0
+
+
 def test_a_status_waits_no_longer_than_told(quetz, configured):
     assert quetz("migrations", "status", configured, "--wait", "0.1").exit_code == 3
 
@@ -194,6 +234,18 @@ def test_a_history_tells_who_applied_what(quetz, on_each):
     assert f"up {HEAD} quetz" in told.stdout
     [entry] = read_output("migrations history", document.stdout)
     assert entry["revision"] == HEAD
+
+
+def test_a_history_is_of_the_newest_entries(quetz, on_each, newer):
+    quetz("init-db", on_each)
+    newer.add("aaaa", "pass")
+    newer.command("init-db", on_each, "--no-backup")
+
+    whole = quetz("migrations", "history", on_each)
+    newest = quetz("migrations", "history", on_each, "--limit", "1")
+
+    assert [line.split()[3] for line in whole.stdout.splitlines()] == [HEAD, "aaaa"]
+    assert [line.split()[3] for line in newest.stdout.splitlines()] == ["aaaa"]
 
 
 def test_looking_at_a_database_that_is_not_there_makes_none(quetz, configured):

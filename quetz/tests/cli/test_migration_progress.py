@@ -1,0 +1,178 @@
+"""What is told while migrations run, and what becomes of one that is interrupted."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from quetz.migrations.locks import alone
+from quetz.plugins import load_plugins
+from quetz.tests.cli.outputs import read_output
+from quetz.tests.migrations.databases import head_of, heads_in, tables_in
+from quetz.tests.migrations.programs import client_programs
+
+HEAD = str(head_of(load_plugins([])))
+LATER = "op.create_table('later', sa.Column('id', sa.Integer))"
+ORDER = ("step", "stepped", "verifying", "done")
+INTERRUPTED = (
+    "quetz: interrupted: what was not committed is rolled back; quetz init-db goes on from there"
+)
+on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
+
+@contextmanager
+def started(*arguments):
+    """Run the command ``quetz``, and go on while it runs."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def on_a_terminal(command, **options):
+    """Run a command whose standard error is a terminal, and return the lines it shows there."""
+    ours, theirs = pty.openpty()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, check=False, **options)
+    os.close(theirs)
+    shown = b""
+    while chunk := _read(ours):
+        shown += chunk
+    os.close(ours)
+    return shown.decode().splitlines()
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux tells that the other end is closed
+        return b""
+
+
+def test_on_a_terminal_each_line_of_progress_is_in_words(quetz, on_each, newer, monkeypatch):
+    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
+    quetz("init-db", on_each)
+    newer.add("aaaa", "op.execute(\"INSERT INTO objects VALUES ('one', 1, 1), ('two', 2, 2)\")")
+    command = [sys.executable, "-m", "quetz", "init-db", on_each]
+
+    backing_up, backed_up, step, *work, done = on_a_terminal(command, cwd=newer.folder)
+
+    assert backing_up == "Backing up the database"
+    assert backed_up.startswith(f"Backed up to {on_each}/backups/")
+    assert step == "1/1 quetz: aaaa (aaaa)"
+    stepped, verifying = sorted(work)  # SQLite verifies all steps at the end
+    assert stepped.startswith("    2 rows, ")
+    assert verifying == "Verifying"
+    assert done.startswith("1 migration applied in ")
+
+
+def test_elsewhere_each_line_of_progress_has_its_facts(quetz, on_each):
+    result = quetz("init-db", on_each)
+
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    step, stepped, verifying, done = sorted(lines, key=lambda line: ORDER.index(line["event"]))
+    assert step["message"] == f"1/1 quetz: {HEAD} (initial revision)"
+    assert (step["number"], step["total"], step["transactional"]) == (1, 1, True)
+    assert (stepped["revision"], stepped["owner"]) == (HEAD, "quetz")
+    assert stepped["seconds"] >= 0
+    assert verifying == {"event": "verifying", "message": "Verifying"}
+    assert done["applied"] == 1
+
+
+def test_who_waits_is_told_for_whom_and_then_who_was_faster(on_each, engine_of):
+    with started("init-db", on_each, "--json") as one, started("init-db", on_each, "--json") as two:
+        with alone(engine_of(on_each)):
+            told = [json.loads(process.stderr.readline()) for process in (one, two)]
+        ended = [process.communicate(timeout=60) for process in (one, two)]
+
+    assert {line["event"] for line in told} == {"waiting"}
+    assert all(f"process {os.getpid()} of " in line["holder"] for line in told)
+    assert [process.returncode for process in (one, two)] == [0, 0]
+    outcomes = [(read_output("init-db", stdout), stderr) for stdout, stderr in ended]
+    (slow, last_line), (fast, _) = sorted(outcomes, key=lambda outcome: outcome[0]["applied"])
+    assert (slow["applied"], fast["applied"]) == ([], [HEAD])
+    assert slow["already"].startswith("Already migrated by process ")
+    assert json.loads(last_line.splitlines()[-1])["message"] == slow["already"]
+
+
+def test_ctrl_c_in_a_revision_leaves_nothing_half_done(quetz, on_each, newer, engine_of):
+    quetz("init-db", on_each)
+    file = newer.add("aaaa", f"{LATER}; __import__('signal').raise_signal(2)")
+
+    interrupted = newer.command("init-db", on_each)
+    left = tables_in(engine_of(on_each))
+    file.write_text(file.read_text().replace("raise_signal(2)", "SIGINT"))
+    again = newer.command("init-db", on_each)
+
+    assert interrupted.returncode == 130
+    assert interrupted.stdout == ""
+    assert interrupted.stderr.splitlines()[-1] == INTERRUPTED
+    assert "later" not in left
+    assert (again.returncode, again.stdout.split()) == (0, ["aaaa"])
+
+
+def test_ctrl_c_ends_the_wait_for_somebody_else(on_each, engine_of):
+    engine = engine_of(on_each)
+
+    with alone(engine), started("init-db", on_each) as waiting:
+        waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        stdout, stderr = waiting.communicate(timeout=60)
+
+    assert (waiting.returncode, stdout, stderr) == (130, "", f"{INTERRUPTED}\n")
+    assert tables_in(engine) == set()
+
+
+def test_a_revision_that_ends_the_process_is_one_that_failed(quetz, on_each, newer, engine_of):
+    quetz("init-db", on_each)
+    newer.add("aaaa", f"{LATER}; raise SystemExit(0)")
+
+    ended = newer.command("init-db", on_each)
+
+    assert ended.returncode == 1
+    assert "quetz: migration 'aaaa (aaaa)' failed and was rolled back" in ended.stderr
+    assert heads_in(engine_of(on_each)) == {HEAD}
+    assert "later" not in tables_in(engine_of(on_each))
+
+
+@on_postgresql
+def test_without_a_tool_for_backups_a_warning_is_told_and_it_goes_on(
+    quetz, on_each, newer, monkeypatch
+):
+    quetz("init-db", on_each)
+    newer.add("aaaa", LATER)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    ended = newer.command("init-db", on_each)
+
+    warning = json.loads(ended.stderr.splitlines()[1])
+    assert warning["event"] == "warning"
+    assert warning["message"].startswith("Going on without a backup: pg_dump is not on PATH")
+    assert (ended.returncode, ended.stdout.split()) == (0, ["aaaa"])
+
+
+@on_postgresql
+@pytest.mark.parametrize("option", [["--require-backup"], ["--backup-dir", "elsewhere"]])
+def test_without_a_tool_a_backup_that_is_asked_for_is_missed(
+    quetz, on_each, newer, engine_of, monkeypatch, option
+):
+    quetz("init-db", on_each)
+    newer.add("aaaa", LATER)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    ended = newer.command("init-db", on_each, *option)
+
+    assert ended.returncode == 8
+    assert "pg_dump is not on PATH" in ended.stderr
+    assert "later" not in tables_in(engine_of(on_each))
