@@ -87,6 +87,8 @@ def _parsed(key: str, secret: SecretStr) -> URL:
         raise BadConfig(f"[sqlalchemy] {key} is not a database URL") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
+        if url.host or url.username or url.password:
+            raise BadConfig(f"[sqlalchemy] {key} names a server; use sqlite:///quetz.sqlite")
         return url.set(drivername="sqlite")
     if backend == "postgresql":
         return url.set(drivername="postgresql+psycopg")

@@ -3,6 +3,7 @@
 import logging
 import re
 
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)"""
 _SECRETS = [
     # An API key, wherever it stands. Its id is no secret, but tells nobody anything in a log.
     (re.compile(r"\bqz-[A-Za-z0-9]{16}-[A-Za-z0-9]+"), "qz-***"),
@@ -10,7 +11,10 @@ _SECRETS = [
     (re.compile(r"/t/[^/\s\"']+"), "/t/***"),
     # The password of a URL; to the last @, which a password may hold.
     (re.compile(r"(://[^\s/:@]*:)\S*@"), r"\1***@"),
-    (re.compile(r"(password=)[^\s&]+", re.IGNORECASE), r"\1***"),
+    # The same with blanks, of the databases that there are; to the last @ of the line.
+    (re.compile(r"((?:postgres|sqlite)[\w+]*://[^\s/:@]*:).*@"), r"\1***@"),
+    # As in a connection string, and in what Python prints of a dictionary.
+    (re.compile(rf"(password(?:=|[\"']: )){_VALUE}", re.IGNORECASE), r"\1***"),
 ]
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 

@@ -6,12 +6,45 @@ import typer
 from typer.testing import CliRunner
 
 from quetz import __version__, errors
-from quetz.cli.outcomes import EXIT_CODES, Commands
-from quetz.errors.migrations import SchemaBehind, SchemaUnknown
+from quetz.cli.outcomes import EXIT_CODES, Commands, exit_code
+from quetz.errors import migrations
+
+OF_MIGRATIONS = {
+    migrations.BackupFailed: 8,
+    migrations.BackupToolMissing: 8,
+    migrations.BackupUnsound: 8,
+    migrations.MigrationEdited: 7,
+    migrations.MigrationFailed: 1,
+    migrations.MigrationHalfDone: 11,
+    migrations.MigrationLocked: 5,
+    migrations.MigrationNeeded: 4,
+    migrations.MigrationUnsound: 2,
+    migrations.PluginsSkipped: 12,
+    migrations.RestoreFailed: 8,
+    migrations.RevisionNotFound: 2,
+    migrations.SchemaAhead: 6,
+    migrations.SchemaBehind: 3,
+    migrations.SchemaChanged: 1,
+    migrations.SchemaDrifted: 4,
+    migrations.SchemaUnknown: 6,
+    migrations.VerificationFailed: 10,
+}
 
 
 def test_every_kind_of_error_has_an_exit_code():
     assert set(errors.KINDS) <= set(EXIT_CODES)
+
+
+def test_every_error_of_migrations_has_its_exit_code():
+    codes = {
+        kind: exit_code(kind.__new__(kind))
+        for kind in vars(migrations).values()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.QuetzError)
+        and kind.__module__ == migrations.__name__
+    }
+
+    assert codes == OF_MIGRATIONS
 
 
 @pytest.fixture
@@ -40,8 +73,8 @@ def fail():
         pytest.param(errors.DeploymentNotFound("x"), 2, id="missing deployment"),
         pytest.param(errors.BadConfig("x"), 2, id="bad configuration"),
         pytest.param(errors.PortTaken("127.0.0.1", 8000), 1, id="taken port"),
-        pytest.param(SchemaBehind("x"), 3, id="pending migrations"),
-        pytest.param(SchemaUnknown("a table"), 6, id="unknown schema"),
+        pytest.param(migrations.SchemaBehind("x"), 3, id="pending migrations"),
+        pytest.param(migrations.SchemaUnknown("a table"), 6, id="unknown schema"),
         pytest.param(errors.DatabaseUnavailable(), 1, id="database away"),
     ],
 )
@@ -74,6 +107,12 @@ def test_debug_adds_the_traceback_without_secrets(fail):
     assert result.exit_code == 1
     assert result.stderr.startswith("Traceback (most recent call last):\n")
     assert "s3cret" not in result.stderr
+
+
+def test_ctrl_c_is_one_sentence(fail):
+    result = fail(KeyboardInterrupt())
+
+    assert (result.exit_code, result.stderr) == (130, "quetz: interrupted\n")
 
 
 def test_wrong_usage_ends_with_2(quetz):

@@ -18,6 +18,14 @@ KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
         pytest.param("postgresql://u:p@h/d", "postgresql://u:***@h/d", id="password"),
         pytest.param("x://u:p@:%/@h/d is", "x://u:***@h/d is", id="password of odd characters"),
         pytest.param("host=h password=p@ x=1", "host=h password=*** x=1", id="DSN"),
+        pytest.param(
+            "a postgresql://u:p @h/d", "a postgresql://u:***@h/d", id="blank in a password"
+        ),
+        pytest.param("x://u:p%40%3A@h/d", "x://u:***@h/d", id="encoded password"),
+        pytest.param("password='p q\\'r' x=1", "password=*** x=1", id="quoted in a DSN"),
+        pytest.param("?password=p%20q&x=1", "?password=***&x=1", id="query of a URL"),
+        pytest.param("{'password': 'p q', 'x': 1}", "{'password': ***, 'x': 1}", id="dictionary"),
+        pytest.param("the password: a word", "the password: a word", id="prose"),
         pytest.param("qz-tool-1.0-0.conda", "qz-tool-1.0-0.conda", id="package"),
         pytest.param("http://h:8000/get/c", "http://h:8000/get/c", id="URL with a port"),
     ],

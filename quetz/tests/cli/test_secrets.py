@@ -21,15 +21,22 @@ PLACES = (
 SCHEMES = ("postgresql", "postgresql+psycopg", "postgres", "mysql", "postgresql+nodriver")
 COMMANDS = (
     ("init-db",),
-    ("init-db", "--plan"),
     ("migrations", "status"),
     ("migrations", "check"),
-    ("migrations", "history"),
-    ("migrations", "backup"),
     ("make-migrations", "--check"),
     ("start",),
 )
+# These look at the URL as the others do; each gets a part of the URLs.
+MORE = (
+    ("init-db", "--plan"),
+    ("migrate", "--json"),
+    ("migrations", "history"),
+    ("migrations", "backup"),
+    ("make-migrations", "--message", "x", "--output", "/nowhere"),
+    ("plugin", "list"),
+)
 COUNT = 200
+PARTS = 4
 
 
 def hostile_urls():
@@ -49,26 +56,83 @@ def deployment(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_no_secret_of_a_hostile_url_is_told(quetz, deployment, part):
-    told = []
-    for number, (core, url) in enumerate(hostile_urls()):
-        if number % 4 != part:
-            continue
+@pytest.fixture
+def runs(quetz, deployment):
+    """Run commands on a URL, with --debug, and without it in a third of all cases."""
+    numbers = itertools.count()
+
+    def runs(url, commands):
         setting = f"[sqlalchemy]\ndatabase_url = {json.dumps(url)}\n"
         (deployment / "config.toml").write_text(setting, encoding="utf-8")
-        debug = ["--debug"] if number % 3 == 0 else []
-        command = COMMANDS[number // 4 % len(COMMANDS)]
+        for command in commands:
+            debug = ["--debug"] if next(numbers) % 3 else []
+            yield command, quetz(*debug, *command, deployment)
 
-        result = quetz(*debug, *command, deployment)
+    return runs
 
-        output = result.output + str(result.exception or "")
-        if any(form in output for form in (core, quote(core), core[:6], quote(core)[:6])):
-            told.append((command, url, output))
-        # make-migrations compares the models with a database of its own.
-        assert result.exit_code != 0 or command[0] == "make-migrations"
+
+def tells(result, core):
+    """Tell whether any part of the password is in what was printed, or encoded in it."""
+    output = result.output + str(result.exception or "")
+    forms = (core, quote(core), core[:6], quote(core)[:6], core[-6:], json.dumps(core)[1:-1])
+    return any(form in output for form in forms)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_secret_of_a_hostile_url_is_told(runs, part):
+    told, unexpected = [], []
+    for number, (core, url) in enumerate(list(hostile_urls())[part::PARTS]):
+        for command, result in runs(url, (*COMMANDS, MORE[number % len(MORE)])):
+            if tells(result, core):
+                told.append((command, url, result.output))
+            # Some need no database: they tell that they could not look at it.
+            if result.exit_code == 0 and command[0] not in {"make-migrations", "plugin"}:
+                unexpected.append((command, url))
 
     assert told == []
+    assert unexpected == []
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://quetz:{}@localhost/quetz.sqlite",
+        "sqlite://quetz:a@{}@localhost/quetz.sqlite",
+        "sqlite://quetz:a/{}@localhost/quetz.sqlite",
+        "sqlite+pysqlcipher://:{}@/quetz.sqlite",
+        "sqlite:{}",
+        "sqlite://{}",
+        "sqlite:///quetz.sqlite?password={}",
+        "sqlite:///no/such/folder?key={}&timeout=never",
+    ],
+)
+def test_no_secret_of_an_sqlite_url_is_told(runs, core, url):
+    told = [command for command, result in runs(url.format(core), COMMANDS) if tells(result, core)]
+
+    assert told == []
+
+
+def test_an_sqlite_url_that_names_a_server_is_refused(runs):
+    [(_, result)] = runs("sqlite://quetz:s3cr3t@localhost/quetz.sqlite", [["init-db"]])
+
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        "quetz: [sqlalchemy] database_url names a server; use sqlite:///quetz.sqlite"
+    )
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("name", ["role", "database"])
+def test_no_secret_is_told_that_a_server_refuses(runs, empty_database_url, core, name):
+    url = empty_database_url.set(password=f"{core}@ %'")
+    url = url.set(username="nobody") if name == "role" else url.set(database="nothing")
+
+    refused = list(runs(url.render_as_string(hide_password=False), COMMANDS))
+
+    assert all("does not exist" in result.output for _, result in refused)
+    assert [command for command, result in refused if tells(result, core)] == []
 
 
 def test_a_url_for_migrations_is_as_secret(quetz, deployment):
