@@ -163,9 +163,17 @@ def migrate(
         )
     finally:
         engine.dispose()
-    if outcome.backup is not None and not isinstance(backup, Path):
-        backups.retire()  # in another folder they may be of another database
+        # After a failure too, which may come again and again; another folder is not ours.
+        if backups.folder.is_dir() and not isinstance(backup, Path):
+            _retire(backups, watch)
     return outcome
+
+
+def _retire(backups: Backups, watch: Watch) -> None:
+    try:
+        backups.retire()
+    except OSError as error:
+        watch(Progress("warning", f"Old backups were not removed: {error}"))
 
 
 def is_deployment(path: Path) -> bool:

@@ -19,10 +19,12 @@ def show(progress: "Progress") -> None:
     ``{"event": "stepped", "message": "...", "revision": "91c2...", "rows": 3, "seconds": 0.2}``.
     A reader that went away stops no migration.
     """
+    if sys.stderr is None:  # it was closed
+        return
     if sys.stderr.isatty():
         line = progress.sentence
     else:
         document = {"event": progress.event, **progress.facts}
         line = json.dumps(document | {"message": progress.sentence.strip()})
-    with suppress(BrokenPipeError):
+    with suppress(OSError, ValueError):
         typer.echo(redact(line), err=True)

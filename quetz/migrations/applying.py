@@ -3,14 +3,16 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from importlib.util import decode_source
 from pathlib import Path
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection, event, inspect
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from quetz import __version__
 from quetz.db.base import now_ms
@@ -72,6 +74,7 @@ class Applying:
         self._started = 0.0
         self._tables: set[str] = set()
         self._attached: Attached = {}
+        self._reached: tuple[Sequence[str], Entry]
 
     def apply_all(self) -> None:
         config = make_config(self.run.plugins)
@@ -102,6 +105,7 @@ class Applying:
         for step in self.run.way(self.tree, heads):
             self._begin(as_step(self.tree, step.revision), context)
             yield step
+            self._committed()
 
     def _begin(self, step: Step, context: MigrationContext) -> None:
         self.run.step = step
@@ -138,12 +142,17 @@ class Applying:
         if step.transactional or self.run.whole:
             write_entries(self.connection, [entry])
         else:
-            finish_running(self.connection, entry)
-        is_last = len(self.run.done) + 1 == len(self.run.steps)
-        if is_last and not self.run.whole:
+            finish_running(self.connection, entry, self.run.run_id)
+        if step == self.run.steps[-1] and not self.run.whole:
             self._check_end()
+        self._reached = sorted(heads), entry
+
+    def _committed(self) -> None:
+        """Note that a step is done: on SQLite, where all is one transaction, as far as it goes."""
+        step = self.run.step
+        assert step is not None
+        self.heads, entry = self._reached
         self.run.done.append(step)
-        self.heads = sorted(heads)
         if not self.run.whole:
             self.run.stands_at = self.heads
         self._tell(step, entry)
@@ -191,9 +200,10 @@ class Applying:
     def _note_failure(self) -> None:
         step = self.run.step
         if step is not None and not step.transactional and not self.run.whole:
-            self.connection.rollback()
-            finish_running(self.connection)
-            self.connection.commit()
+            with suppress(DBAPIError, InvalidRequestError):  # the connection may be gone
+                self.connection.rollback()
+                finish_running(self.connection, run_id=self.run.run_id)
+                self.connection.commit()
 
 
 def _tables(connection: Connection) -> set[str]:
@@ -204,6 +214,8 @@ def _verify(verify: Callable[[Connection], object], connection: Connection, step
     try:
         answer = verify(connection)
     except (Exception, SystemExit) as error:  # as a revision, it may raise anything
+        if postgresql.is_passing(error):
+            raise
         raise Unsound(f"verify of {step}: {reason_of(error)}") from error
     if answer is False:
         raise Unsound(f"verify of {step} says no")
@@ -233,7 +245,7 @@ def unrecorded(position: Position) -> list[str]:
 
 def _entry_of(tree: Tree, revision: str, run: Run, **values: Any) -> Entry:
     script = tree.get_revision(revision)
-    source = Path(script.path).read_text(encoding="utf-8")
+    source = decode_source(Path(script.path).read_bytes())  # by its coding line, or byte order mark
     owner = tree.owners[revision]
     return run.signature().sign(
         owner=owner,

@@ -29,7 +29,7 @@ from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
 from quetz.settings import spelt
 
-_REVISION_ID = re.compile(r"[0-9a-z_]{1,32}")
+_REVISION_ID = re.compile(r"(?!(?:heads?|base|current)$)[0-9a-z_]{1,32}")
 
 
 def make_migration(  # noqa: PLR0913 (they are the options of a command)
@@ -114,7 +114,10 @@ def _checked_id(place: _Place, wanted: str | None) -> str:
     if wanted is None:
         return random_id()
     if not _REVISION_ID.fullmatch(wanted):
-        reason = f"the id '{wanted}' must have 1 to 32 of the characters 0-9, a-z and _"
+        reason = (
+            f"the id '{wanted}' must have 1 to 32 of the characters 0-9, a-z and _, "
+            "and mean nothing to Alembic"
+        )
         raise MigrationUnsound(place.owner, reason)
     if wanted in place.tree.owners:
         reason = f"the id '{wanted}' is taken by a migration of '{place.tree.owners[wanted]}'"

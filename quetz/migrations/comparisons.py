@@ -51,12 +51,13 @@ def differences(
     owners: Collection[str] | None = None,
     *,
     extras: bool = True,
+    tables: Collection[str] | None = None,
 ) -> set[str]:
     """Return a line for each difference from the models of ``owners``, or of all there are.
 
     ``{"quetz: add column channels.ttl INTEGER not null", ...}``: what is left to be done. What
     SQLite stores alike is no difference there. Without ``extras`` those are left out that only
-    the database has.
+    the database has; with ``tables``, those of other tables.
     """
     models = Models.of(connection, plugins)
     wanted = set(plugins.migrations if owners is None else owners)
@@ -66,7 +67,7 @@ def differences(
     return {
         f"{models.owner(table_of(op))}: {line}"
         for op in atomic(found)
-        if extras or not is_extra(op)
+        if (extras or not is_extra(op)) and (tables is None or table_of(op) in tables)
         for line in describe([op], connection.dialect)
     }
 

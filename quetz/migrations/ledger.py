@@ -133,13 +133,21 @@ def write_entries(connection: Connection, entries: Iterable[Entry]) -> None:
         connection.execute(insert(LEDGER), rows)
 
 
-def finish_running(connection: Connection, entry: Entry | None = None) -> None:
+def finish_running(
+    connection: Connection, entry: Entry | None = None, run_id: str | None = None
+) -> None:
     """Put what became of a revision in place of the entry that says it runs.
 
-    Without ``entry`` that revision failed, perhaps because its process was killed.
+    Without ``entry`` that revision failed, perhaps because its process was killed. ``run_id`` is
+    of the only run that it may be of.
     """
+    running = update(LEDGER).where(LEDGER.c.state == "running")
+    if run_id is not None:
+        running = running.where(LEDGER.c.run_id == run_id)
     values = {"state": "failed"} if entry is None else _row(entry)
-    connection.execute(update(LEDGER).where(LEDGER.c.state == "running").values(values))
+    found = connection.execute(running.values(values)).rowcount
+    if entry is not None and not found:  # somebody took the process for dead
+        write_entries(connection, [entry])
 
 
 def applied_by_ledger(entries: Sequence[Entry]) -> dict[str, Entry]:
@@ -185,9 +193,11 @@ def _canonical(node: object) -> Iterator[str]:
             if value not in (None, []) and name not in {"ctx", "kind", "type_ignores"}:
                 yield f".{name}"
                 yield from _canonical(value)
+        yield "end"
     elif isinstance(node, list):
         for item in node:
             yield from _canonical(item)
+        yield "end"
     else:
         yield repr(node)
 

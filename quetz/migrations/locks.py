@@ -10,7 +10,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
@@ -23,6 +23,7 @@ from quetz.migrations.progress import Progress, Watch, silent
 LOCK_SECONDS = 300.0
 LONGEST_PAUSE = 0.25
 LOCK_SUFFIX = ".migrate-lock"
+_LONGEST_BUSY = 2_000_000  # seconds: SQLite takes a C int of milliseconds
 
 # The first number says that the lock is ours, the second tells schemas of one database apart.
 _KEY = "1903523186, hashtext(coalesce(current_schema(), ''))"
@@ -141,7 +142,7 @@ def _poll(
 def _wait_for_writers(connection: Connection, seconds: float) -> None:
     """Let BEGIN wait for the servers that write, too; past SQLAlchemy, which would begin."""
     driver = connection.connection.cursor()
-    driver.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+    driver.execute(f"PRAGMA busy_timeout={int(min(seconds, _LONGEST_BUSY) * 1000)}")
     driver.close()
 
 
@@ -159,10 +160,11 @@ def _try_flock(number: int, kind: int) -> bool:
 
 
 def _holder_of_file(file: Path) -> str:
-    with file.open() as opened:
+    with suppress(PermissionError), file.open() as opened:
         if _try_flock(opened.fileno(), fcntl.LOCK_SH):
             return ""
         return opened.read() or "somebody else"
+    return ""  # another user's
 
 
 def _who() -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from alembic.operations import ops
-from sqlalchemy import ForeignKey, Table
+from sqlalchemy import Enum, ForeignKey, Table
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
@@ -32,6 +32,7 @@ def check_models(plugins: Plugins, owner: str, references: Sequence[ForeignKey])
     for reference in references:
         _check_reference(plugins, owner, reference)
     for table in _tables(plugins, owner):
+        _check_enums(owner, table)
         for name in _names(table):
             if (length := len(name.encode())) > LONGEST_NAME:
                 raise PluginError(
@@ -39,6 +40,16 @@ def check_models(plugins: Plugins, owner: str, references: Sequence[ForeignKey])
                     f"the name '{name}' has {length} bytes, and PostgreSQL takes {LONGEST_NAME}; "
                     "choose a shorter one",
                 )
+
+
+def _check_enums(owner: str, table: Table) -> None:
+    for column in table.columns:
+        if isinstance(column.type, Enum) and column.type.native_enum:
+            raise PluginError(
+                owner,
+                f"{column} would be a type of its own on PostgreSQL, hard to change; "
+                "say Enum(..., native_enum=False, create_constraint=True, length=50)",
+            )
 
 
 def check_changes(owner: str, found: ops.UpgradeOps) -> None:

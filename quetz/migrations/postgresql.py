@@ -54,8 +54,7 @@ def persist(
         try:
             work()
         except DBAPIError as error:
-            passing = getattr(error.orig, "sqlstate", None) in _PASSING
-            if not passing or attempt == ATTEMPTS or not may_repeat():
+            if not is_passing(error) or attempt == ATTEMPTS or not may_repeat():
                 raise
             connection.rollback()
             pause = min(0.1 * 2**attempt, 5.0) * random.uniform(0.5, 1)  # noqa: S311 (so that others get in)
@@ -64,3 +63,8 @@ def persist(
             time.sleep(pause)
         else:
             return
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether somebody else stood in the way, who will be gone."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _PASSING

@@ -4,8 +4,10 @@ SQLite cannot alter a column in place: Alembic copies the table ("batch"), drops
 renames the copy.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection, Table, event
 
@@ -13,6 +15,7 @@ from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
 
 _GIVEN = "SELECT name, seq FROM sqlite_sequence"
 _TEMPORARY = "_alembic_tmp_"
+_REPLACING = re.compile(rf'ALTER TABLE "?{_TEMPORARY}')
 # KiB: a copy of a large table is several times faster than with the default of 2 MiB.
 _CACHE = 256 * 1024
 
@@ -33,6 +36,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         _without_foreign_keys(connection),
         connection.begin(),
         _keeping_autoincrement(connection),
+        _replacing_tables(connection),
         without_warnings_of_indexes(),  # they come back when the copy is made
     ):
         connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE}")
@@ -42,6 +46,32 @@ def transaction(connection: Connection) -> Iterator[None]:
         numbers = _numbers(connection)
         yield
         _restore(connection, numbers)
+
+
+@contextmanager
+def _replacing_tables(connection: Connection) -> Iterator[None]:
+    """Let a copy take the name of its table though a view, or a trigger of another table, has it.
+
+    Only for that statement: else foreign keys would not follow a table that is renamed.
+    """
+
+    def switch(cursor: Any, statement: str, state: str) -> None:
+        if _REPLACING.match(statement):
+            cursor.execute(f"PRAGMA legacy_alter_table={state}")
+
+    def before(_connection: object, cursor: Any, statement: str, *_context: object) -> None:
+        switch(cursor, statement, "ON")
+
+    def after(_connection: object, cursor: Any, statement: str, *_context: object) -> None:
+        switch(cursor, statement, "OFF")
+
+    event.listen(connection, "before_cursor_execute", before)
+    event.listen(connection, "after_cursor_execute", after)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", before)
+        event.remove(connection, "after_cursor_execute", after)
 
 
 @contextmanager

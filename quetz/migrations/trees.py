@@ -5,7 +5,7 @@ that were applied and whose files are gone stand in the tree as stubs, made of t
 """
 
 from argparse import Namespace
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -127,8 +127,8 @@ def load_tree(plugins: Plugins, entries: Sequence[Entry] = ()) -> Tree:
             _check(owner, found)
         except PluginError as error:
             _leave_out(owner, error, found, broken)
-    stubs = _stubs(found, entries)
-    _leave_out_dependents(found, broken, stubs)
+    _leave_out_replaced(found, broken, entries)
+    _leave_out_dependents(found, broken, entries)
     for owner, scripts in found.items():
         tree.grow(scripts, owner)
     for stub, owner in _stubs(found, entries):
@@ -137,7 +137,7 @@ def load_tree(plugins: Plugins, entries: Sequence[Entry] = ()) -> Tree:
     tree.broken = broken
     try:
         tree.get_heads()  # now Alembic connects them
-    except RevisionError as error:
+    except (RevisionError, KeyError) as error:
         raise PluginError(CORE, f"its migrations are no tree: {error}") from error
     return tree
 
@@ -159,7 +159,7 @@ def _read(tree: Tree, owner: str, folder: Path) -> list[Script]:
     scripts = []
     for file in sorted(folder.glob("*.py")):
         try:
-            script = Script._from_path(tree, file.resolve())  # noqa: SLF001
+            script = Script._from_path(tree, file.absolute())  # noqa: SLF001
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             reason = f"cannot read the migration '{file}': {type(error).__name__}: {error}"
             raise PluginError(owner, reason) from error
@@ -217,15 +217,27 @@ def _leave_out(
     broken[owner] = error
 
 
+def _leave_out_replaced(
+    found: dict[str, list[Script]],
+    broken: dict[str, PluginError],
+    entries: Sequence[Entry],
+) -> None:
+    """Leave out plugins whose first revision was applied, and is another one now."""
+    for stub, owner in _stubs(found, entries):
+        if owner in found and owner != CORE and not downs(stub):
+            reason = f"its first migration {stub.revision} was applied, and is gone; put it back"
+            _leave_out(owner, PluginError(owner, reason), found, broken)
+
+
 def _leave_out_dependents(
     found: dict[str, list[Script]],
     broken: dict[str, PluginError],
-    stubs: Collection[tuple[Script, str]],
+    entries: Sequence[Entry],
 ) -> None:
     """Leave out who depends on what is not there, and then who depends on those."""
     while True:
         scripts = [script for own in found.values() for script in own]
-        scripts += [stub for stub, _owner in stubs]
+        scripts += [stub for stub, _owner in _stubs(found, entries)]
         known = {script.revision for script in scripts}
         known |= {label for script in scripts for label in script._orig_branch_labels}  # noqa: SLF001
         lacking = [

@@ -55,18 +55,18 @@ class Witness:
     """How a database was before its migrations."""
 
     differences: Collection[str]
+    tables: Collection[str]
     invalid_indexes: Collection[str]
     sqlite: "_SqliteWitness | None" = None
 
     @classmethod
     def of(cls, connection: Connection, plugins: Plugins, *, filled: bool) -> "Witness":
         """Look at the database; one that is not ``filled`` has nothing to lose."""
+        before = differences(connection, plugins) if filled else set()
+        tables = inspect(connection).get_table_names()
         if connection.dialect.name == "sqlite":
-            before = differences(connection, plugins) if filled else set()
-            return cls(before, set(), _SqliteWitness.of(connection))
-        return cls(
-            differences(connection, plugins) if filled else set(), invalid_indexes(connection)
-        )
+            return cls(before, tables, set(), _SqliteWitness.of(connection))
+        return cls(before, tables, invalid_indexes(connection))
 
     def check_step(self, connection: Connection) -> None:
         """Raises Unsound: a revision left an index that PostgreSQL could not build."""
@@ -81,15 +81,21 @@ class Witness:
         statements: Statements,
         owners: Collection[str],
     ) -> list[str]:
-        """Return what the models of ``owners`` lack, as they did before.
+        """Return what the models of ``owners`` lack, and lacked before.
+
+        A new table that is not as its models need it does not count: the models may have been
+        changed, and their migration is not made yet.
 
         Raises:
-            Unsound: rows or references were lost, or a table is not as its models need it.
+            Unsound: rows or references were lost, or a table is not what its models need, and was.
         """
         if self.sqlite is not None:
             self.sqlite.check(connection, statements)
         lacking = differences(connection, plugins, owners, extras=False)
-        if new := lacking - set(self.differences):
+        worse = lacking and differences(
+            connection, plugins, owners, extras=False, tables=self.tables
+        )
+        if new := set(worse) - set(self.differences):
             raise Unsound(f"the tables are not as the models need them: {'; '.join(sorted(new))}")
         return sorted(lacking)
 

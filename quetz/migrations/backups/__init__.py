@@ -26,6 +26,7 @@ from quetz.migrations.positions import looking, recorded_heads
 
 __all__ = ["Backups", "Manifest"]
 
+_STAMP = "[0-9]" * 8 + "T" + "[0-9]" * 12 + "Z-"  # files of others stay
 _SAFETY_AGE = timedelta(days=1)
 _FAULTS = (OSError, sqlite3.Error, SQLAlchemyError, DatabaseUnreadable, ToolFailed)
 _NAMED_HEADS = 100
@@ -231,7 +232,7 @@ class Backups:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for suffix in (*(copier.SUFFIX for copier in _COPIERS.values()), SUFFIX):
-                for part in self.folder.glob(f"*{suffix}.part*"):
+                for part in self.folder.glob(f"{_STAMP}*{suffix}.part*"):
                     part.unlink()
             yield
         finally:

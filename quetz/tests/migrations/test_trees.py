@@ -187,3 +187,25 @@ def test_a_dependency_on_a_stub_holds(owned):
 
     assert tree.broken == {}
     assert tree.applied(["a1"]) == {"a1", "g1"}
+
+
+def test_a_plugin_whose_first_revision_was_made_anew_is_left_out(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a2")
+
+    tree = load_tree(owned, [entry("quetz-a", "a1")])
+
+    assert "a1 was applied, and is gone; put it back" in tree.broken["quetz-a"].reason
+    assert set(tree.owners) == {"c1", "a1"}
+
+
+def test_what_was_applied_of_a_plugin_that_is_left_out_can_still_be_built_on(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1")
+    write(owned, "quetz-a", "a2", down="a1", depends="gone")
+    write_root(owned, "quetz-b", "b1", depends="a1")
+
+    tree = load_tree(owned, [entry("quetz-a", "a1")])
+
+    assert set(tree.broken) == {"quetz-a"}
+    assert {"a1", "b1"} <= set(tree.owners)

@@ -193,3 +193,36 @@ def test_a_key_that_others_refer_to_must_stay_one(sqlite_filled, copied):
         upgrade(sqlite_filled, copied)
 
     assert all_rows(sqlite_filled) == rows
+
+
+def test_a_view_of_a_table_and_a_trigger_that_names_it_stay_when_a_copy_takes_its_place(
+    sqlite_filled, copied
+):
+    run_sql(
+        sqlite_filled,
+        "CREATE VIEW names AS SELECT name FROM channels",
+        "CREATE TABLE mine (id INTEGER)",
+        "CREATE TRIGGER told AFTER INSERT ON mine BEGIN UPDATE channels SET ttl = 1; END",
+    )
+    add_revision(copied, "aaaa", upgrade=REBUILD.format("channels"))
+
+    upgrade(sqlite_filled, copied)
+
+    run_sql(sqlite_filled, "INSERT INTO mine VALUES (1)")
+    with sqlite_filled.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM names").scalar() == 1
+        assert connection.exec_driver_sql("SELECT ttl FROM channels").scalar() == 1
+
+
+def test_models_that_are_ahead_of_their_migrations_stop_no_upgrade(empty_engine, copied):
+    [file] = copied.migrations["quetz"].glob("*.py")
+    text = file.read_text()
+    column = '        sa.Column("mirror_mode", sa.String(length=16), nullable=True),\n'
+    assert column in text
+    file.write_text(text.replace(column, ""))
+    told: list[Progress] = []
+
+    upgrade(empty_engine, copied, watch=told.append)
+
+    [warning] = [one.sentence for one in told if one.event == "warning"]
+    assert "add column channels.mirror_mode" in warning
