@@ -5,11 +5,15 @@ On PostgreSQL each runs outside a transaction, so their revision has to say
 SQLite, where all is one transaction, they do the same in the plain way.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
 
 from alembic import op
 from sqlalchemy import Connection, column, func, inspect, select, table, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from quetz.migrations.postgresql import ATTEMPTS, LOCK_TIMEOUT, is_passing
 
 _IS_INVALID = text(
     "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"
@@ -57,14 +61,16 @@ def add_foreign_key(
         return
     with op.get_context().autocommit_block():
         if not _has_constraint(name, on):
-            op.create_foreign_key(
-                name,
-                on,
-                to,
-                list(columns),
-                list(keys),
-                ondelete=ondelete,
-                postgresql_not_valid=True,
+            _give_way(
+                lambda: op.create_foreign_key(
+                    name,
+                    on,
+                    to,
+                    list(columns),
+                    list(keys),
+                    ondelete=ondelete,
+                    postgresql_not_valid=True,
+                )
             )
         _validate(name, on)
 
@@ -78,9 +84,9 @@ def change_check(name: str, on: str, condition: str) -> None:
             batch.create_check_constraint(op.f(name), text(condition))
         return
     with op.get_context().autocommit_block():
-        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT IF EXISTS {_quoted(name)}")
+        _alter(on, f"DROP CONSTRAINT IF EXISTS {_quoted(name)}")
         check = f"{_quoted(name)} CHECK ({condition})"
-        op.execute(f"ALTER TABLE {_quoted(on)} ADD CONSTRAINT {check} NOT VALID")
+        _alter(on, f"ADD CONSTRAINT {check} NOT VALID")
         _validate(name, on)
 
 
@@ -93,8 +99,10 @@ def set_not_null(on: str, name: str) -> None:
     check = f"ck_{on}_{name}_not_null"[:63]
     change_check(check, on, f"{_quoted(name)} IS NOT NULL")
     with op.get_context().autocommit_block():
-        op.alter_column(on, name, nullable=False)  # reads no row: the CHECK proves it
-        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT {_quoted(check)}")
+        _alter(
+            on, f"ALTER COLUMN {_quoted(name)} SET NOT NULL"
+        )  # reads no row: the CHECK proves it
+        _alter(on, f"DROP CONSTRAINT {_quoted(check)}")
 
 
 def batched_update(
@@ -146,5 +154,27 @@ def _validate(name: str, on: str) -> None:
     try:
         op.execute(f"ALTER TABLE {_quoted(on)} VALIDATE CONSTRAINT {_quoted(name)}")
     except IntegrityError:
-        op.execute(f"ALTER TABLE {_quoted(on)} DROP CONSTRAINT {_quoted(name)}")
+        _alter(on, f"DROP CONSTRAINT {_quoted(name)}")
         raise
+
+
+def _alter(on: str, change: str) -> None:
+    _give_way(lambda: op.execute(f"ALTER TABLE {_quoted(on)} {change}"))
+
+
+def _give_way(change: Callable[[], object]) -> None:
+    """Change a table when nobody uses it: whoever comes meanwhile is held up for seconds only."""
+    connection = op.get_bind()
+    for attempt in count(1):
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            change()
+        except DBAPIError as error:
+            if not is_passing(error) or attempt == ATTEMPTS:
+                raise
+            time.sleep(attempt / 2)
+        else:
+            return
+        finally:
+            # What builds or checks beside the readers has to wait for all of them.
+            connection.exec_driver_sql("SET lock_timeout = 0")

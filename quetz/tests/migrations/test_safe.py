@@ -161,3 +161,29 @@ def test_a_revision_gives_way_to_who_uses_its_table_and_tries_again(empty_engine
     other.dispose()
     assert outcome.applied == ["aaaa"]
     assert "waiting" in told
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_change_outside_a_transaction_gives_way_too(filled, copied):
+    add_safe_revision(copied, "safe.change_check('ck_x', 'later', 'size > 0')")
+    other = open_engine(filled.url)
+    reader, late = other.connect(), other.connect()
+    reader.execute(text("SELECT 1 FROM later"))
+    migration = threading.Thread(target=upgrade, args=(filled, copied))
+    migration.start()
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    while not late.scalar(waiting):
+        late.rollback()
+    late.execute(text("SET LOCAL statement_timeout = '20s'"))
+
+    count = late.scalar(
+        text("SELECT count(*) FROM later")
+    )  # behind the ALTER, while reader is there
+
+    late.close()
+    reader.close()
+    migration.join()
+    other.dispose()
+    assert count == 1
+    [check] = inspect(filled).get_check_constraints("later")
+    assert check["name"] == "ck_x"
