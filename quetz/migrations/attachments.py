@@ -17,9 +17,8 @@ _ATTACHED = """
         SELECT 1 FROM pragma_index_xinfo(object.name) WHERE cid = -2
     ))
 """
-_DROPPED = re.compile(
-    r"\bDROP\s+(?:TRIGGER|INDEX)\s+(?:IF\s+EXISTS\s+)?[\"`\[]?(\w+)", re.IGNORECASE
-)
+_NAME = r"(?:main\s*\.\s*)?(?:[\"`\[](.+?)[\"`\]]|(\w+))"
+_DROPPED = re.compile(rf"\bDROP\s+(?:TRIGGER|INDEX)\s+(?:IF\s+EXISTS\s+)?{_NAME}", re.IGNORECASE)
 
 
 def attached(connection: Connection) -> Attached:
@@ -31,7 +30,7 @@ def attached(connection: Connection) -> Attached:
 
 
 def dropped_by(statement: str) -> list[str]:
-    return _DROPPED.findall(statement)
+    return [quoted or plain for quoted, plain in _DROPPED.findall(statement)]
 
 
 def bring_back(connection: Connection, before: Attached, dropped: Collection[str]) -> None:

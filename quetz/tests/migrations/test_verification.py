@@ -226,3 +226,17 @@ def test_models_that_are_ahead_of_their_migrations_stop_no_upgrade(empty_engine,
 
     [warning] = [one.sentence for one in told if one.event == "warning"]
     assert "add column channels.mirror_mode" in warning
+
+
+@pytest.mark.parametrize("name", ["main.told", '"told"', 'main."told"', "told"])
+def test_a_trigger_that_a_revision_drops_is_gone(sqlite_filled, copied, name):
+    run_sql(
+        sqlite_filled,
+        "CREATE TRIGGER told AFTER DELETE ON files BEGIN DELETE FROM objects; END",
+    )
+    add_revision(copied, "aaaa", upgrade=f"op.execute({f'DROP TRIGGER {name}'!r})")
+
+    upgrade(sqlite_filled, copied)
+    run_sql(sqlite_filled, "DELETE FROM files")
+
+    assert len(all_rows(sqlite_filled)["objects"]) == 1
