@@ -224,7 +224,7 @@ def _leave_out_replaced(
 ) -> None:
     """Leave out plugins whose first revision was applied, and is another one now."""
     for stub, owner in _stubs(found, entries):
-        if owner in found and owner != CORE and not downs(stub):
+        if owner != CORE and found.get(owner) and not downs(stub):  # else it is merely older
             reason = f"its first migration {stub.revision} was applied, and is gone; put it back"
             _leave_out(owner, PluginError(owner, reason), found, broken)
 

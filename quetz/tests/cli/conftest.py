@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 from typer.testing import CliRunner
@@ -22,6 +23,14 @@ def no_other_settings(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith("QUETZ_") and not name.startswith("QUETZ_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """Programs that a shell put into the background pass on that they ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture
