@@ -5,6 +5,7 @@ On PostgreSQL each runs outside a transaction, so their revision has to say
 SQLite, where all is one transaction, they do the same in the plain way.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -83,11 +84,15 @@ def change_check(name: str, on: str, condition: str) -> None:
                 batch.drop_constraint(op.f(name), type_="check")
             batch.create_check_constraint(op.f(name), text(condition))
         return
+    # The one of that name is in force until the rows are known to keep the new one.
+    new, old = _name_meanwhile(name), _quoted(name)
     with op.get_context().autocommit_block():
-        _alter(on, f"DROP CONSTRAINT IF EXISTS {_quoted(name)}")
-        check = f"{_quoted(name)} CHECK ({condition})"
-        _alter(on, f"ADD CONSTRAINT {check} NOT VALID")
-        _validate(name, on)
+        _alter(on, f"DROP CONSTRAINT IF EXISTS {_quoted(new)}")  # of an attempt that was broken off
+        _alter(on, f"ADD CONSTRAINT {_quoted(new)} CHECK ({condition}) NOT VALID")
+        _validate(new, on)
+        # Statements that are sent together are one transaction.
+        drop = f"DROP CONSTRAINT IF EXISTS {old}; ALTER TABLE {_quoted(on)}"
+        _alter(on, f"{drop} RENAME CONSTRAINT {_quoted(new)} TO {old}")
 
 
 def set_not_null(on: str, name: str) -> None:
@@ -139,6 +144,12 @@ def _is_postgresql() -> bool:
 
 def _quoted(name: str) -> str:
     return op.get_context().dialect.identifier_preparer.quote(name)
+
+
+def _name_meanwhile(name: str) -> str:
+    """Return another name, always the same, that PostgreSQL does not cut off."""
+    start = name.encode()[:40].decode(errors="ignore")
+    return f"{start}_new_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _has_constraint(name: str, on: str) -> bool:

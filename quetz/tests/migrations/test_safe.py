@@ -1,9 +1,11 @@
 """Changes outside a transaction: what fails is told, and can be repeated."""
 
 import threading
+from contextlib import nullcontext
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from quetz.db.engine import open_engine
 from quetz.errors.migrations import MigrationFailed, MigrationHalfDone
@@ -187,3 +189,42 @@ def test_a_change_outside_a_transaction_gives_way_too(filled, copied):
     assert count == 1
     [check] = inspect(filled).get_check_constraints("later")
     assert check["name"] == "ck_x"
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_rows_that_break_a_new_check_leave_the_old_one_in_force(filled, copied):
+    run_sql(filled, "ALTER TABLE later ADD CONSTRAINT ck_x CHECK (size < 50)")
+    add_safe_revision(copied, "safe.change_check('ck_x', 'later', 'size > 10')")
+
+    with pytest.raises(MigrationHalfDone, match="ck_x"):
+        upgrade(filled, copied)
+
+    assert checks_of_later(filled) == {"ck_x": "size < 50"}
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("statement", range(5))
+def test_a_check_is_in_force_wherever_its_change_is_broken_off(filled, copied, statement):
+    name = "ck_" + "ä" * 30
+    run_sql(filled, f"ALTER TABLE later ADD CONSTRAINT {name} CHECK (size < 50)")
+    add_safe_revision(copied, f"safe.change_check('{name}', 'later', 'size < 60')")
+    rest = iter(range(statement, -1, -1))
+
+    def break_off(_connection, _cursor, sql, *_context) -> None:
+        if "later" in sql and next(rest) == 0:
+            raise RuntimeError("broken off")
+
+    event.listen(filled, "after_cursor_execute", break_off)
+    with nullcontext() if statement > 3 else pytest.raises(MigrationHalfDone, match="broken off"):
+        upgrade(filled, copied)
+    event.remove(filled, "after_cursor_execute", break_off)
+
+    with pytest.raises(IntegrityError):
+        run_sql(filled, "INSERT INTO later (id, size) VALUES (99, 70)")
+    upgrade(filled, copied)
+    assert checks_of_later(filled) == {name: "size < 60"}
+
+
+def checks_of_later(engine: Engine) -> dict[str, str]:
+    checks = inspect(engine).get_check_constraints("later")
+    return {str(check["name"]): check["sqltext"] for check in checks}
