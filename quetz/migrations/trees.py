@@ -6,7 +6,7 @@ that were applied and whose files are gone stand in the tree as stubs, made of t
 
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -108,8 +108,10 @@ class Tree(ScriptDirectory):
         return order
 
     def targets(self) -> list[str]:
-        """Return the heads that an upgrade aims at; a stub cannot be applied again."""
-        return [head for head in self.get_heads() if head not in self.orphans]
+        """Return the ends that an upgrade aims at; a stub cannot be applied again."""
+        ours = [script for script in self._scripts if script.revision not in self.orphans]
+        followed = {parent for script in ours for parent in downs(script)}
+        return [script.revision for script in ours if script.revision not in followed]
 
 
 def load_tree(plugins: Plugins, entries: Sequence[Entry] = ()) -> Tree:
@@ -129,6 +131,9 @@ def load_tree(plugins: Plugins, entries: Sequence[Entry] = ()) -> Tree:
             _leave_out(owner, error, found, broken)
     _leave_out_replaced(found, broken, entries)
     _leave_out_dependents(found, broken, entries)
+    while circle := _circle(found, entries):
+        _leave_out_circle(circle, found, broken)
+        _leave_out_dependents(found, broken, entries)
     for owner, scripts in found.items():
         tree.grow(scripts, owner)
     for stub, owner in _stubs(found, entries):
@@ -254,6 +259,33 @@ def _leave_out_dependents(
             f"revision {revision} depends on {name}, which is not there; "
             "install or mend the plugin that has it"
         )
+        _leave_out(owner, PluginError(owner, reason), found, broken)
+
+
+def _circle(found: dict[str, list[Script]], entries: Sequence[Entry]) -> list[Script]:
+    """Return revisions of which each needs the one before it, and the first the last."""
+    scripts = [script for own in found.values() for script in own]
+    scripts += [stub for stub, _owner in _stubs(found, entries)]
+    named = {label: script for script in scripts for label in script._orig_branch_labels}  # noqa: SLF001
+    named |= {script.revision: script for script in scripts}
+    below = {
+        script: [named[n] for n in (*downs(script), *dependencies(script)) if n in named]
+        for script in scripts
+    }
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        circle: list[Script] = error.args[1]
+        return circle[:-1]  # which is the first again
+    return []
+
+
+def _leave_out_circle(
+    circle: Sequence[Script], found: dict[str, list[Script]], broken: dict[str, PluginError]
+) -> None:
+    listed = ", ".join(sorted(script.revision for script in circle))
+    for owner in [owner for owner, own in found.items() if set(own) & set(circle)]:
+        reason = f"revisions {listed} depend on each other in a circle; mend their depends_on"
         _leave_out(owner, PluginError(owner, reason), found, broken)
 
 

@@ -151,6 +151,65 @@ def test_who_depends_on_what_is_left_out_is_left_out_with_its_own_reason(owned):
     assert "a1 depends on b1, which is not there" in tree.broken["quetz-a"].reason
 
 
+@pytest.mark.parametrize("length", [2, 3])
+def test_plugins_that_depend_on_each_other_in_a_circle_are_left_out_with_who_needs_them(
+    owned, length
+):
+    circle = [f"quetz-{letter}" for letter in "xyz"[:length]]
+    for owner in [*circle, "quetz-w"]:
+        owned.migrations[owner] = owned.migrations["quetz"].with_name(owner)
+        owned.migrations[owner].mkdir()
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1", depends="c1")
+    write_root(owned, "quetz-b", "b1", depends="x2")
+    for number, owner in enumerate(circle):
+        letter, other = owner[-1], circle[number - 1]
+        write_root(owned, owner, f"{letter}1", depends="c1")
+        write(owned, owner, f"{letter}2", down=f"{letter}1", depends=f"{other[-1]}2")
+    write_root(owned, "quetz-w", "w1", depends="a1")
+
+    tree = load_tree(owned)
+
+    assert set(tree.owners) == {"c1", "a1", "w1"}
+    assert set(tree.broken) == {*circle, "quetz-b"}
+    listed = ", ".join(f"{letter}2" for letter in "xyz"[:length])
+    for owner in circle:
+        assert f"revisions {listed} depend on each other" in tree.broken[owner].reason
+    assert "b1 depends on x2, which is not there" in tree.broken["quetz-b"].reason
+
+
+def test_revisions_of_one_plugin_that_go_in_a_circle_between_its_ends_leave_it_out(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1")
+    write(owned, "quetz-a", "a2", down=("a1", "a3"))
+    write(owned, "quetz-a", "a3", down="a2")
+    write(owned, "quetz-a", "a4", down="a3")
+
+    tree = load_tree(owned)
+
+    assert set(tree.owners) == {"c1"}
+    assert "a2, a3" in tree.broken["quetz-a"].reason
+
+
+def test_a_circle_by_way_of_what_is_not_installed_leaves_out_who_made_it(owned):
+    write_root(owned, "quetz", "c1")
+    write_root(owned, "quetz-a", "a1", depends="g1")
+    gone = replace(entry("quetz-gone", "g1"), depends_on=("a1",))
+
+    tree = load_tree(owned, [entry("quetz-a", "a1"), gone])
+
+    assert set(tree.owners) == {"c1", "a1", "g1"}
+    assert "a1, g1" in tree.broken["quetz-a"].reason
+
+
+def test_a_circle_of_the_core_is_told_of_the_core(owned):
+    write_root(owned, "quetz", "c1", depends="a1")
+    write_root(owned, "quetz-a", "a1", depends="c1")
+
+    with pytest.raises(PluginError, match=r"'quetz'.*a1, c1 depend on each other in a circle"):
+        load_tree(owned)
+
+
 def test_the_core_itself_is_not_left_out(owned):
     write(owned, "quetz", "c1")
 
