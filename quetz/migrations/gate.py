@@ -50,7 +50,8 @@ class Gate:
                 told = self._tell(status.holder or "somebody", told)
                 time.sleep(LOOK_SECONDS)
             else:
-                check_schema(self.engine, self.plugins, self.path)  # it was migrated meanwhile
+                check_schema(self.engine, self.plugins, self.path)
+                time.sleep(LOOK_SECONDS)  # it was migrated meanwhile, or is at this moment
         return status
 
     def _ignore(self, status: Status) -> Status:

@@ -75,7 +75,7 @@ def read_status(engine: Engine, plugins: Plugins) -> Status:
     except SchemaUnknown as error:
         return Status("unknown", holder=holder, reason=str(error))
     owners = tuple(_owners(position, plugins))
-    state: State = "behind" if any(owner.pending for owner in owners) else "current"
+    state: State = "behind" if position.pending else "current"
     return Status(
         "empty" if not position.heads and state == "behind" else state,
         owners,
@@ -90,6 +90,7 @@ def _owners(position: Position, plugins: Plugins) -> Iterator[OwnerStatus]:
     broken = plugins.broken | tree.broken
     by_revision = applied_by_ledger(position.entries)
     order = [script.revision for script in reversed(list(tree.walk_revisions()))]
+    pending = set(position.pending)
     others = {*tree.owners.values(), *broken} - plugins.migrations.keys()
     for owner in [*plugins.migrations, *sorted(others)]:
         own = [revision for revision in order if tree.owners[revision] == owner]
@@ -106,7 +107,7 @@ def _owners(position: Position, plugins: Plugins) -> Iterator[OwnerStatus]:
             plugins.versions.get(owner, former),
             state,
             tuple(revision for revision in own if revision in position.applied),
-            tuple(revision for revision in own if revision not in position.applied | tree.orphans),
+            tuple(revision for revision in own if revision in pending),
             orphaned,
             broken[owner].reason if owner in broken else "",
         )

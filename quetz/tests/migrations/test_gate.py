@@ -10,7 +10,8 @@ from quetz.errors.migrations import SchemaAhead, SchemaBehind, SchemaUnknown
 from quetz.migrations import gate, upgrade
 from quetz.migrations.gate import Gate
 from quetz.migrations.locks import alone
-from quetz.tests.migrations.databases import add_revision, heads_in, run_sql
+from quetz.migrations.status import read_status
+from quetz.tests.migrations.databases import add_revision, head_of, heads_in, run_sql
 from quetz.tests.migrations.listening import SECONDS, listening
 
 IGNORED = "which [sqlalchemy] on_mismatch says to ignore"
@@ -154,3 +155,27 @@ def test_waiting_ends_after_its_longest_time(behind, monkeypatch):
 
     with pytest.raises(SchemaBehind):
         enter(behind, "wait")
+
+
+@pytest.mark.parametrize("mode", ["refuse", "wait", "migrate"])
+def test_a_plugin_that_is_gone_hides_no_revision_that_it_needs(
+    empty_engine, copied, mode, monkeypatch
+):
+    """As after a restore of ``alembic_version`` alone: the ledger tells of more than it does."""
+    monkeypatch.setattr(gate, "WAIT_SECONDS", 0)
+    before = str(head_of(copied))
+    add_revision(copied, "newer")
+    upgrade(empty_engine, copied)
+    run_sql(
+        empty_engine,
+        f"UPDATE alembic_version SET version_num = '{before}'",
+        "UPDATE quetz_migration_log SET owner = 'quetz-gone', revision = 'gone', labels = '[]', "
+        "down_revision = '[\"newer\"]' WHERE revision = 'newer'",
+    )
+
+    with pytest.raises(SchemaBehind):
+        enter((empty_engine, copied), mode, lambda: None)
+
+    assert read_status(empty_engine, copied).pending == 1
+    assert upgrade(empty_engine, copied).applied == ["newer"]
+    assert enter((empty_engine, copied), mode).state == "current"
