@@ -242,7 +242,7 @@ class DatabaseMissing(Unavailable):
 
 
 class DatabaseUnreadable(Unavailable):
-    """The file of an SQLite database cannot be opened, or is none."""
+    """The file of an SQLite database cannot be opened, or is none, or PostgreSQL has no schema."""
 
     def __init__(self, file: object, reason: object) -> None:
         super().__init__(f"the database file '{file}' cannot be read: {reason}")

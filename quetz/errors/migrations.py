@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from shlex import quote
 
-from quetz.errors import Conflict, Invalid, Unavailable
+from quetz.errors import Conflict, DatabaseUnreadable, Invalid, Unavailable
 
 
 class SchemaBehind(Unavailable):
@@ -11,6 +11,17 @@ class SchemaBehind(Unavailable):
         super().__init__(
             f"the database of '{path}' needs migrations first; "
             f"run: quetz init-db {quote(str(path))}"
+        )
+
+
+class NoSchema(DatabaseUnreadable):
+    """PostgreSQL has no schema for the tables."""
+
+    def __init__(self) -> None:
+        Unavailable.__init__(
+            self,
+            "no schema of the role's search_path exists in the database, or the role may not use "
+            "it; make it with CREATE SCHEMA, or name another with ALTER ROLE ... SET search_path",
         )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from quetz.errors.migrations import MigrationLocked
 from quetz.migrations.positions import file_of
 from quetz.migrations.progress import Progress, Watch, silent
+from quetz.migrations.sessions import settle
 
 LOCK_SECONDS = 300.0
 LONGEST_PAUSE = 0.25
@@ -49,6 +50,7 @@ def alone(
 
     Raises:
         MigrationLocked: somebody else does, for longer than ``seconds``.
+        NoSchema: PostgreSQL has none for this role.
     """
     file = file_of(engine)
     if engine.dialect.name == "postgresql":
@@ -99,6 +101,8 @@ def _lock_postgresql(connection: Connection, seconds: float, watch: Watch) -> No
         connection.commit()
         return name
 
+    settle(connection, local=False)
+    connection.commit()
     _poll(is_locked, holder, seconds, watch)
     connection.execute(_SAY_WHO, {"name": _who()[:63]})
     connection.commit()

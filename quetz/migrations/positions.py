@@ -13,6 +13,7 @@ from quetz.db.base import Base
 from quetz.errors import DatabaseMissing, DatabaseUnreadable
 from quetz.errors.migrations import SchemaAhead, SchemaBehind, SchemaUnknown
 from quetz.migrations.ledger import Entry, applied_by_ledger, read_entries
+from quetz.migrations.sessions import settle
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
 
@@ -108,12 +109,15 @@ def looking(engine: Engine) -> Iterator[Connection]:
 
     Raises:
         DatabaseUnreadable: the SQLite file cannot be opened, or is none.
+        NoSchema: PostgreSQL has none for this role.
     """
     file = file_of(engine)
     if file is not None:
         engine = create_engine(engine.url, poolclass=NullPool, hide_parameters=True)
     try:
         with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                settle(connection, local=True)
             yield connection
     except DBAPIError as error:
         if file is None:

@@ -10,15 +10,13 @@ from sqlalchemy.exc import DBAPIError
 
 from quetz.migrations.locks import holds_lock
 from quetz.migrations.progress import Progress, Watch
+from quetz.migrations.sessions import settle
 
 # Whoever waits for a table's lock holds up all who come after; so a revision waits not for long.
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 10
 _PASSING = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
-_SET = text(
-    "SELECT set_config('lock_timeout', :lock, false), set_config('statement_timeout', "
-    "'0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
-)
+_GIVE_WAY = text("SELECT set_config('lock_timeout', :lock, false)")
 
 
 class LockLost(Exception):
@@ -39,7 +37,8 @@ def begin_step(connection: Connection, *, transactional: bool) -> None:
     Raises:
         LockLost: somebody else may migrate now.
     """
-    connection.execute(_SET, {"lock": LOCK_TIMEOUT if transactional else "0"})
+    settle(connection, local=False)  # again: the revision before may have set anything
+    connection.execute(_GIVE_WAY, {"lock": LOCK_TIMEOUT if transactional else "0"})
     held = holds_lock(connection)
     connection.commit()
     if not held:

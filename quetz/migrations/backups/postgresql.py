@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, select, table, text
 from quetz.crashpoints import crashpoint
 from quetz.errors.migrations import BackupToolMissing
 from quetz.migrations.backups.tools import ToolFailed, Tools, complaint, find_tools
+from quetz.migrations.sessions import settle
 
 SUFFIX = ".pgdump"
 
@@ -108,6 +109,7 @@ def copy(engine: Engine, target: Path) -> dict[str, int]:
     """
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect().execution_options(**options) as connection:
+        settle(connection, local=True)  # the snapshot goes with the connection
         tools = find_tools(engine, _server_version(connection))
         schema = _schema(connection)
         snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
