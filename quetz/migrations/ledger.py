@@ -19,7 +19,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
-    Index,
     MetaData,
     String,
     Table,
@@ -58,14 +57,6 @@ LEDGER = Table(
     Column("backup", Text, nullable=False),
     Column("tables_created", Text, nullable=False),
     Column("tables_dropped", Text, nullable=False),
-)
-Index(
-    # A second fence: two cannot run at once, even if a connection pooler defeats the lock.
-    "uq_quetz_migration_log_running",
-    LEDGER.c.state,
-    unique=True,
-    sqlite_where=LEDGER.c.state == "running",
-    postgresql_where=LEDGER.c.state == "running",
 )
 
 _LISTS = ("down_revision", "depends_on", "labels", "tables_created", "tables_dropped")
@@ -138,8 +129,9 @@ def finish_running(
 ) -> None:
     """Put what became of a revision in place of the entry that says it runs.
 
-    Without ``entry`` that revision failed, perhaps because its process was killed. ``run_id`` is
-    of the only run that it may be of.
+    Without ``entry`` that revision failed, perhaps because its process was killed: that nobody
+    else migrates is for the lock to say, not for an entry. ``run_id`` is of the only run that it
+    may be of.
     """
     running = update(LEDGER).where(LEDGER.c.state == "running")
     if run_id is not None:

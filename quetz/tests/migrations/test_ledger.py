@@ -6,7 +6,6 @@ import socket
 from dataclasses import replace
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 import quetz
 from quetz.errors.migrations import MigrationFailed
@@ -101,16 +100,28 @@ def test_what_is_taken_back_is_entered_too(empty_engine, copied):
     assert "later" not in owners_of_tables(entries)
 
 
-def test_only_one_entry_can_say_that_it_runs(empty_engine, plugins):
-    upgrade(empty_engine, plugins)
+@pytest.mark.parametrize(
+    "before",
+    [
+        "CREATE UNIQUE INDEX uq_running ON quetz_migration_log (state) WHERE state = 'running'",
+        "SELECT 1",
+    ],
+    ids=["with-the-index-of-old", "without"],
+)
+def test_what_somebody_left_running_is_failed_whether_or_not_the_ledger_forbids_two(
+    empty_engine, copied, before
+):
+    upgrade(empty_engine, copied)
     [entry] = entries_in(empty_engine)
-    running = replace(entry, state="running")
+    run_sql(empty_engine, before)
+    with empty_engine.execution_options(write=True).begin() as connection:
+        write_entries(connection, [replace(entry, state="running", revision="other")])
+    add_revision(copied, "aaaa", downgrade="pass\n\n\ntransactional = False")
 
-    with (
-        pytest.raises(IntegrityError),
-        empty_engine.execution_options(write=True).begin() as connection,
-    ):
-        write_entries(connection, [running, running])
+    upgrade(empty_engine, copied)
+
+    states = {entry.revision: entry.state for entry in entries_in(empty_engine)}
+    assert (states["other"], states["aaaa"]) == ("failed", "done")
 
 
 @pytest.mark.parametrize(
