@@ -65,7 +65,7 @@ def alone(
             yield connection
     else:
         with (
-            _locked(file.with_name(file.name + LOCK_SUFFIX), seconds, watch),
+            _locked(lock_file(file), seconds, watch),
             engine.execution_options(write=True).connect() as connection,
         ):
             connection.detach()  # closed at the end, with the pragmas of a migration
@@ -79,8 +79,13 @@ def holder_of(engine: Engine) -> str:
         with engine.connect() as connection:
             return connection.scalar(_HOLDER) or ""
     file = file_of(engine)
-    lock = file and file.with_name(file.name + LOCK_SUFFIX)
-    return _holder_of_file(lock) if lock and lock.exists() else ""
+    return _holder_of_file(lock_file(file)) if file else ""
+
+
+def lock_file(file: Path) -> Path:
+    """Return the lock of an SQLite file, the same by whatever links it is reached."""
+    file = file.resolve()
+    return file.with_name(file.name + LOCK_SUFFIX)
 
 
 def holds_lock(connection: Connection) -> bool:
@@ -164,11 +169,13 @@ def _try_flock(number: int, kind: int) -> bool:
 
 
 def _holder_of_file(file: Path) -> str:
-    with suppress(PermissionError), file.open() as opened:
-        if _try_flock(opened.fileno(), fcntl.LOCK_SH):
-            return ""
-        return opened.read() or "somebody else"
-    return ""  # another user's
+    with suppress(FileNotFoundError, PermissionError), file.open() as opened:
+        who = opened.read()
+        # To try the lock is to hold it for a moment, in the way of others; so only if there is
+        # a name, which one that was killed may have left.
+        if who and not _try_flock(opened.fileno(), fcntl.LOCK_SH):
+            return who
+    return ""  # nobody, or another user's
 
 
 def _who() -> str:

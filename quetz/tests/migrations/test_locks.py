@@ -2,13 +2,14 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from quetz.db.engine import open_engine
 from quetz.errors.migrations import MigrationLocked
 from quetz.migrations import upgrade
-from quetz.migrations.locks import alone, holder_of
+from quetz.migrations.locks import alone, holder_of, lock_file
 
 
 def test_who_migrates_is_told_to_who_waits_too_long(empty_engine, plugins):
@@ -27,6 +28,29 @@ def test_nobody_migrates_when_nobody_does(empty_engine, plugins):
         assert f"process {os.getpid()} of " in holder_of(empty_engine)
 
     assert holder_of(empty_engine) == ""
+
+
+def test_the_name_that_one_who_was_killed_left_is_nobody(sqlite_engine, plugins):
+    upgrade(sqlite_engine, plugins)
+    lock_file(Path(sqlite_engine.url.database)).write_text("process 1 of root on somewhere")
+
+    assert holder_of(sqlite_engine) == ""
+
+
+def test_a_file_that_two_paths_lead_to_has_one_lock(sqlite_engine, plugins, tmp_path):
+    upgrade(sqlite_engine, plugins)
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "there" / "link.sqlite"
+    link.symlink_to(sqlite_engine.url.database)
+    other = open_engine(sqlite_engine.url.set(database=str(link)))
+
+    with alone(other), pytest.raises(MigrationLocked, match=f"process {os.getpid()} of "):
+        assert holder_of(sqlite_engine)
+        with alone(sqlite_engine, 0.1):
+            pass
+
+    other.dispose()
+    assert list(link.parent.iterdir()) == [link]
 
 
 def test_who_waits_is_told_for_whom_and_goes_on(empty_database_url, empty_engine, plugins):
