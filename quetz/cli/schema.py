@@ -37,6 +37,7 @@ def status(
     """Print what is applied and what is missing, of quetz and of each plugin.
 
     Ends with 3 if migrations are missing, with 6 if the database is of another version.
+    No plugin is imported; "quetz migrations check" names those that cannot be.
     """
     from quetz.migrations.status import read_status
     from quetz.plugins import find_plugins

@@ -45,9 +45,7 @@ def test_a_file_that_two_paths_lead_to_has_one_lock(sqlite_engine, plugins, tmp_
     other = open_engine(sqlite_engine.url.set(database=str(link)))
 
     with alone(other), pytest.raises(MigrationLocked, match=f"process {os.getpid()} of "):
-        assert holder_of(sqlite_engine)
-        with alone(sqlite_engine, 0.1):
-            pass
+        alone(sqlite_engine, 0).__enter__()
 
     other.dispose()
     assert list(link.parent.iterdir()) == [link]
