@@ -81,6 +81,19 @@ class MigrationHalfDone(Conflict):
         )
 
 
+class MigrationSplit(MigrationHalfDone):
+    """A migration ended its transaction itself: what was done before may stay."""
+
+    def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
+        place = ", ".join(sorted(stands_at)) or "no revision"
+        Conflict.__init__(
+            self,
+            f"migration '{migration}' ended its transaction itself and failed: {reason}; what it "
+            f"did before may be committed, and the database stands at {place}; mend the migration "
+            "and restore a backup, or undo by hand what it did",
+        )
+
+
 class MigrationLocked(Unavailable):
     def __init__(self, seconds: float, holder: str = "") -> None:
         super().__init__(

@@ -30,6 +30,7 @@ from quetz.migrations.ledger import (
 from quetz.migrations.plans import Step, Way, as_step
 from quetz.migrations.positions import Position
 from quetz.migrations.progress import Progress, Watch
+from quetz.migrations.transactions import Transaction
 from quetz.migrations.trees import Tree, dependencies, downs, make_config
 from quetz.migrations.verification import Statements, Unsound, Witness
 from quetz.plugins import Plugins
@@ -39,13 +40,15 @@ from quetz.plugins import Plugins
 class Run:
     """What is to be done, and how far it is.
 
-    ``whole`` if all of it is one transaction. ``stands_at`` are the heads that are committed.
+    ``whole`` if all of it is one transaction; ``is_split`` if a revision ended its transaction
+    itself. ``stands_at`` are the heads that are committed.
     """
 
     plugins: Plugins
     way: Way
     watch: Watch
     whole: bool
+    is_split: bool = False
     down: bool = False
     by_models: bool = True
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -104,6 +107,7 @@ class Applying:
     def _steps(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
         for step in self.run.way(self.tree, heads):
             self._begin(as_step(self.tree, step.revision), context)
+            step.migration_fn = self._in_one_transaction(step.migration_fn)
             yield step
             self._committed()
 
@@ -128,6 +132,23 @@ class Applying:
         if not self.run.whole:
             self.connection.commit()
 
+    def _in_one_transaction(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        """Let a function of a revision not end the transaction that it is called in."""
+        step = self.run.step
+        assert step is not None
+        if not step.transactional and not self.run.whole:
+            return change
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            transaction = Transaction(self.connection)
+            try:
+                with transaction.kept_open():
+                    return change(*arguments, **options)
+            finally:
+                self.run.is_split = transaction.is_over
+
+        return watched
+
     def _applied(self, *, heads: set[str], **_: object) -> None:
         """Check and record a step; Alembic calls this in its transaction."""
         step = self.run.step
@@ -136,7 +157,7 @@ class Applying:
         script = self.tree.get_revision(step.revision)
         verify = getattr(script.module, "verify", None)
         if verify is not None and not self.run.down:
-            _verify(verify, self.connection, step)
+            _verify(self._in_one_transaction(verify), self.connection, step)
         self.witness.check_step(self.connection)
         entry = self._entry("done")
         if step.transactional or self.run.whole:
@@ -195,7 +216,8 @@ class Applying:
             self.run.watch(Progress("warning", sentence, {"difference": line}))
 
     def _may_repeat(self) -> bool:
-        return self.run.step is None or self.run.step.transactional
+        step = self.run.step
+        return step is None or (step.transactional and not self.run.is_split)
 
     def _note_failure(self) -> None:
         step = self.run.step

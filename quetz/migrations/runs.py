@@ -15,6 +15,7 @@ from quetz.errors.migrations import (
     MigrationFailed,
     MigrationHalfDone,
     MigrationLocked,
+    MigrationSplit,
     VerificationFailed,
 )
 from quetz.migrations import sqlite
@@ -22,7 +23,7 @@ from quetz.migrations.applying import Applying, Run, prepare_ledger, reason_of, 
 from quetz.migrations.ledger import Entry, has_ledger
 from quetz.migrations.locks import LOCK_SECONDS, alone, is_busy
 from quetz.migrations.plans import Step, downwards, steps_of, upwards
-from quetz.migrations.positions import Position, looking, read_position
+from quetz.migrations.positions import Position, looking, read_position, recorded_heads
 from quetz.migrations.progress import Progress, Watch, silent
 from quetz.migrations.verification import Unsound, Witness
 from quetz.plugins import Plugins
@@ -163,8 +164,19 @@ class _Migration:
             return VerificationFailed(str(error), run.stands_at)
         if step is None and run.whole and is_busy(error):
             return MigrationLocked(self.lock_seconds, "a server")
+        if step is not None and run.is_split:
+            return self._failure_of_split(step, error)
         if step is None or isinstance(error, QuetzError):
             return error
+        return self._failure_of(step, error)
+
+    def _failure_of_split(self, step: Step, error: BaseException) -> BaseException:
+        with looking(self.engine) as connection:
+            heads = recorded_heads(connection)  # of SQLite: all before it may be committed
+        return MigrationSplit(str(step), reason_of(error), heads)
+
+    def _failure_of(self, step: Step, error: BaseException) -> BaseException:
+        run = self.run
         if not step.transactional and not run.whole:
             return MigrationHalfDone(str(step), reason_of(error), run.stands_at)
         if isinstance(error, Unsound):

@@ -1,0 +1,84 @@
+"""Notices that a revision ends the transaction it runs in, which is not its own."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, event
+
+_ENDS = re.compile(r"\s*(COMMIT|END|ABORT|ROLLBACK(?!.*\bTO\b))\b", re.IGNORECASE | re.DOTALL)
+
+
+class TransactionEnded(Exception):
+    """A revision ended its transaction, or was about to."""
+
+    def __init__(self, how: str, connection: Connection) -> None:
+        advice = "leave it out"
+        if connection.dialect.name == "postgresql":
+            advice += ", or say transactional = False"
+        super().__init__(
+            f"it ends by {how} the transaction that it and its entry are one in; {advice}"
+        )
+
+
+class Transaction:
+    """The transaction of one revision; ``is_over`` if the revision ended it all the same."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.is_over = False
+        self._connection = connection
+        self._has_begun = _is_open(connection)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Refuse what would end it, and notice what did.
+
+        Raises:
+            TransactionEnded: what was done before is committed, or gone, if ``is_over``.
+        """
+        listeners: dict[str, Callable[..., None]] = {
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+            "commit": lambda _connection: self._refuse("connection.commit()"),
+            "rollback": lambda _connection: self._refuse("connection.rollback()"),
+        }
+        for name, listener in listeners.items():
+            event.listen(self._connection, name, listener)
+        try:
+            yield
+            self._check()
+        finally:
+            self._look()
+            for name, listener in listeners.items():
+                event.remove(self._connection, name, listener)
+
+    def _before(self, _connection: object, _cursor: object, sql: str, *_context: object) -> None:
+        self._check()
+        if found := _ENDS.match(sql):
+            self._refuse(found[1].upper())
+
+    def _after(self, *_context: object) -> None:
+        self._has_begun = True  # PostgreSQL's driver begins with the first statement
+        self._check()
+
+    def _check(self) -> None:
+        self._look()
+        if self.is_over:
+            self._refuse("a statement")
+
+    def _look(self) -> None:
+        self.is_over = self.is_over or (self._has_begun and not _is_open(self._connection))
+
+    def _refuse(self, how: str) -> NoReturn:
+        raise TransactionEnded(how, self._connection)
+
+
+def _is_open(connection: Connection) -> bool:
+    if connection.invalidated:  # it was lost, which is no fault of the revision
+        return True
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        return bool(driver.in_transaction)
+    return bool(driver.info.transaction_status != TransactionStatus.IDLE)

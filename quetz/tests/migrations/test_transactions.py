@@ -1,0 +1,97 @@
+"""A revision is in one transaction with its entry, and must not end it."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+from quetz.errors.migrations import MigrationFailed, MigrationHalfDone, VerificationFailed
+from quetz.migrations import upgrade
+from quetz.tests.migrations.databases import add_revision, head_of, heads_in, tables_in
+
+MADE = "op.create_table('later', sa.Column('id', sa.Integer))"
+
+
+@pytest.mark.parametrize(
+    ("ending", "named"),
+    [
+        pytest.param("op.execute('COMMIT')", "COMMIT", id="commit"),
+        pytest.param("op.execute(' rollback')", "ROLLBACK", id="rollback"),
+        pytest.param("op.execute('END;')", "END", id="end"),
+        pytest.param("op.get_bind().commit()", r"connection.commit\(\)", id="commit()"),
+        pytest.param("op.get_bind().rollback()", r"connection.rollback\(\)", id="rollback()"),
+    ],
+)
+def test_a_revision_that_would_end_its_transaction_is_refused_and_leaves_no_trace(
+    empty_engine, copied, ending, named
+):
+    upgrade(empty_engine, copied)
+    head = head_of(copied)
+    add_revision(copied, "aaaa", upgrade=f"{MADE}; {ending}; op.execute('SELECT 1')")
+
+    with pytest.raises(MigrationFailed, match=f"ends by {named} .*; leave it out.* stands at"):
+        upgrade(empty_engine, copied)
+
+    assert heads_in(empty_engine) == {head}
+    assert "later" not in tables_in(empty_engine)
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_kept"),
+    [
+        pytest.param("op.execute('/* now */ COMMIT')", True, id="a-statement"),
+        pytest.param("op.get_bind().connection.commit()", True, id="the-driver"),
+        pytest.param("op.get_bind().connection.commit(); 1 / 0", True, id="and-then-an-error"),
+        pytest.param("op.get_bind().connection.rollback()", False, id="taken-back"),
+    ],
+)
+def test_what_a_revision_committed_all_the_same_is_told(empty_engine, copied, ending, is_kept):
+    upgrade(empty_engine, copied)
+    before = head_of(copied)
+    add_revision(copied, "aaaa")
+    add_revision(copied, "bbbb", upgrade=f"{MADE}; {ending}")
+
+    with pytest.raises(MigrationHalfDone, match=r"'bbbb .* ended its transaction itself") as told:
+        upgrade(empty_engine, copied)
+
+    is_whole = empty_engine.dialect.name == "sqlite" and not is_kept
+    assert heads_in(empty_engine) == ({before} if is_whole else {"aaaa"})
+    assert f"stands at {min(heads_in(empty_engine))}; mend" in str(told.value)
+    assert ("later" in tables_in(empty_engine)) == is_kept
+
+
+def test_a_verification_must_not_end_the_transaction_either(empty_engine, copied):
+    upgrade(empty_engine, copied)
+    add_revision(copied, "aaaa", upgrade=MADE)
+    with Path(copied.migrations["quetz"], "aaaa_test.py").open("a") as script:
+        script.write("\n\ndef verify(connection):\n    connection.commit()\n")
+
+    with pytest.raises(VerificationFailed, match=r"ends by connection.commit\(\)"):
+        upgrade(empty_engine, copied)
+
+    assert "later" not in tables_in(empty_engine)
+
+
+def test_savepoints_are_a_revisions_own(empty_engine, copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade=f"op.execute('SAVEPOINT x'); {MADE}; op.execute('ROLLBACK TO SAVEPOINT x'); "
+        f"nested = op.get_bind().begin_nested(); {MADE}; nested.rollback(); {MADE}",
+    )
+
+    upgrade(empty_engine, copied)
+
+    assert [column["name"] for column in inspect(empty_engine).get_columns("later")] == ["id"]
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_revision_outside_a_transaction_may_begin_and_end_its_own(empty_engine, copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade=f"{MADE}; op.execute('COMMIT')",
+        downgrade="pass\n\n\ntransactional = False",
+    )
+
+    assert "aaaa" in upgrade(empty_engine, copied).applied
