@@ -92,7 +92,7 @@ def find_revision(tree: Tree, name: str) -> str:
         if revision not in tree.orphans and owner in {"", its_owner}
     }
     if at and start == "head":
-        candidates, start = set(tree.heads_of(owner)), ""
+        candidates, start = candidates.intersection(tree.heads_of(owner)), ""
     found = _starting(candidates, start)
     if len(found) != 1 or (not start and not at):
         reason = f"is the start of several: {', '.join(found)}" if len(found) > 1 else "is unknown"
