@@ -69,6 +69,18 @@ class MigrationFailed(Conflict):
         )
 
 
+class MigrationUncertain(MigrationFailed):
+    """The connection was lost before the database told whether it had committed."""
+
+    def __init__(self, migration: str, reason: str) -> None:
+        Conflict.__init__(
+            self,
+            f"the connection was lost while migration '{migration}' was committed: {reason}; the "
+            "database stands at it or before it, as quetz migrations status tells; run quetz "
+            "init-db again, which goes on from there",
+        )
+
+
 class MigrationHalfDone(Conflict):
     """A migration that runs outside a transaction failed: what it did before stays."""
 

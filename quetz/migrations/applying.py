@@ -41,7 +41,7 @@ class Run:
     """What is to be done, and how far it is.
 
     ``whole`` if all of it is one transaction; ``is_split`` if a revision ended its transaction
-    itself. ``stands_at`` are the heads that are committed.
+    itself. ``is_committing`` a step, on PostgreSQL. ``stands_at`` are the heads that are committed.
     """
 
     plugins: Plugins
@@ -49,6 +49,7 @@ class Run:
     watch: Watch
     whole: bool
     is_split: bool = False
+    is_committing: bool = False
     down: bool = False
     by_models: bool = True
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -167,11 +168,13 @@ class Applying:
         if step == self.run.steps[-1] and not self.run.whole:
             self._check_end()
         self._reached = sorted(heads), entry
+        self.run.is_committing = not self.run.whole
 
     def _committed(self) -> None:
         """Note that a step is done: on SQLite, where all is one transaction, as far as it goes."""
         step = self.run.step
         assert step is not None
+        self.run.is_committing = False
         self.heads, entry = self._reached
         self.run.done.append(step)
         if not self.run.whole:

@@ -16,6 +16,7 @@ from quetz.errors.migrations import (
     MigrationHalfDone,
     MigrationLocked,
     MigrationSplit,
+    MigrationUncertain,
     VerificationFailed,
 )
 from quetz.migrations import sqlite
@@ -177,6 +178,8 @@ class _Migration:
 
     def _failure_of(self, step: Step, error: BaseException) -> BaseException:
         run = self.run
+        if run.is_committing and getattr(error, "connection_invalidated", False):
+            return MigrationUncertain(str(step), reason_of(error))
         if not step.transactional and not run.whole:
             return MigrationHalfDone(str(step), reason_of(error), run.stands_at)
         if isinstance(error, Unsound):
