@@ -8,7 +8,11 @@ from typing import Any, NoReturn
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event
 
-_ENDS = re.compile(r"\s*(COMMIT|END|ABORT|ROLLBACK(?!.*\bTO\b))\b", re.IGNORECASE | re.DOTALL)
+# A script that was pasted begins its own, and would end that of the revision.
+_ENDS = re.compile(
+    r"\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ABORT|ROLLBACK(?!.*\bTO\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class TransactionEnded(Exception):
@@ -19,7 +23,8 @@ class TransactionEnded(Exception):
         if connection.dialect.name == "postgresql":
             advice += ", or say transactional = False"
         super().__init__(
-            f"it ends by {how} the transaction that it and its entry are one in; {advice}"
+            f"it must not begin or end a transaction, as {how} does: it is in one with its entry "
+            f"in the ledger; {advice}"
         )
 
 

@@ -18,6 +18,7 @@ MADE = "op.create_table('later', sa.Column('id', sa.Integer))"
         pytest.param("op.execute('COMMIT')", "COMMIT", id="commit"),
         pytest.param("op.execute(' rollback')", "ROLLBACK", id="rollback"),
         pytest.param("op.execute('END;')", "END", id="end"),
+        pytest.param("op.execute('BEGIN; SELECT 1; COMMIT')", "BEGIN", id="a-script"),
         pytest.param("op.get_bind().commit()", r"connection.commit\(\)", id="commit()"),
         pytest.param("op.get_bind().rollback()", r"connection.rollback\(\)", id="rollback()"),
     ],
@@ -29,7 +30,7 @@ def test_a_revision_that_would_end_its_transaction_is_refused_and_leaves_no_trac
     head = head_of(copied)
     add_revision(copied, "aaaa", upgrade=f"{MADE}; {ending}; op.execute('SELECT 1')")
 
-    with pytest.raises(MigrationFailed, match=f"ends by {named} .*; leave it out.* stands at"):
+    with pytest.raises(MigrationFailed, match=f"as {named} does.*; leave it out.* stands at"):
         upgrade(empty_engine, copied)
 
     assert heads_in(empty_engine) == {head}
@@ -66,10 +67,21 @@ def test_a_verification_must_not_end_the_transaction_either(empty_engine, copied
     with Path(copied.migrations["quetz"], "aaaa_test.py").open("a") as script:
         script.write("\n\ndef verify(connection):\n    connection.commit()\n")
 
-    with pytest.raises(VerificationFailed, match=r"ends by connection.commit\(\)"):
+    with pytest.raises(VerificationFailed, match=r"as connection.commit\(\)"):
         upgrade(empty_engine, copied)
 
     assert "later" not in tables_in(empty_engine)
+
+
+def test_a_session_of_the_orm_may_be_committed(empty_engine, copied):
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade=f"{MADE}; from sqlalchemy.orm import Session; session = Session(op.get_bind()); "
+        "session.execute(sa.text('INSERT INTO later VALUES (1)')); session.commit()",
+    )
+
+    assert "aaaa" in upgrade(empty_engine, copied).applied
 
 
 def test_savepoints_are_a_revisions_own(empty_engine, copied):
