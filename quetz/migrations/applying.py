@@ -113,7 +113,7 @@ class Applying:
             self._committed()
 
     def _begin(self, step: Step, context: MigrationContext) -> None:
-        self.run.step = step
+        self.run.step, self.run.is_committing = step, False
         number, total = len(self.run.done) + 1, len(self.run.steps)
         facts = step.document() | {"number": number, "total": total}
         self.run.watch(Progress("step", f"{number}/{total} {step.owner}: {step}", facts))
@@ -174,7 +174,6 @@ class Applying:
         """Note that a step is done: on SQLite, where all is one transaction, as far as it goes."""
         step = self.run.step
         assert step is not None
-        self.run.is_committing = False
         self.heads, entry = self._reached
         self.run.done.append(step)
         if not self.run.whole:
