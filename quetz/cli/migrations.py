@@ -153,13 +153,13 @@ def _print_plan(path: Path, to: str | None, *, as_json: bool) -> None:
     plugins = load_plugins(settings.plugins.enabled)
     engine = open_engine(url)
     try:
-        steps = plan_upgrade(engine, plugins, to=to)
+        planned = plan_upgrade(engine, plugins, to=to)
     finally:
         engine.dispose()
-    for error in plugins.broken.values():
+    for error in planned.broken.values():
         typer.echo(f"Left out: {error}", err=True)
-    _print_steps(steps, as_json=as_json)
-    if steps:
+    _print_steps(planned.steps, as_json=as_json)
+    if planned.steps:
         raise typer.Exit(BEHIND)
 
 

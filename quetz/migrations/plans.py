@@ -1,6 +1,6 @@
 """Which revisions are to be applied, and in which order."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script
 from sqlalchemy import Engine
 
+from quetz.errors import PluginError
 from quetz.errors.migrations import RevisionNotFound
 from quetz.migrations.positions import Position, looking, read_position
 from quetz.migrations.trees import Tree, is_transactional
@@ -33,7 +34,15 @@ class Step:
         return asdict(self)
 
 
-def plan_upgrade(engine: Engine, plugins: Plugins, *, to: str | None = None) -> list[Step]:
+@dataclass(frozen=True)
+class Plan:
+    """What would be applied, and the plugins that would be left out."""
+
+    steps: list[Step]
+    broken: Mapping[str, PluginError]
+
+
+def plan_upgrade(engine: Engine, plugins: Plugins, *, to: str | None = None) -> Plan:
     """Return what ``upgrade`` would do.
 
     Raises:
@@ -42,7 +51,7 @@ def plan_upgrade(engine: Engine, plugins: Plugins, *, to: str | None = None) -> 
     """
     with looking(engine) as connection:
         position = read_position(connection, plugins)
-    return steps_of(position, upwards(to))
+    return Plan(steps_of(position, upwards(to)), plugins.broken | position.tree.broken)
 
 
 def steps_of(position: Position, way: Way) -> list[Step]:

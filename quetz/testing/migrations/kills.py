@@ -87,7 +87,7 @@ class Campaign:
 
     def _pending(self) -> list[Step]:
         last = self._ground.stages[-1].revision
-        return plan_upgrade(self._engine, self._plugins, to=last)
+        return plan_upgrade(self._engine, self._plugins, to=last).steps
 
     def _check(self, start: Snapshot, now: Snapshot, steps: list[Step]) -> Iterator[str]:
         yield from lost_rows(start, now)

@@ -81,22 +81,29 @@ def test_a_plan_leaves_the_file_alone_that_another_makes_meanwhile(quetz, config
     assert file.exists()
 
 
-def test_a_plan_leaves_out_what_is_broken(configured, tmp_path):
+@pytest.mark.parametrize(
+    ("models", "needed", "reason"),
+    [
+        pytest.param("1 / 0", None, "cannot import quetz_foo.db_models", id="its-models"),
+        pytest.param("", "gone", "revision f00 depends on gone", id="its-migrations"),
+    ],
+)
+def test_a_plan_leaves_out_what_is_broken(configured, tmp_path, models, needed, reason):
     site = Site(tmp_path / "site")
     site.install(
         "quetz-foo",
         {
-            "db_models.py": "1 / 0",
+            "db_models.py": models,
             "migrations/versions/f00_first.py": REVISION.format(
                 revision="f00", parent=None, labels=("quetz-foo",), upgrade="pass", downgrade="pass"
-            ),
+            ).replace("depends_on = None", f"depends_on = {needed!r}"),
         },
     )
 
     ended = site.command("init-db", configured, "--plan")
 
     assert (ended.returncode, ended.stdout) == (3, f"{HEAD}  quetz: initial revision\n")
-    assert "Left out: plugin 'quetz-foo': cannot import quetz_foo.db_models" in ended.stderr
+    assert f"Left out: plugin 'quetz-foo': {reason}" in ended.stderr
 
 
 def test_a_plan_is_told_in_json_and_is_empty_when_nothing_is_missing(quetz, on_each):

@@ -49,9 +49,9 @@ def test_what_a_revision_needs_of_other_owners_is_planned_and_no_more(
 ):
     upgrade(sqlite_engine, copied)
 
-    steps = plan_upgrade(sqlite_engine, several, to=to)
+    plan = plan_upgrade(sqlite_engine, several, to=to)
 
-    assert [step.revision for step in steps] == planned
+    assert [step.revision for step in plan.steps] == planned
 
 
 @pytest.mark.parametrize("to", ["f", "quetz-foo@b", "nobody@head", "@head", ""])
