@@ -82,7 +82,7 @@ def change_check(name: str, on: str, condition: str) -> None:
         with op.batch_alter_table(on) as batch:
             if _is_named_check(op.get_bind(), name, on):
                 batch.drop_constraint(op.f(name), type_="check")
-            batch.create_check_constraint(op.f(name), text(condition))
+            batch.create_check_constraint(op.f(name), text(_verbatim(condition)))
         return
     # The one of that name is in force until the rows are known to keep the new one.
     new, old = _name_meanwhile(name), _quoted(name)
@@ -104,9 +104,8 @@ def set_not_null(on: str, name: str) -> None:
     check = f"ck_{on}_{name}_not_null"[:63]
     change_check(check, on, f"{_quoted(name)} IS NOT NULL")
     with op.get_context().autocommit_block():
-        _alter(
-            on, f"ALTER COLUMN {_quoted(name)} SET NOT NULL"
-        )  # reads no row: the CHECK proves it
+        # It reads no row: the CHECK proves it.
+        _alter(on, f"ALTER COLUMN {_quoted(name)} SET NOT NULL")
         _alter(on, f"DROP CONSTRAINT {_quoted(check)}")
 
 
@@ -117,7 +116,12 @@ def batched_update(
 
     ``where`` has to leave out what was changed already. ``key`` is a column of numbers, or of
     text that is ordered by bytes.
+
+    Raises:
+        ValueError: ``size`` is less than 1.
     """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, not {size}")
     if not _is_postgresql():
         _update_batches(on, change, where, key, size)
         return
@@ -128,7 +132,7 @@ def batched_update(
 def _update_batches(on: str, change: str, where: str, key: str, size: int) -> None:
     connection = op.get_bind()
     keys = table(on, column(key)).c[key]
-    update = f"UPDATE {_quoted(on)} SET {change} WHERE ({where}) AND {_quoted(key)}"  # noqa: S608 (a revision's own)
+    update = _verbatim(f"UPDATE {_quoted(on)} SET {change} WHERE ({where}) AND {_quoted(key)}")  # noqa: S608 (a revision's own)
     first = connection.scalar(select(func.min(keys)))
     while first is not None:
         batch = select(keys).where(keys >= first).order_by(keys).limit(size).subquery()
@@ -144,6 +148,11 @@ def _is_postgresql() -> bool:
 
 def _quoted(name: str) -> str:
     return op.get_context().dialect.identifier_preparer.quote(name)
+
+
+def _verbatim(sql: str) -> str:
+    """Write SQL so that SQLAlchemy takes no ``:word`` in it for a parameter."""
+    return sql.replace(":", r"\:")
 
 
 def _name_meanwhile(name: str) -> str:
@@ -170,7 +179,8 @@ def _validate(name: str, on: str) -> None:
 
 
 def _alter(on: str, change: str) -> None:
-    _give_way(lambda: op.execute(f"ALTER TABLE {_quoted(on)} {change}"))
+    statement = text(_verbatim(f"ALTER TABLE {_quoted(on)} {change}"))
+    _give_way(lambda: op.execute(statement))
 
 
 def _give_way(change: Callable[[], object]) -> None:

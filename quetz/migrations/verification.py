@@ -18,7 +18,7 @@ _WRITTEN = re.compile(
 )
 _INVALID_INDEXES = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace
+    WHERE NOT i.indisvalid AND c.relnamespace = quote_ident(current_schema())::regnamespace
 """
 
 Orphan = tuple[str, int | None, str]

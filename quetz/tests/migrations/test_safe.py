@@ -72,6 +72,28 @@ def test_a_foreign_key_is_added_and_checked(filled, copied):
         assert connection.scalar(text("SELECT count(*) FROM later")) == 0
 
 
+def test_what_looks_like_a_parameter_is_taken_as_it_is(filled, copied):
+    change = """safe.change_check('ck_kind', 'later', "kind <> ' :x'")"""
+    fill = """safe.batched_update('later', "kind = 'a :x'", where="kind IS NULL", size=1)"""
+    add_safe_revision(
+        copied, f"op.add_column('later', sa.Column('kind', sa.String(9))); {fill}; {change}"
+    )
+
+    upgrade(filled, copied)
+
+    with filled.connect() as connection:
+        assert connection.scalars(text("SELECT kind FROM later")).all() == ["a :x"]
+    with pytest.raises(IntegrityError, match="ck_kind"):
+        run_sql(filled, r"UPDATE later SET kind = ' \:x'")
+
+
+def test_a_batch_of_no_rows_is_refused(filled, copied):
+    add_safe_revision(copied, "safe.batched_update('later', 'size = 1', size=0)")
+
+    with pytest.raises((MigrationFailed, MigrationHalfDone), match="size must be at least 1"):
+        upgrade(filled, copied)
+
+
 def test_null_is_forbidden_only_if_there_is_none(filled, copied):
     run_sql(filled, "INSERT INTO later (id) VALUES (99)")
     add_safe_revision(copied, "safe.set_not_null('later', 'size')")

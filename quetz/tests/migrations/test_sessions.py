@@ -10,6 +10,7 @@ from quetz.db.engine import open_engine
 from quetz.errors.migrations import NoSchema, SchemaBehind
 from quetz.migrations import check_schema, upgrade
 from quetz.migrations.backups import Backups
+from quetz.migrations.checks import Report, check_database
 from quetz.migrations.locks import alone
 from quetz.migrations.status import read_status
 from quetz.tests.migrations.databases import (
@@ -71,6 +72,15 @@ def test_of_two_schemas_on_the_path_the_first_is_migrated_and_the_other_untouche
     with opened(search_path="a").connect() as connection:
         made = connection.scalar(text("SELECT tables_created FROM quetz_migration_log"))
     assert "channels" in made
+
+
+def test_a_schema_whose_name_needs_quotes_is_migrated(opened, plugins):
+    quoted = opened(search_path='"quetz-prod"')
+    run_sql(opened(), 'CREATE SCHEMA "quetz-prod"')
+
+    assert upgrade(quoted, plugins).applied == [head_of(plugins)]
+
+    assert check_database(quoted, plugins) == Report()
 
 
 def test_the_record_of_another_program_in_a_further_schema_is_not_taken_for_ours(opened, plugins):
