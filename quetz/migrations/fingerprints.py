@@ -5,17 +5,20 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
+from sqlalchemy.types import NullType
 
 from quetz.migrations.comparators import plain_default, without_casts
 from quetz.migrations.ledger import LEDGER
-from quetz.migrations.sqlite import has_autoincrement, table_sql
 from quetz.migrations.sqlite_indexes import (
     index_statements,
     plain_statement,
     without_warnings_of_indexes,
 )
+from quetz.migrations.sqlite_tables import has_autoincrement, parts
 
-_COLLATION = re.compile(r'["`]?(\w+)["`]? [^,]*?\bCOLLATE ["`]?(\w+)', re.IGNORECASE)
+_UNREFLECTED = {"collation": ("",), "generation": ("",)}
+"""Parts of a table, and what they are where nobody said something."""
+_ORDERED = re.compile(r"\b(?:COLLATE|DESC)\b", re.IGNORECASE)
 
 
 def fingerprint(connection: Connection) -> set[str]:
@@ -38,7 +41,8 @@ def fingerprint(connection: Connection) -> set[str]:
 def _columns(inspector: Inspector, table: str) -> Iterator[str]:
     """On PostgreSQL the type tells a collation that is not the database's."""
     for column in inspector.get_columns(table):
-        kind = column["type"].compile(dialect=inspector.dialect)
+        is_typed = not isinstance(column["type"], NullType)  # on SQLite it need not have a type
+        kind = column["type"].compile(dialect=inspector.dialect) if is_typed else "untyped"
         null = "null" if column["nullable"] else "not null"
         default = column["default"] and plain_default(column["default"], column["type"])
         yield f"column {column['name']} {kind} {null}, default {default}"
@@ -71,8 +75,8 @@ def _sqlite_parts(connection: Connection, inspector: Inspector, table: str) -> I
         yield "autoincrement"
     seen = {index["name"] for index in inspector.get_indexes(table)}
     for name, statement in index_statements(connection, table).items():
-        if name not in seen:  # it is of an expression
+        if name not in seen or _ORDERED.search(statement):  # the first are of an expression
             yield f"index {plain_statement(statement)}"
-    columns = table_sql(connection, table).partition("(")[2]
-    for column, collation in _COLLATION.findall(columns):
-        yield f"column {column} by {collation}"
+    for part, how in parts(connection, table).items():
+        if part.kind in _UNREFLECTED and how != _UNREFLECTED[part.kind]:
+            yield f"{part} {' '.join(how)}"

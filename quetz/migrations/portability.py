@@ -24,7 +24,7 @@ from sqlalchemy.types import Boolean, String, TypeEngine
 from quetz.migrations.comparators import default_text
 from quetz.migrations.comparisons import atomic
 from quetz.migrations.seeds import a_filler, listed_value
-from quetz.migrations.sqlite import has_autoincrement
+from quetz.migrations.sqlite_tables import has_autoincrement
 
 _SQLITE: Dialect = sqlite.dialect()
 _POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, event
+from sqlalchemy import Connection, event
 
+from quetz.migrations.sqlite_copies import reflecting_more
 from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+from quetz.migrations.sqlite_tables import has_autoincrement
 
 _GIVEN = "SELECT name, seq FROM sqlite_sequence"
 _TEMPORARY = "_alembic_tmp_"
@@ -35,7 +37,7 @@ def transaction(connection: Connection) -> Iterator[None]:
     with (
         _without_foreign_keys(connection),
         connection.begin(),
-        _keeping_autoincrement(connection),
+        reflecting_more(connection),
         _replacing_tables(connection),
         without_warnings_of_indexes(),  # they come back when the copy is made
     ):
@@ -113,31 +115,6 @@ def _drop_left_over(connection: Connection) -> None:
 
 def _columns(connection: Connection, table: str) -> set[str]:
     return {row.name for row in connection.exec_driver_sql(f'PRAGMA table_info("{table}")')}
-
-
-@contextmanager
-def _keeping_autoincrement(connection: Connection) -> Iterator[None]:
-    """Let a copy have AUTOINCREMENT where its table has; reflection alone does not tell it."""
-
-    def reflected(_inspector: object, table: Table, _column: object) -> None:
-        if has_autoincrement(connection, table.name):
-            table.dialect_options["sqlite"]["autoincrement"] = True
-
-    event.listen(Table, "column_reflect", reflected)
-    try:
-        yield
-    finally:
-        event.remove(Table, "column_reflect", reflected)
-
-
-def has_autoincrement(connection: Connection, table: str) -> bool:
-    return "AUTOINCREMENT" in table_sql(connection, table).upper()
-
-
-def table_sql(connection: Connection, table: str) -> str:
-    """Return the statement that made the table; "" if there is no such table."""
-    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.exec_driver_sql(query, (table,)).scalar() or ""
 
 
 def _numbers(connection: Connection) -> dict[str, int]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import OperationalError
 
 from quetz.migrations.attachments import Attached, attached, dropped_by
@@ -108,7 +108,6 @@ class _SqliteWitness:
     orphans: Collection[Orphan]
     mismatched: Collection[str]
     attached: Attached
-    checks: Mapping[str, int]
 
     @classmethod
     def of(cls, connection: Connection) -> "_SqliteWitness":
@@ -116,7 +115,6 @@ class _SqliteWitness:
             _rows(connection),
             *_references(connection),
             attached(connection),
-            _unnamed_checks(connection),
         )
 
     def check(self, connection: Connection, statements: Statements) -> None:
@@ -125,9 +123,6 @@ class _SqliteWitness:
             before = self.rows.get(table, count)
             if count != before and table not in meant:
                 raise Unsound(f"table '{table}' had {before:,} rows and has {count:,}")
-        for table, count in _unnamed_checks(connection).items():
-            if count < self.checks.get(table, 0):
-                raise Unsound(f"the copy of table '{table}' lost a CHECK that has no name")
         orphans, mismatched = _references(connection)
         if broken := orphans - set(self.orphans):
             table, row, parent = min(broken, key=str)
@@ -176,11 +171,3 @@ def _references(connection: Connection) -> tuple[set[Orphan], set[str]]:
 
 def _quoted(table: str) -> str:
     return '"' + table.replace('"', '""') + '"'
-
-
-def _unnamed_checks(connection: Connection) -> dict[str, int]:
-    inspector: Inspector = inspect(connection)
-    return {
-        table: sum(check["name"] is None for check in inspector.get_check_constraints(table))
-        for table in _tables(connection)
-    }

@@ -113,18 +113,6 @@ def test_triggers_of_a_table_stay_when_a_copy_takes_its_place(sqlite_filled, cop
     assert all_rows(sqlite_filled)["objects"] == []
 
 
-@pytest.mark.filterwarnings("ignore:Unnamed CHECK constraint")
-def test_a_copy_that_would_lose_a_check_without_a_name_is_rolled_back(sqlite_filled, copied):
-    run_sql(sqlite_filled, "CREATE TABLE mine (id INTEGER, CHECK (id > 0))")
-    schema = schema_of(sqlite_filled)
-    add_revision(copied, "aaaa", upgrade=REBUILD.format("mine"))
-
-    with pytest.raises(VerificationFailed, match="copy of table 'mine' lost a CHECK"):
-        upgrade(sqlite_filled, copied)
-
-    assert schema_of(sqlite_filled) == schema
-
-
 @pytest.mark.parametrize("option", ["STRICT", "WITHOUT ROWID"])
 def test_options_of_a_table_stay_when_a_copy_takes_its_place(sqlite_filled, copied, option):
     run_sql(sqlite_filled, f"CREATE TABLE mine (id INTEGER PRIMARY KEY) {option}")
