@@ -204,6 +204,7 @@ class Applying:
         )
 
     def _check_end(self) -> None:
+        self.witness.check_triggers(self.connection)
         if self.run.down:
             return
         self.run.watch(Progress("verifying", "Verifying"))

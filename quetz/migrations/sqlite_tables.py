@@ -165,7 +165,10 @@ def _keys(
         query = "SELECT name, desc, coll FROM pragma_index_xinfo(?) WHERE key"
         rows = connection.exec_driver_sql(query, (index.name,)).all()
         columns = tuple(names.get(row.name.lower(), row.name).lower() for row in rows)
-        yield Part(kinds[index.origin], columns), f"{[(row.desc, row.coll) for row in rows]}"
+        yield (
+            Part(kinds[index.origin], columns),
+            f"{[(row.desc, row.coll.upper()) for row in rows]}",
+        )
 
 
 def _references(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import OperationalError
 
-from quetz.migrations.attachments import Attached, attached, dropped_by
+from quetz.migrations.attachments import Attached, attached, dropped_by, unfit_triggers
 from quetz.migrations.comparisons import differences
 from quetz.plugins import Plugins
 
@@ -16,6 +16,7 @@ _WRITTEN = re.compile(
     r"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|DELETE\s+FROM)\s+[\"`\[]?(\w+)",
     re.IGNORECASE,
 )
+_OURS = ("alembic_version", "quetz_migration_log")
 _INVALID_INDEXES = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisvalid AND c.relnamespace = quote_ident(current_schema())::regnamespace
@@ -42,7 +43,7 @@ class Statements:
 
     def executed(self, _connection: object, cursor: Any, statement: str, *_context: object) -> None:
         """Note a statement; SQLAlchemy calls this as its event ``after_cursor_execute``."""
-        if "alembic_version" in statement or "quetz_migration_log" in statement:
+        if statement.startswith("EXPLAIN") or any(name in statement for name in _OURS):
             return
         if cursor.rowcount > 0 and statement.lstrip()[:6].upper() != "SELECT":
             self.rows += cursor.rowcount
@@ -73,6 +74,13 @@ class Witness:
         present = invalid_indexes(connection) if self.sqlite is None else set()
         if broken := present - set(self.invalid_indexes):
             raise Unsound(f"index '{min(broken)}' is invalid")
+
+    def check_triggers(self, connection: Connection) -> None:
+        """Raises Unsound: a trigger would fail, with the statement of a server that runs it."""
+        if self.sqlite is not None and (
+            new := unfit_triggers(connection) - set(self.sqlite.unfit_triggers)
+        ):
+            raise Unsound(min(new))
 
     def check_end(
         self,
@@ -108,6 +116,7 @@ class _SqliteWitness:
     orphans: Collection[Orphan]
     mismatched: Collection[str]
     attached: Attached
+    unfit_triggers: Collection[str]
 
     @classmethod
     def of(cls, connection: Connection) -> "_SqliteWitness":
@@ -115,6 +124,7 @@ class _SqliteWitness:
             _rows(connection),
             *_references(connection),
             attached(connection),
+            unfit_triggers(connection),
         )
 
     def check(self, connection: Connection, statements: Statements) -> None:
@@ -152,7 +162,7 @@ def _rows(connection: Connection) -> dict[str, int]:
     return {
         table: connection.exec_driver_sql(f"SELECT count(*) FROM {_quoted(table)}").scalar_one()  # noqa: S608 (from the schema)
         for table in _tables(connection)
-        if table not in {"alembic_version", "quetz_migration_log"}
+        if table not in _OURS
     }
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from quetz.errors.migrations import VerificationFailed
 from quetz.migrations import downgrade, upgrade
-from quetz.tests.migrations.databases import add_revision, schema_of
+from quetz.tests.migrations.databases import add_revision, run_sql, schema_of
 
 INDEX = "op.create_index('ix_odd', 'users', [sa.text('lower(username)')])"
 TRIGGER = "CREATE TRIGGER odd AFTER DELETE ON users BEGIN SELECT 1; END"
@@ -67,3 +68,78 @@ def test_what_a_revision_drops_itself_stays_away(sqlite_engine, with_index):
     migrate(sqlite_engine, with_index)
 
     assert "ix_odd" not in names_in(sqlite_engine)
+
+
+@pytest.fixture
+def with_trigger(sqlite_engine, none_yet):
+    """A table whose removed rows are counted, in a database without any other."""
+    add_revision(none_yet, "0000")
+    migrate(sqlite_engine, none_yet)
+    run_sql(
+        sqlite_engine,
+        "CREATE TABLE mine (id INTEGER PRIMARY KEY, x TEXT, y TEXT)",
+        "CREATE TABLE counted (name TEXT)",
+        "CREATE TRIGGER told AFTER DELETE ON mine BEGIN INSERT INTO counted VALUES (OLD.x); END",
+        "CREATE INDEX ix_odd ON mine (lower(y))",
+        "INSERT INTO mine VALUES (1, 'one', 'two')",
+    )
+    return none_yet
+
+
+def batch(change):
+    opened = "batch = op.batch_alter_table('mine', recreate='always'); b = batch.__enter__()"
+    return f"{opened}; {change}; batch.__exit__(None, None, None)"
+
+
+def test_what_hangs_on_a_table_outlives_that_its_copy_is_renamed(sqlite_engine, with_trigger):
+    change = batch("b.alter_column('y', type_=sa.String(9))")
+    add_revision(with_trigger, "aaaa", upgrade=f"{change}; op.rename_table('mine', 'ours')")
+
+    migrate(sqlite_engine, with_trigger)
+    run_sql(sqlite_engine, "DELETE FROM ours")
+
+    assert "ix_odd" in names_in(sqlite_engine)
+    with sqlite_engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM counted").all() == [("one",)]
+
+
+UNFIT = {
+    "a column of a deleted row": "told",
+    "a column of an inserted row": "AFTER INSERT ON mine BEGIN SELECT NEW.x; END",
+    "a column of an updated row": "AFTER UPDATE OF y ON mine WHEN NEW.x > '' BEGIN SELECT 1; END",
+    "a column that is updated": "BEFORE UPDATE OF id, x ON mine BEGIN SELECT 1; END",
+    "a column of another table": "AFTER INSERT ON counted BEGIN UPDATE mine SET x = NULL; END",
+}
+
+
+@pytest.mark.parametrize("trigger", [pytest.param(v, id=k) for k, v in UNFIT.items()])
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_trigger_that_does_not_fit_any_more_is_told_before_the_commit(
+    sqlite_engine, with_trigger, trigger, direction
+):
+    if trigger != "told":
+        run_sql(sqlite_engine, "DROP TRIGGER told", f"CREATE TRIGGER odd {trigger}")
+    before = names_in(sqlite_engine)
+    drop = batch("b.drop_column('x')")
+    add_revision(with_trigger, "aaaa", **{f"{direction}grade": drop})
+
+    with pytest.raises(VerificationFailed, match=r"trigger of table '(mine|counted)' .*\bx\b"):
+        if migrate(sqlite_engine, with_trigger):
+            downgrade(sqlite_engine, with_trigger, "0000")
+
+    assert names_in(sqlite_engine) == before
+
+
+def test_a_trigger_that_is_dropped_with_its_column_stops_nothing(sqlite_engine, with_trigger):
+    drop = batch("b.drop_column('x')")
+    add_revision(with_trigger, "aaaa", upgrade=f"{drop}; op.execute('DROP TRIGGER told')")
+
+    assert migrate(sqlite_engine, with_trigger) == ["aaaa"]
+
+
+def test_a_trigger_that_did_not_fit_before_stops_nothing(sqlite_engine, with_trigger):
+    run_sql(sqlite_engine, "CREATE TRIGGER odd AFTER INSERT ON mine BEGIN SELECT NEW.gone; END")
+    add_revision(with_trigger, "aaaa", upgrade=batch("None"))
+
+    assert migrate(sqlite_engine, with_trigger) == ["aaaa"]
+    assert "odd" in names_in(sqlite_engine)

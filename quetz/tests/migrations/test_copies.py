@@ -63,6 +63,16 @@ KEPT = {
     "no type": (TABLE.format("", ""), r"x ?,"),
     "unknown type of blobs": (TABLE.format("MYBLOB", ""), "x MYBLOB"),
     "default": (TABLE.format("TEXT DEFAULT (lower('A'))", ""), r"DEFAULT \(lower\('A'\)\)"),
+    "odd defaults": (
+        TABLE.format("TEXT DEFAULT 'it''s (1)'", ", a BLOB DEFAULT x'00ff', b DEFAULT -1.5"),
+        r"'it''s \(1\)'.*x'00ff'.*-1.5",
+    ),
+    "a default of the time": (TABLE.format("TEXT DEFAULT CURRENT_TIMESTAMP", ""), "CURRENT_TIMES"),
+    "primary key of text": (TABLE.format("", "").replace("INTEGER", "TEXT"), "id TEXT"),
+    "collation of a constraint": (
+        TABLE.format("TEXT COLLATE NoCase", ", UNIQUE (x)"),
+        r"UNIQUE \(x\)",
+    ),
     "unique": (TABLE.format("TEXT", ", UNIQUE (x)"), r"UNIQUE \(x\)"),
     "named check": (
         TABLE.format("TEXT CONSTRAINT odd CHECK (x <> ')')", ""),

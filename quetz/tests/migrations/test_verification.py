@@ -39,6 +39,7 @@ def sqlite_filled(sqlite_engine, copied):
 
 
 def test_a_copy_that_loses_rows_is_rolled_back(sqlite_filled, copied):
+    run_sql(sqlite_filled, "CREATE TRIGGER odd AFTER DELETE ON files BEGIN SELECT 1; END")
     rows, head = all_rows(sqlite_filled), head_of(copied)
     add_revision(copied, "aaaa", upgrade=LOSING_COPY)
 
