@@ -1,6 +1,7 @@
 """Looks at what migrations did before it is committed."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,11 @@ _INVALID_INDEXES = """
     WHERE NOT i.indisvalid AND c.relnamespace = quote_ident(current_schema())::regnamespace
 """
 
-Orphan = tuple[str, int | None, str]
-"""Table, rowid and missing parent, from ``PRAGMA foreign_key_check``."""
+Orphans = Counter[tuple[str, str, tuple[str, ...]]]
+"""How many rows refer to none: by table, missing parent, and the values that refer to it.
+
+Not by rowid, which a copy may give anew, and which a table may not have.
+"""
 
 
 class Unsound(Exception):
@@ -113,7 +117,7 @@ class _SqliteWitness:
     """What a copy of a table may lose."""
 
     rows: Mapping[str, int]
-    orphans: Collection[Orphan]
+    orphans: Orphans
     mismatched: Collection[str]
     attached: Attached
     unfit_triggers: Collection[str]
@@ -134,11 +138,12 @@ class _SqliteWitness:
             if count != before and table not in meant:
                 raise Unsound(f"table '{table}' had {before:,} rows and has {count:,}")
         orphans, mismatched = _references(connection)
-        if broken := orphans - set(self.orphans):
-            table, row, parent = min(broken, key=str)
+        if broken := orphans - self.orphans:
+            table, parent, values = min(broken)
+            by = f", '{', '.join(values)}'" if values else ""
             raise Unsound(
-                f"row {row} of '{table}' refers to a row of '{parent}' that is gone "
-                f"({len(broken)} such rows)"
+                f"a row of '{table}' refers to a row of '{parent}' that is gone"
+                f"{by} ({broken.total()} such rows)"
             )
         if new := mismatched - set(self.mismatched):
             raise Unsound(min(new))
@@ -166,17 +171,32 @@ def _rows(connection: Connection) -> dict[str, int]:
     }
 
 
-def _references(connection: Connection) -> tuple[set[Orphan], set[str]]:
+def _references(connection: Connection) -> tuple[Orphans, set[str]]:
     """Return rows that refer to none, and, in SQLite's words, foreign keys to what is no key."""
-    orphans: set[Orphan] = set()
+    orphans: Orphans = Counter()
     mismatched = set()
     for table in _tables(connection):
+        found = f"FROM pragma_foreign_key_check({_quoted(table)})"
+        query = f"SELECT parent, fkid, rowid, count(*) {found} GROUP BY parent, fkid"
         try:
-            rows = connection.exec_driver_sql(f"PRAGMA foreign_key_check({_quoted(table)})")
-            orphans |= {(child, row, parent) for child, row, parent, _constraint in rows}
+            for parent, key, row, count in connection.exec_driver_sql(query).all():
+                if row is None:
+                    orphans[table, parent, ()] = count
+                else:
+                    wanted = f"_rowid_ IN (SELECT rowid {found} WHERE fkid = {key})"
+                    orphans += _values(connection, table, parent, key, wanted)
         except OperationalError as error:
             mismatched.add(str(error.orig))
     return orphans, mismatched
+
+
+def _values(connection: Connection, table: str, parent: str, key: int, wanted: str) -> Orphans:
+    query = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
+    columns = connection.exec_driver_sql(query, (table, key)).scalars()
+    listed = ", ".join(map(_quoted, columns))
+    query = f"SELECT {listed} FROM {_quoted(table)} WHERE {wanted}"  # noqa: S608 (from the schema)
+    rows = connection.exec_driver_sql(query)
+    return Counter((table, parent, tuple(map(str, row))) for row in rows)
 
 
 def _quoted(table: str) -> str:

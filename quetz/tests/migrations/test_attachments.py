@@ -103,6 +103,11 @@ def test_what_hangs_on_a_table_outlives_that_its_copy_is_renamed(sqlite_engine, 
         assert connection.exec_driver_sql("SELECT * FROM counted").all() == [("one",)]
 
 
+def take_back(engine, plugins):
+    return downgrade(engine, plugins, "0000")
+
+
+WAYS = {"up": migrate, "down": take_back}
 UNFIT = {
     "a column of a deleted row": "told",
     "a column of an inserted row": "AFTER INSERT ON mine BEGIN SELECT NEW.x; END",
@@ -113,7 +118,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("trigger", [pytest.param(v, id=k) for k, v in UNFIT.items()])
-@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("direction", WAYS)
 def test_a_trigger_that_does_not_fit_any_more_is_told_before_the_commit(
     sqlite_engine, with_trigger, trigger, direction
 ):
@@ -122,10 +127,11 @@ def test_a_trigger_that_does_not_fit_any_more_is_told_before_the_commit(
     before = names_in(sqlite_engine)
     drop = batch("b.drop_column('x')")
     add_revision(with_trigger, "aaaa", **{f"{direction}grade": drop})
+    if direction == "down":
+        migrate(sqlite_engine, with_trigger)
 
     with pytest.raises(VerificationFailed, match=r"trigger of table '(mine|counted)' .*\bx\b"):
-        if migrate(sqlite_engine, with_trigger):
-            downgrade(sqlite_engine, with_trigger, "0000")
+        WAYS[direction](sqlite_engine, with_trigger)
 
     assert names_in(sqlite_engine) == before
 
