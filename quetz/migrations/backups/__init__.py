@@ -162,7 +162,7 @@ class Backups:
         spared: set[str] = set()
         with self._alone():
             for manifest in self.list():
-                if manifest.safety and manifest.created > datetime.now(UTC) - _SAFETY_AGE:
+                if manifest.safety and abs(datetime.now(UTC) - manifest.created) < _SAFETY_AGE:
                     continue
                 is_good = manifest.whole and not manifest.safety
                 is_last = is_good and manifest.database not in spared
@@ -174,7 +174,7 @@ class Backups:
                 kept[manifest.database] += manifest.whole
 
     def _copy(self, engine: Engine, copier: Copier, heads: Sequence[str], *, safety: bool) -> Path:
-        created = datetime.now(UTC)
+        created = self._next_time()
         name = _file_name(created, "-".join(heads)[:_NAMED_HEADS] or "none", copier.SUFFIX)
         target, part = self.folder / name, self.folder / f"{name}.part"
         try:
@@ -200,6 +200,11 @@ class Backups:
                 left.unlink()
             raise
         return target
+
+    def _next_time(self) -> datetime:
+        """Return the time, or one after the newest: a clock may have been wrong, or be it now."""
+        newest = max((one.created for one in self.list()), default=datetime.min.replace(tzinfo=UTC))
+        return max(datetime.now(UTC), newest + timedelta(microseconds=1))
 
     def _restore(self, engine: Engine, manifest: Manifest) -> Path:
         former = self.take(engine, safety=True)

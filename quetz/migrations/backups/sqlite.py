@@ -1,11 +1,12 @@
 """Copies SQLite databases that are in use, by SQLite's own backup."""
 
 import os
+import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -20,7 +21,11 @@ SUFFIX = ".sqlite"
 _PAGES = 2048
 _BUSY_SECONDS = 30
 _LOGS = ("-wal", "-shm", "-journal")
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_UNKNOWN = re.compile(
+    r"no such collation sequence: (?P<collation>.+)"
+    r"|(?:no such|unknown) function: (?P<function>[^(]+)"
+)
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def name_of(engine: Engine) -> str:
@@ -61,7 +66,11 @@ def verify(file: Path) -> None:
 def restore(engine: Engine, file: Path, _rows: Mapping[str, int]) -> None:
     """Write a backup into a database that may be in use: all of it, or nothing."""
     database = _file(engine)
-    with closing(_open_unchanging(file)) as source, closing(_open(database, "rw")) as live:
+    with (
+        closing(_open(database, "rw")) as live,
+        _with_pages(file, _page_size(live), _beside(database, ".restoring")) as fitting,
+        closing(_open_unchanging(fitting)) as source,
+    ):
         _transfer(source, live, "restore.copying")
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _check(live)
@@ -133,15 +142,64 @@ def _transfer(source: sqlite3.Connection, target: sqlite3.Connection, point: str
     source.backup(target, pages=_PAGES, progress=look)
 
 
+@contextmanager
+def _with_pages(file: Path, size: int, part: Path) -> Iterator[Path]:
+    """Give a backup with pages of ``size`` bytes: a database with a log cannot take others."""
+    with closing(_open_unchanging(file)) as connection:
+        is_fitting = _page_size(connection) == size
+    if is_fitting:
+        yield file
+        return
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    try:
+        shutil.copyfile(file, part)
+        with closing(_open(part, "rw")) as connection:
+            connection.execute(f"PRAGMA page_size={size}")
+            connection.execute("VACUUM")
+        yield part
+    finally:
+        part.unlink()
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+    return size
+
+
 def _check(connection: sqlite3.Connection) -> None:
-    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (answer,) = _execute(connection, "PRAGMA quick_check(1)").fetchone()
     if answer != "ok":
         raise sqlite3.DatabaseError(answer)
 
 
+def _execute(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    """Run a statement though the tables use what only another program defines."""
+    while True:
+        try:
+            return connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            unknown = _UNKNOWN.match(str(error))
+            if unknown is None:
+                raise
+            if unknown["collation"]:
+                connection.create_collation(unknown["collation"], _compare)
+            else:
+                connection.create_function(unknown["function"], -1, _answer, deterministic=True)
+
+
+def _compare(one: str, other: str) -> int:
+    return (one > other) - (one < other)
+
+
+def _answer(*_values: object) -> None:
+    """Be a function that is only named: a quick check reads what it made, and a null passes."""
+
+
 def _is_damage(error: sqlite3.Error) -> bool:
     """Tell damage from a lock, a right or a disk; what ``_check`` raises has no code."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return code in _DAMAGE or str(error) == "unsupported file format"
 
 
 def _file(engine: Engine) -> Path:
@@ -170,6 +228,6 @@ def _rows(connection: sqlite3.Connection) -> dict[str, int]:
     names = [name for (name,) in connection.execute(query)]
     count = 'SELECT count(*) FROM "{}"'
     return {
-        name: connection.execute(count.format(name.replace('"', '""'))).fetchone()[0]
+        name: _execute(connection, count.format(name.replace('"', '""'))).fetchone()[0]
         for name in names
     }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quetz.migrations.backups import Backups, Manifest
+from quetz.tests.migrations.databases import run_sql
 
 DAY = timedelta(days=1)
 
@@ -89,3 +90,25 @@ def test_manifests_whose_backups_are_gone_are_removed_in_their_turn(backups):
     backups.retire()
 
     assert [one.file.stem for one in backups.list()] == ["0-days", "1-days"]
+
+
+def test_one_just_taken_is_the_latest_though_others_are_dated_later(backups, sqlite_engine):
+    run_sql(sqlite_engine, "CREATE TABLE words (word TEXT)")
+    name = sqlite_engine.url.database
+    for age in range(3):
+        add_backup(backups, f"later-{age}", age=-(9 + age) * DAY, database=name)
+
+    taken = [backups.take(sqlite_engine, heads=[str(number)]) for number in range(2)]
+    backups.retire()
+
+    assert [one.file for one in backups.list()] == taken[::-1]
+    assert backups.find("latest", sqlite_engine).file == taken[-1]
+
+
+def test_safety_copies_that_are_dated_later_are_retired_in_their_turn(backups):
+    for days in range(2, 6):
+        add_backup(backups, f"later-{days}", age=-days * DAY, safety=True)
+
+    backups.retire()
+
+    assert names_in(backups.folder) == ["later-4", "later-5"]
