@@ -1,6 +1,9 @@
 """How a command ends: one table from error to exit code, one sentence on standard error."""
 
+import select
+import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -73,12 +76,23 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             typer.echo(": ".join(["quetz: interrupted", *map(str, error.args)]), err=True)
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:  # noqa: BLE001  # whatever it is, the user gets a sentence
+        except Exception as error:  # whatever it is, the user gets a sentence
+            if isinstance(error, BrokenPipeError) and not _is_read():
+                raise  # typer ends in silence, as any program does in ``| head``
             sentence, code = _outcome(error)
             if ctx.params["debug"]:
                 typer.echo(redact(traceback.format_exc()), err=True)
             typer.echo(f"quetz: {redact(sentence)}", err=True)
             raise typer.Exit(code) from None
+
+
+def _is_read() -> bool:
+    """Tell whether the pipes that are written to are still open at their other end."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # there is none, it is closed
+            poll.register(stream, 0)
+    return not poll.poll(0)
 
 
 def _outcome(error: Exception) -> tuple[str, int]:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -116,6 +117,33 @@ def test_ctrl_c_is_one_sentence(fail):
     result = fail(KeyboardInterrupt())
 
     assert (result.exit_code, result.stderr) == (130, "quetz: interrupted\n")
+
+
+@pytest.fixture
+def unread():
+    """The end of a pipe that is written to, without a reader."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("errors", ["apart", "there, too"])
+@pytest.mark.parametrize("arguments", [["migrations", "status", "."], ["--version"]])
+def test_a_reader_that_went_away_ends_a_command_in_silence(tmp_path, unread, arguments, errors):
+    (tmp_path / "config.toml").touch()
+    command = [sys.executable, "-m", "quetz", *arguments]
+    stderr = subprocess.PIPE if errors == "apart" else subprocess.STDOUT
+
+    result = subprocess.run(command, cwd=tmp_path, stdout=unread, stderr=stderr, check=False)
+
+    assert (result.returncode, result.stderr or b"") == (1, b"")
+
+
+def test_another_broken_pipe_is_told(fail):
+    result = fail(BrokenPipeError(32, "Broken pipe"))
+
+    assert result.stderr.startswith("quetz: unexpected error: BrokenPipeError")
 
 
 def test_wrong_usage_ends_with_2(quetz):
