@@ -1,6 +1,5 @@
 """``quetz migrations backup``, ``backups``, ``restore`` and ``verify-backup``."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quetz.cli import options
+from quetz.cli.redaction import json_of
 from quetz.errors import BadOption, DeploymentNotFound
 
 if TYPE_CHECKING:
@@ -154,4 +154,4 @@ def _time(manifest: "Manifest") -> str:
 
 
 def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2))
+    typer.echo(json_of(document, indent=2))

@@ -1,12 +1,12 @@
 """``quetz init-db``, and ``quetz migrations`` to look at what it does."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quetz.cli import options
+from quetz.cli.redaction import json_of
 from quetz.errors import BadOption, DeploymentNotFound
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _apply(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(_document(outcome)))
+        typer.echo(json_of(_document(outcome)))
     else:
         for revision in outcome.applied:
             typer.echo(revision)
@@ -165,7 +165,7 @@ def _print_plan(path: Path, to: str | None, *, as_json: bool) -> None:
 
 def _print_steps(steps: "list[Step]", *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([step.document() for step in steps]))
+        typer.echo(json_of([step.document() for step in steps]))
         return
     for step in steps:
         outside = "" if step.transactional else ", outside a transaction on PostgreSQL"

@@ -50,8 +50,7 @@ def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the installed plugins: whether the deployment uses them, their tables and faults."""
-    import json
-
+    from quetz.cli.redaction import json_of
     from quetz.plugins import load_plugins
 
     settings = _settings(path)
@@ -61,7 +60,7 @@ def list_plugins(
     if not status.owners:
         typer.echo(f"Pending migrations cannot be told: {status.reason}", err=True)
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        typer.echo(json_of([asdict(row) for row in rows], indent=2))
     elif not rows:
         typer.echo("No plugin is installed", err=True)
     else:

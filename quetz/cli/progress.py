@@ -1,13 +1,12 @@
 """Shows what a migration does: in words on a terminal, as JSON lines elsewhere."""
 
-import json
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
 
-from quetz.cli.redaction import redact
+from quetz.cli.redaction import json_of, redact
 
 if TYPE_CHECKING:
     from quetz.migrations.progress import Progress
@@ -22,9 +21,9 @@ def show(progress: "Progress") -> None:
     if sys.stderr is None:  # it was closed
         return
     if sys.stderr.isatty():
-        line = progress.sentence
+        line = redact(progress.sentence)
     else:
         document = {"event": progress.event, **progress.facts}
-        line = json.dumps(document | {"message": progress.sentence.strip()})
+        line = json_of(document | {"message": progress.sentence.strip()})
     with suppress(OSError, ValueError):
-        typer.echo(redact(line), err=True)
+        typer.echo(line, err=True)

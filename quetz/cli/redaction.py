@@ -1,7 +1,9 @@
 """Keep secrets out of logs and error messages."""
 
+import json
 import logging
 import re
+from typing import Any
 
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)"""
 _SECRETS = [
@@ -24,6 +26,22 @@ def redact(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def json_of(document: Any, indent: int | None = None) -> str:
+    """Write JSON whose texts are redacted, each before its quotes and escapes are added."""
+    return json.dumps(_redacted(document), indent=indent)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        is_path = value.startswith("/")  # to a file, which has to be found by it
+        return value if is_path else redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(one) for one in value]
+    return value
 
 
 class RedactingFormatter(logging.Formatter):

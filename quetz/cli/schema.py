@@ -1,6 +1,5 @@
 """``quetz migrations``: looks at a database, and changes nothing."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import typer
 
 from quetz.cli import options
 from quetz.cli.migrations import BEHIND, AsJson, settings_of
+from quetz.cli.redaction import json_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -50,7 +50,7 @@ def status(
             time.sleep(min(LOOK_SECONDS, max(deadline - time.monotonic(), 0)))
             found = read_status(engine, plugins)
     if as_json:
-        typer.echo(json.dumps(found.document()))
+        typer.echo(json_of(found.document()))
     else:
         _print_status(found)
     if found.state in _WAITING:
@@ -114,7 +114,7 @@ def check(
         report = check_database(engine, plugins, deep=deep)
     document = report.document()
     if as_json:
-        typer.echo(json.dumps(document))
+        typer.echo(json_of(document))
     else:
         for what, findings in document.items():
             for finding in findings if isinstance(findings, list | tuple) else ():
@@ -142,7 +142,7 @@ def history(
             with looking(engine) as connection:
                 entries = read_entries(connection)[-limit:]
     if as_json:
-        typer.echo(json.dumps([entry.document() for entry in entries]))
+        typer.echo(json_of([entry.document() for entry in entries]))
         return
     for entry in entries:
         typer.echo(_line(entry))

@@ -1,10 +1,13 @@
+import json
 import logging
 import logging.config
 
 import pytest
 
 from quetz.cli.logs import log_config
-from quetz.cli.redaction import redact
+from quetz.cli.progress import show
+from quetz.cli.redaction import json_of, redact
+from quetz.migrations.progress import Progress
 
 KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
 
@@ -32,6 +35,41 @@ KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
 )
 def test_secrets_are_redacted_and_nothing_else(text, redacted):
     assert redact(text) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("password=s3cret", id="at the end"),
+        pytest.param('password="s3cret \\" and"', id="quoted"),
+        pytest.param("password='s3cret\\' and'", id="backslash"),
+        pytest.param('postgresql://u:s3cret" w@h/d', id="quote in a URL"),
+        pytest.param("{'password': 's3cret', 'port': 1}", id="dictionary"),
+        pytest.param(f"{KEY}s3cret", id="key"),
+    ],
+)
+def test_json_without_secrets_is_json(text):
+    written = json_of({"message": text, "rows": 1, "broken": [{"reason": text}], "none": None})
+
+    document = json.loads(written)
+    assert "s3cret" not in written
+    assert document["message"] == document["broken"][0]["reason"] == redact(text)
+    assert (document["rows"], document["none"]) == (1, None)
+
+
+def test_json_tells_files_by_their_paths():
+    assert json.loads(json_of({"file": "/srv/t/backups/one"})) == {"file": "/srv/t/backups/one"}
+
+
+def test_a_line_of_progress_without_secrets_is_json(capsys):
+    show(Progress("warning", "it said: password=true", {"rows": True, "reason": "password=1"}))
+
+    assert json.loads(capsys.readouterr().err) == {
+        "event": "warning",
+        "message": "it said: password=***",
+        "rows": True,
+        "reason": "password=***",
+    }
 
 
 @pytest.fixture
