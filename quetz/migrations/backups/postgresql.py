@@ -32,6 +32,30 @@ _FOREIGN = text(f"SELECT class.relname {_OURS.format(negation='NOT')}")
 _BYTES = text(f"SELECT coalesce(sum(pg_table_size(class.oid)), 0) {_OURS.format(negation='')}")
 _OTHER_ROLES = text("SELECT rolname FROM pg_roles WHERE NOT pg_has_role(oid, 'USAGE')")
 
+_RARE = " UNION ALL ".join(
+    f"SELECT tableoid, oid, {column}namespace, {column}owner FROM {catalog}"  # noqa: S608 (our own text)
+    for catalog, column in {
+        "pg_collation": "coll",
+        "pg_conversion": "con",
+        "pg_opclass": "opc",
+        "pg_operator": "opr",
+        "pg_opfamily": "opf",
+        "pg_ts_config": "cfg",
+        "pg_ts_dict": "dict",
+    }.items()
+)
+# What CASCADE may take of the relations ``others``, and functions of other roles.
+_THEIRS = """
+    SELECT format('column %s.%s', attrelid, attnum) FROM pg_attribute
+    WHERE attrelid = ANY (others) AND NOT attisdropped
+    UNION ALL SELECT format('default %s', oid) FROM pg_attrdef WHERE adrelid = ANY (others)
+    UNION ALL SELECT format('trigger %s', oid) FROM pg_trigger
+    WHERE tgrelid = ANY (others) AND NOT tgisinternal
+    UNION ALL SELECT format('constraint %s', oid) FROM pg_constraint
+    WHERE conrelid = ANY (others)
+    UNION ALL SELECT format('function %s', oid) FROM pg_proc
+    WHERE NOT pg_has_role(proowner, 'USAGE')
+"""
 # What was made after the backup has to go, too, and nothing of others with it.
 _DROP = f"""
 BEGIN;
@@ -43,38 +67,47 @@ DECLARE
     ours oid[] := ARRAY(SELECT class.oid {_OURS.format(negation="")});
     others oid[] := ARRAY(
         SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
-        AND relpersistence <> 't' AND oid <> ALL (ours)
-        UNION ALL
-        SELECT oid FROM pg_constraint WHERE contype = 'f' AND conrelid <> ALL (ours));
+        AND relpersistence <> 't' AND oid <> ALL (ours));
+    theirs text[] := ARRAY({_THEIRS});
+    prefix text := quote_ident(current_schema());
     statement text;
 BEGIN
     FOR statement IN
-        SELECT format('DROP %s IF EXISTS %I.%s CASCADE', kind, current_schema(), name)
+        SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name)
         FROM (
-            SELECT 1 AS turn, relkind AS letter, quote_ident(relname) AS name, CASE relkind
-                WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-                WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind
+            SELECT 1 AS turn, relkind AS letter, format('%s.%I', prefix, relname) AS name,
+                CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+                WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind
             FROM pg_class WHERE oid = ANY (ours)
             UNION ALL
-            SELECT 2, '', format('%I(%s)', proname, pg_get_function_identity_arguments(oid)),
-                'ROUTINE'
+            SELECT 2, '',
+                format('%s.%I(%s)', prefix, proname, coalesce(
+                    nullif(pg_get_function_identity_arguments(oid), ''),
+                    CASE prokind WHEN 'a' THEN '*' ELSE '' END)),
+                CASE prokind WHEN 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END
             FROM pg_proc WHERE pronamespace = place AND pg_has_role(proowner, 'USAGE')
-            AND (tableoid, oid) NOT IN
-                (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
+            AND (tableoid, oid) NOT IN  -- a type of ranges brings functions of its own
+                (SELECT classid, objid FROM pg_depend WHERE deptype IN ('e', 'i'))
             UNION ALL
-            SELECT 3, '', quote_ident(typname), 'TYPE'
+            SELECT 3, '', format('%s.%I', prefix, typname), 'TYPE'
             FROM pg_type WHERE typnamespace = place AND pg_has_role(typowner, 'USAGE')
             AND (typtype IN ('e', 'd', 'r') OR EXISTS
                 (SELECT FROM pg_class WHERE oid = typrelid AND relkind = 'c'))
             AND (tableoid, oid) NOT IN
+                (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
+            UNION ALL
+            SELECT 4, '', described.identity, upper(described.type)
+            FROM ({_RARE}) AS rare (class, object, place_of_it, its_owner),
+                pg_identify_object(class, object, 0) AS described
+            WHERE place_of_it = place AND pg_has_role(its_owner, 'USAGE')
+            AND (class, object) NOT IN
                 (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
         ) AS things
         ORDER BY turn, letter DESC  -- sequences belong to tables, and come last
     LOOP
         EXECUTE statement;
     END LOOP;
-    IF EXISTS (SELECT FROM unnest(others) AS other WHERE other NOT IN
-        (SELECT oid FROM pg_class UNION ALL SELECT oid FROM pg_constraint))
+    IF NOT theirs <@ ARRAY({_THEIRS})
     THEN
         RAISE EXCEPTION 'tables or views of others depend on those that would be replaced';
     END IF;

@@ -192,6 +192,32 @@ def test_a_restore_takes_nothing_of_others_along(engine, limited, backups):
         run_sql(engine, "UPDATE theirs SET word = 99")
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "ALTER TABLE theirs ADD mood mood",
+        "ALTER TABLE theirs ALTER note SET DEFAULT word()",
+        "CREATE TRIGGER told BEFORE UPDATE ON theirs FOR EACH ROW EXECUTE FUNCTION told()",
+        "CREATE FUNCTION mood_of(mood) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ],
+)
+def test_a_restore_takes_no_part_of_what_is_of_others_along(engine, limited, backups, theirs):
+    run_sql(
+        limited,
+        "CREATE TYPE mood AS ENUM ('good')",
+        "CREATE FUNCTION word() RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    )
+    backups.take(limited)
+    run_sql(limited, "UPDATE words SET word = 'second'")
+    run_sql(engine, theirs)
+
+    with pytest.raises(RestoreFailed, match="of others depend on"):
+        backups.restore(limited, "latest")
+
+    assert words_in(limited) == ["second"]
+
+
 def test_rows_are_counted_in_the_state_that_is_copied(engine, backups, tmp_path, monkeypatch):
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     add = f"""{client_programs()}/psql -qc "INSERT INTO words (word) VALUES ('second')" "{url}" """
