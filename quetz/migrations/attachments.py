@@ -46,7 +46,7 @@ def bring_back(connection: Connection, before: Attached, dropped: Collection[str
     present = attached(connection)
     for name in before.keys() - present.keys() - set(dropped):
         table, statement = before[name]
-        exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
         if connection.exec_driver_sql(exists, (table,)).first():
             connection.exec_driver_sql(statement)
 

@@ -30,7 +30,9 @@ def without_warnings_of_indexes() -> Iterator[None]:
 
 def index_statements(connection: Connection, table: str) -> dict[str, str]:
     """Return what made each index of a table, but those of its constraints."""
-    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE"
+    )
     rows = connection.exec_driver_sql(query, (table,))
     return {row.name: row.sql for row in rows if row.sql is not None}
 

@@ -82,7 +82,7 @@ class Definitions:
 
 def table_sql(connection: Connection, table: str) -> str:
     """Return the statement that made the table; "" if there is no such table."""
-    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
     return connection.exec_driver_sql(query, (table,)).scalar() or ""
 
 
@@ -118,7 +118,9 @@ def parts(connection: Connection, table: str, names: Mapping[str, str] | None = 
     names = names or {}
     found: dict[Part, list[str]] = defaultdict(list)
     read = definitions(connection, table, names)
-    query = "SELECT wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?"
+    query = (
+        "SELECT wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE"
+    )
     found[Part("options", ())] += map(str, connection.exec_driver_sql(query, (table,)))
     for row in connection.exec_driver_sql("SELECT * FROM pragma_table_xinfo(?)", (table,)):
         for part, value in _parts_of_column(row, names.get(row.name.lower(), row.name), read):

@@ -132,10 +132,11 @@ class _SqliteWitness:
         )
 
     def check(self, connection: Connection, statements: Statements) -> None:
-        meant = statements.tables | self._tables_of_triggers()
+        meant = {one.lower() for one in statements.tables | self._tables_of_triggers()}
+        rows = {table.lower(): count for table, count in self.rows.items()}
         for table, count in _rows(connection).items():
-            before = self.rows.get(table, count)
-            if count != before and table not in meant:
+            before = rows.get(table.lower(), count)
+            if count != before and table.lower() not in meant:
                 raise Unsound(f"table '{table}' had {before:,} rows and has {count:,}")
         orphans, mismatched = _references(connection)
         if broken := orphans - self.orphans:

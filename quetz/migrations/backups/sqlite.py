@@ -29,7 +29,7 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def name_of(engine: Engine) -> str:
-    return str(_file(engine).resolve())
+    return str(_file(engine))
 
 
 def needed_bytes(engine: Engine) -> int:
@@ -206,7 +206,7 @@ def _file(engine: Engine) -> Path:
     file = file_of(engine)
     if file is None:
         raise BackupFailed("the database is in memory")
-    return file
+    return file.resolve()  # the log of SQLite is beside the file that a link leads to
 
 
 def _beside(file: Path, suffix: str) -> Path:

@@ -214,6 +214,35 @@ def test_nothing_is_kept_of_a_missing_database(engine, file, backups):
     assert len(backups.list()) == 1
 
 
+def test_a_database_on_another_disk_is_restored_there(engine, file, backups, tmp_path):
+    backup = backups.take(engine)
+    engine.dispose()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    file.replace(disk / "real")
+    file.symlink_to(disk / "real")
+    overwrite(disk / "real")
+    (disk / "real-wal").write_bytes(b"of the damaged file")
+
+    kept = backups.restore(engine, backup)
+
+    assert kept.with_name(f"{kept.name}-wal").read_bytes() == b"of the damaged file"
+    assert file.is_symlink()
+    assert words_in(engine) == ["first"]
+
+
+def test_a_database_whose_disk_is_away_is_not_restored_elsewhere(engine, file, backups, tmp_path):
+    backup = backups.take(engine)
+    engine.dispose()
+    file.unlink()
+    file.symlink_to(tmp_path / "away" / "real")
+
+    with pytest.raises(RestoreFailed, match="away/real"):
+        backups.restore(engine, backup)
+
+    assert file.is_symlink()
+
+
 def test_a_log_without_its_database_is_not_taken_for_that_of_the_restored_one(
     engine, file, backups
 ):

@@ -279,3 +279,23 @@ def test_a_change_is_not_taken_back_by_a_copy_that_would_lose_something(filled, 
         downgrade(filled, revisions, "0000")
 
     assert words_of(filled) == before
+
+
+def test_a_table_that_is_called_in_other_letters_loses_nothing(filled, revisions):
+    run_sql(filled, TABLE.format("TEXT", ", UNIQUE (x)"), ROW)
+    before = words_of(filled)
+    add_revision(revisions, "aaaa", upgrade=CHANGE.replace("'mine'", "'MINE'"))
+
+    with pytest.raises(VerificationFailed, match=r"would lose primary key \(id\), unique \(x\)"):
+        migrate(filled, revisions)
+
+    assert words_of(filled) == before
+
+
+def test_a_copy_by_another_case_that_loses_rows_is_rolled_back(filled, revisions):
+    run_sql(filled, TABLE.format("TEXT", ""), ROW)
+    lose = "op.execute('DROP TABLE mine'); op.execute('CREATE TABLE MINE (id INTEGER, x TEXT)')"
+    add_revision(revisions, "aaaa", upgrade=lose)
+
+    with pytest.raises(VerificationFailed, match="'MINE' had 1 rows and has 0"):
+        migrate(filled, revisions)
