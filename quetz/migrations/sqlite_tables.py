@@ -24,9 +24,9 @@ _GENERATED = re.compile(r" as (\(\S+\))((?: stored)?)")
 _CHECK = re.compile(r"(?:^| )check (\(\S+\))")
 _NOT_NULL = re.compile(r" not null( on conflict \w+)")
 _KEY = re.compile(r"(?:^| )primary key(?: (\(\S+\)))?(?: asc| desc)?( on conflict \w+)?")
-_UNIQUE = re.compile(r"(?:^| )unique(?: (\(\S+\)))?( on conflict \w+)?")
+_UNIQUE = re.compile(r"(?:^| )unique\b(?: (\(\S+\)))?( on conflict \w+)?")
 _REFERENCE = re.compile(
-    r"(?:^foreign key (\(\S+\)))? references (\S+)(.*?)(?=$| references | check | not null| unique)"
+    r"(?:^foreign key (\(\S+\)))? references (\S+)(.*?)(?=$| references | check | not null| unique\b)"
 )
 _DEFERRED = re.compile(r"(?<!not) deferrable initially deferred")
 

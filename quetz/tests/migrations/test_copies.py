@@ -74,6 +74,15 @@ KEPT = {
         r"UNIQUE \(x\)",
     ),
     "unique": (TABLE.format("TEXT", ", UNIQUE (x)"), r"UNIQUE \(x\)"),
+    "names like words": (
+        "CREATE TABLE unique_t (k TEXT PRIMARY KEY); INSERT INTO unique_t VALUES ('007'); "
+        + TABLE.format("TEXT REFERENCES unique_t (k)", ", check_y INT, [primary key] INT"),
+        r"REFERENCES unique_t \(k\)",
+    ),
+    "a reference to itself": (
+        TABLE.format("TEXT", ", up INT REFERENCES mine (id)"),
+        r"FOREIGN KEY\(up\) REFERENCES mine \(id\)",
+    ),
     "named check": (
         TABLE.format("TEXT CONSTRAINT odd CHECK (x <> ')')", ""),
         r"CHECK \(x <> '\)'\)",
@@ -206,6 +215,11 @@ MEANT = {
         TABLE.format("TEXT COLLATE NOCASE", "); CREATE INDEX odd ON mine (x DESC"),
         "b.alter_column('x', new_column_name='y')",
         '("y" DESC)',
+    ),
+    "a column with an index is dropped": (
+        TABLE.format("TEXT", "); CREATE INDEX odd ON mine (x DESC, z); CREATE INDEX z ON mine (z"),
+        "b.drop_index('odd'); b.drop_column('x')",
+        "PRIMARY KEY (id) ) CREATE INDEX z ON mine (z)",
     ),
     "an index is made anew": (
         TABLE.format("TEXT", "); CREATE INDEX odd ON mine (x DESC"),
