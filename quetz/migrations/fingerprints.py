@@ -16,8 +16,7 @@ from quetz.migrations.sqlite_indexes import (
 )
 from quetz.migrations.sqlite_tables import has_autoincrement, parts
 
-_UNREFLECTED = {"collation": ("",), "generation": ("",)}
-"""Parts of a table, and what they are where nobody said something."""
+_UNREFLECTED = {"collation": "by", "generation": "made of"}
 _ORDERED = re.compile(r"\b(?:COLLATE|DESC)\b", re.IGNORECASE)
 
 
@@ -78,5 +77,5 @@ def _sqlite_parts(connection: Connection, inspector: Inspector, table: str) -> I
         if name not in seen or _ORDERED.search(statement):  # the first are of an expression
             yield f"index {plain_statement(statement)}"
     for part, how in parts(connection, table).items():
-        if part.kind in _UNREFLECTED and how != _UNREFLECTED[part.kind]:
-            yield f"{part} {' '.join(how)}"
+        if part.kind in _UNREFLECTED and how != ("",):
+            yield f"column {part.columns[0]} {_UNREFLECTED[part.kind]} {how[0]}"

@@ -26,7 +26,8 @@ _NOT_NULL = re.compile(r" not null( on conflict \w+)")
 _KEY = re.compile(r"(?:^| )primary key(?: (\(\S+\)))?(?: asc| desc)?( on conflict \w+)?")
 _UNIQUE = re.compile(r"(?:^| )unique\b(?: (\(\S+\)))?( on conflict \w+)?")
 _REFERENCE = re.compile(
-    r"(?:^foreign key (\(\S+\)))? references (\S+)(.*?)(?=$| references | check | not null| unique\b)"
+    r"(?:^foreign key (\(\S+\)))? references (\S+)(.*?)"
+    r"(?=$| references | check | not null| unique\b)"
 )
 _DEFERRED = re.compile(r"(?<!not) deferrable initially deferred")
 
@@ -44,7 +45,7 @@ class Part(NamedTuple):
 
 
 Parts = Mapping[Part, tuple[str, ...]]
-"""How each part of a table is, such as ``{Part("collation", ("name",)): ("nocase",)}``."""
+"""How each part of a table is, such as ``{Part("collation", ("name",)): ("NOCASE",)}``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Definitions:
 
     def collation(self, column: str) -> str:
         found = _COLLATION.search(self.columns.get(column, ""))
-        return found[1] if found else ""
+        return found[1].upper() if found else ""
 
 
 def table_sql(connection: Connection, table: str) -> str:
