@@ -20,9 +20,10 @@ from sqlalchemy import Engine, ForeignKey
 from quetz.errors import PluginError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnsound
 from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import check_changes, check_models, references_of
+from quetz.migrations.model_rules import check_changes, check_models
 from quetz.migrations.portability import Change, add_missing, change_of
 from quetz.migrations.proofs import prove
+from quetz.migrations.reference_rules import references_of
 from quetz.migrations.scratch import Scratch, Warn, scratch_databases
 from quetz.migrations.sites import check_is_source
 from quetz.migrations.trees import Tree, load_tree
@@ -66,7 +67,7 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         check_is_source(owner, place.folder)
     revision = _checked_id(place, rev_id)
     references = references_of(plugins, owner)
-    check_models(plugins, owner, references)
+    check_models(plugins, owner)
     with scratch_databases(like, warn) as databases:
         targets = _targets(plugins, place, references)
         for scratch in databases:

@@ -1,36 +1,26 @@
 """Rules for models that autogeneration cannot mend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from alembic.operations import ops
-from sqlalchemy import Enum, ForeignKey, Table
+from sqlalchemy import Enum, Table
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
 from quetz.migrations.comparisons import atomic
-from quetz.plugins import CORE, Plugins
+from quetz.migrations.reference_rules import check_references
+from quetz.plugins import Plugins
 
 LONGEST_NAME = 63  # bytes, on PostgreSQL
 
 
-def references_of(plugins: Plugins, owner: str) -> list[ForeignKey]:
-    """List the foreign keys of the owner's models to tables of others."""
-    return [
-        reference
-        for table in _tables(plugins, owner)
-        for reference in sorted(table.foreign_keys, key=str)
-        if plugins.owner_of_table(reference.column.table.name) != owner
-    ]
-
-
-def check_models(plugins: Plugins, owner: str, references: Sequence[ForeignKey]) -> None:
+def check_models(plugins: Plugins, owner: str) -> None:
     """Refuse what would bind quetz, and names that a database would cut off.
 
     Raises:
         PluginError: a model breaks a rule.
     """
-    for reference in references:
-        _check_reference(plugins, owner, reference)
+    check_references(plugins, owner)
     for table in _tables(plugins, owner):
         _check_enums(owner, table)
         for name in _names(table):
@@ -68,18 +58,6 @@ def check_changes(owner: str, found: ops.UpgradeOps) -> None:
                     f"the new column {op.table_name}.{column.name} must not be null, and the rows "
                     "there have no value for it; give it a server_default, or let it be null",
                 )
-
-
-def _check_reference(plugins: Plugins, owner: str, reference: ForeignKey) -> None:
-    """A reference must not keep quetz from deleting a row, nor from changing a column."""
-    if plugins.owner_of_table(reference.column.table.name) != CORE:
-        return
-    if not reference.column.primary_key or reference.ondelete not in {"CASCADE", "SET NULL"}:
-        raise PluginError(
-            owner,
-            f"the foreign key from {reference.parent} to {reference.column} must refer to a "
-            "primary key, with ondelete CASCADE or SET NULL",
-        )
 
 
 def _tables(plugins: Plugins, owner: str) -> list[Table]:

@@ -209,27 +209,6 @@ def test_a_type_of_a_plugin_is_written_as_the_plain_type_below_it(site):
     assert 'sa.Column("text", sa.String(length=20), nullable=False)' in file.read_text()
 
 
-@pytest.mark.parametrize(
-    ("reference", "target"),
-    [
-        pytest.param('ForeignKey("users.id")', "users.id", id="binds-users"),
-        pytest.param(
-            'ForeignKey("users.id", ondelete="RESTRICT")', "users.id", id="keeps-users-from-going"
-        ),
-        pytest.param(
-            'ForeignKey("users.username", ondelete="CASCADE")', "users.username", id="no-key"
-        ),
-    ],
-)
-def test_a_foreign_key_that_would_bind_the_core_is_refused(site, reference, target):
-    install_notes(site, f"user_id: Mapped[str] = mapped_column({reference})")
-
-    with pytest.raises(Refused, match=f"from quetz_notes.user_id to {target} must refer to"):
-        make(site, initialize=True)
-
-    assert list(site.folder.rglob("versions/*")) == []
-
-
 def test_without_a_first_revision_initialize_is_asked_for(site):
     install_notes(site)
 
