@@ -3,6 +3,7 @@
 Alembic compares defaults on PostgreSQL by running them, and CHECKs by their names alone.
 """
 
+import json
 import re
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import CheckConstraint, Column, DefaultClause, Dialect, Table
-from sqlalchemy.types import Boolean, Integer, String, TypeEngine
+from sqlalchemy.types import JSON, Boolean, Integer, String, TypeEngine
 
+from quetz.migrations.expressions import sql_of
 from quetz.migrations.sqlite_indexes import compare_indexes
 
 PLUGIN = Plugin("quetz.comparators")
@@ -24,7 +26,6 @@ _CAST = re.compile(
     r"(?: with(?:out)? time zone)?(?:\[\])*",
     re.IGNORECASE,
 )
-_STRING = re.compile(r"'(?:[^']|'')*'")
 NOW = {"now()", "now", "current_timestamp"}
 _TRUE, _FALSE = {"true", "1", "'1'", "'t'", "'true'"}, {"false", "0", "'0'", "'f'", "'false'"}
 
@@ -87,10 +88,9 @@ def default_text(default: Any, kind: TypeEngine[Any], dialect: Dialect) -> str |
         return None
     text = default.arg
     if not isinstance(text, str):
-        return plain_default(_compiled(text, dialect), kind)
-    if not _STRING.fullmatch(text):
-        text = "'" + text.replace("'", "''") + "'"  # as SQLAlchemy writes it
-    return plain_default(text, kind)
+        return plain_default(sql_of(text, dialect), kind)
+    literal = text.replace("'", "''")  # as SQLAlchemy writes it
+    return plain_default(f"'{literal}'", kind)
 
 
 def plain_default(text: str, kind: TypeEngine[Any]) -> str:
@@ -101,10 +101,20 @@ def plain_default(text: str, kind: TypeEngine[Any]) -> str:
     if isinstance(kind, Boolean):
         plain = text.lower()
         return "true" if plain in _TRUE else "false" if plain in _FALSE else text
+    if isinstance(kind, JSON):
+        return _plain_json(text)
     if text.lower() in NOW:
         return "now()"
     number = text.strip("'")
     return number if re.fullmatch(r"-?[\d.]+", number) else text
+
+
+def _plain_json(text: str) -> str:
+    """Write JSON as it is compared by: PostgreSQL does not keep its blanks and its order."""
+    try:
+        return json.dumps(json.loads(text[1:-1].replace("''", "'")), sort_keys=True)
+    except ValueError:
+        return text
 
 
 def without_casts(text: str) -> str:
@@ -139,12 +149,7 @@ def _checks(table: Table) -> list[CheckConstraint]:
 
 
 def _rule(check: CheckConstraint, dialect: Dialect) -> str:
-    return " ".join(_compiled(check.sqltext, dialect).split())
-
-
-def _compiled(expression: Any, dialect: Dialect) -> str:
-    kwargs = {"literal_binds": True, "include_table": False}
-    return str(expression.compile(dialect=dialect, compile_kwargs=kwargs))
+    return " ".join(sql_of(check.sqltext, dialect).split())
 
 
 PLUGIN.add_autogenerate_comparator(

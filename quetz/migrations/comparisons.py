@@ -17,7 +17,7 @@ from quetz.db.base import Base
 from quetz.migrations.comparators import PLUGIN, differ, differ_in_use
 from quetz.migrations.descriptions import describe, is_extra, table_of
 from quetz.migrations.ledger import LEDGER, owners_of_tables, read_entries
-from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+from quetz.migrations.reflections import reflecting
 from quetz.plugins import Plugins
 
 
@@ -81,18 +81,21 @@ def compare_models(
     Unless ``exact``, types are equal that SQLite stores alike: a revision may widen them on
     PostgreSQL alone.
     """
-    options = comparison_options(models, owners, exact=exact)
+    is_sqlite = connection.dialect.name == "sqlite"
+    options = _options(models, owners, exact=exact, with_indexes=not is_sqlite)
     context = MigrationContext.configure(connection, opts=options)
-    with without_warnings_of_indexes():
+    with reflecting():
         # SQLAlchemy 2.1 stumbles over a CHECK that is NOT VALID, as one may be after a crash.
         warnings.filterwarnings("ignore", "Can't validate argument 'dialect_options'")
         found = cast("ops.UpgradeOps", produce_migrations(context, models.metadata).upgrade_ops)
         return ops.UpgradeOps(_ordered(found.ops))
 
 
-def comparison_options(
-    models: Models, owners: Collection[str], *, exact: bool = True
+def _options(
+    models: Models, owners: Collection[str], *, exact: bool, with_indexes: bool
 ) -> dict[str, Any]:
+    """Return what Alembic compares by; on SQLite the indexes are compared without it."""
+
     def is_looked_at(name: str | None, kind: str, _parents: object) -> bool:
         if kind != "table" or name is None:
             return True
@@ -107,6 +110,8 @@ def comparison_options(
     ) -> bool:
         if kind == "unique_constraint":  # PostgreSQL makes none where the primary key is one
             return not _is_key(thing)
+        if kind == "index":
+            return with_indexes
         return is_looked_at(name, kind, {})
 
     return {

@@ -17,6 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
+from quetz.migrations.expressions import sql_of
+
 _EXTRA = (ops.DropTableOp, ops.DropColumnOp, ops.DropConstraintOp, ops.DropIndexOp)
 
 
@@ -170,5 +172,4 @@ def _default(default: Any, dialect: Dialect) -> str:
 
 
 def _sql(expression: Any, dialect: Dialect) -> str:
-    kwargs = {"literal_binds": True, "include_table": False}
-    return " ".join(str(expression.compile(dialect=dialect, compile_kwargs=kwargs)).split())
+    return " ".join(sql_of(expression, dialect).split())

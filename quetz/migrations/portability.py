@@ -26,8 +26,8 @@ from quetz.migrations.comparisons import atomic
 from quetz.migrations.seeds import a_filler, listed_value
 from quetz.migrations.sqlite_tables import has_autoincrement
 
-_SQLITE: Dialect = sqlite.dialect()
-_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+SQLITE: Dialect = sqlite.dialect()
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,12 @@ class _Known:
     def _type(self, table: str, column: str, default: Any) -> TypeEngine[Any]:
         here = self.sqlite.types.get((table, column), default)
         there = self.postgresql.types.get((table, column))
-        return _generic(here, _SQLITE) if there is None else _both(here, there)
+        return _generic(here, SQLITE) if there is None else _both(here, there)
 
 
 def _both(here: TypeEngine[Any], there: TypeEngine[Any]) -> TypeEngine[Any]:
-    here, there = _generic(here, _SQLITE), _generic(there, _POSTGRESQL)
-    if _sql(here, _SQLITE) == _sql(there, _SQLITE):
+    here, there = _generic(here, SQLITE), _generic(there, POSTGRESQL)
+    if _sql(here, SQLITE) == _sql(there, SQLITE):
         return there
     return there.with_variant(here, "sqlite")
 
@@ -164,7 +164,7 @@ def _sql(kind: TypeEngine[Any], dialect: Dialect) -> str | None:
 def _plain(default: Any, kind: Any) -> Any:
     """Write a flag's default so that each database has its own word for it."""
     if isinstance(default, DefaultClause) and isinstance(kind, Boolean):
-        value = default_text(default, kind, _SQLITE)
+        value = default_text(default, kind, SQLITE)
         if value in {"true", "false"}:
             return DefaultClause(true() if value == "true" else false())
     return default

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from alembic.migration import MigrationContext
 from alembic.operations.ops import UpgradeOps
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL
@@ -55,7 +54,7 @@ class Scratch:
 
     def render(self, change: Change) -> Code:
         with self.engine.connect() as connection:
-            return render(change, MigrationContext.configure(connection))
+            return render(change, connection)
 
     def makers(self) -> dict[str, str]:
         """Return the revision that made each table."""

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from quetz.migrations.ledger import LEDGER
-from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+from quetz.migrations.reflections import reflecting
 
 _NOT_SEEDED = frozenset({"alembic_version", LEDGER.name})
 _TIME = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
@@ -133,7 +133,7 @@ def _python_type(kind: TypeEngine[Any]) -> type | None:
 def _tables(connection: Connection, inspector: Inspector) -> Iterator[tuple[str, Table]]:
     metadata = MetaData()
     names = set(inspector.get_table_names()) - _NOT_SEEDED
-    with without_warnings_of_indexes():
+    with reflecting():
         metadata.reflect(connection, only=sorted(names))
     for name in sorted(names):
         yield name, metadata.tables[name]

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
+from quetz.migrations.reflections import reflecting
 from quetz.migrations.sqlite_copies import reflecting_more
-from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
 from quetz.migrations.sqlite_tables import has_autoincrement
 
 _GIVEN = "SELECT name, seq FROM sqlite_sequence"
@@ -39,7 +39,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.begin(),
         reflecting_more(connection),
         _replacing_tables(connection),
-        without_warnings_of_indexes(),  # they come back when the copy is made
+        reflecting(),  # indexes it warns of come back when the copy is made
     ):
         connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE}")
         # Some builds write zeros over a dropped table, which takes longer than to copy it.

@@ -1,4 +1,4 @@
-"""Compares on SQLite the indexes that reflection leaves out: of expressions, or of some rows."""
+"""Compares indexes on SQLite, where reflection leaves out expressions, conditions and orders."""
 
 import re
 import warnings
@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.util import PriorityDispatchResult
-from sqlalchemy import Column, Connection, Index, MetaData, Table, text
+from sqlalchemy import Connection, Index, MetaData, Table, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
+
+from quetz.migrations.expressions import escaped
 
 _STATEMENT = re.compile(
     r"CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s.*?\sON\s+\S+?\s*\((?P<what>.*?)\)"
     r"(?:\s+WHERE\s+(?P<where>.*))?",
     re.IGNORECASE | re.DOTALL,
 )
+_LITERAL = re.compile(r"('(?:[^']|'')*')")
+_PUNCTUATION = re.compile(r"[\"`\[\]]|\s*([(),=<>])\s*")
 
 
 @contextmanager
@@ -38,8 +42,10 @@ def index_statements(connection: Connection, table: str) -> dict[str, str]:
 
 
 def plain_statement(statement: str) -> str:
-    """Write a statement as it is compared by: quotes and blanks do not count."""
-    return " ".join(re.sub(r"[\"`\[\]]", "", statement).split()).replace("( ", "(").lower()
+    """Write a statement as it is compared by: quotes, blanks and case count in texts alone."""
+    parts = _LITERAL.split(statement)
+    parts[::2] = [_PUNCTUATION.sub(r"\1", re.sub(r"\s+", " ", part)).lower() for part in parts[::2]]
+    return "".join(parts).strip()
 
 
 def compare_indexes(
@@ -50,48 +56,38 @@ def compare_indexes(
     found: Table | None,
     model: Table | None,
 ) -> PriorityDispatchResult:
-    """Add what Alembic does not: it sees no expression, and no condition."""
+    """Compare what made the indexes: Alembic sees no expression, no condition and no order."""
     assert context.connection is not None
     present = {} if found is None else index_statements(context.connection, name)
-    seen = set() if found is None else {str(index.name) for index in found.indexes}
+    seen = {} if found is None else {str(index.name): index for index in found.indexes}
     wanted = {} if model is None else {str(index.name): index for index in model.indexes}
     for one in sorted(present.keys() | wanted.keys()):
         old, new = present.get(one), wanted.get(one)
-        drop, create = _missed(old, new, is_seen=one in seen)
-        if drop and old is not None:
-            modify.ops.append(ops.DropIndexOp.from_index(_parsed(one, name, old)))
-        if create and new is not None:
+        if old is not None and new is not None and _rule(old) == _rule(_made(new)):
+            continue
+        if old is not None:
+            modify.ops.append(ops.DropIndexOp.from_index(_index(one, name, old, seen.get(one))))
+        if new is not None:
             modify.ops.append(ops.CreateIndexOp.from_index(new))
     return PriorityDispatchResult.CONTINUE
-
-
-def _missed(old: str | None, new: Index | None, *, is_seen: bool) -> tuple[bool, bool]:
-    """Tell whether to drop and whether to create an index; Alembic sees to the rest."""
-    is_expression = new is not None and any(not isinstance(e, Column) for e in new.expressions)
-    if old is None:
-        return False, is_expression
-    if new is None:
-        return not is_seen, False
-    if is_seen:
-        is_changed = not is_expression and _condition(old) != _condition(_made(new))
-        return is_changed, is_changed
-    is_changed = plain_statement(old) != plain_statement(_made(new))
-    return is_changed, is_changed and is_expression
 
 
 def _made(index: Index) -> str:
     return str(CreateIndex(index).compile(dialect=sqlite.dialect()))
 
 
-def _condition(statement: str) -> str:
-    return plain_statement(_parts(statement)["where"])
+def _rule(statement: str) -> list[str]:
+    return [plain_statement(part) for part in _parts(statement).values()]
 
 
-def _parsed(name: str, table: str, statement: str) -> Index:
+def _index(name: str, table: str, statement: str, seen: Index | None) -> Index:
+    """Return what a statement makes: as it was reflected if that tells the whole."""
+    if seen is not None and _rule(_made(seen)) == _rule(statement):
+        return seen
     parts = _parts(statement)
-    index = Index(name, text(parts["what"]), unique=bool(parts["unique"]))
+    index = Index(name, text(escaped(parts["what"])), unique=bool(parts["unique"]))
     if parts["where"]:
-        index.dialect_options["sqlite"]["where"] = text(parts["where"])
+        index.dialect_options["sqlite"]["where"] = text(escaped(parts["where"]))
     index._set_parent(Table(table, MetaData()))  # noqa: SLF001
     return index
 

@@ -15,7 +15,9 @@ from quetz.testing.model_edits.constraints import (
 )
 from quetz.testing.model_edits.edits import OWNER, TABLE, ModelEdit
 from quetz.testing.model_edits.nothing import NOTHING
+from quetz.testing.model_edits.own_types import OWN_TYPES
 from quetz.testing.model_edits.tables import COMMENTS, SEVERAL, TABLES
+from quetz.testing.model_edits.texts import TEXTS
 
 __all__ = ["EDITS", "OWNER", "TABLE", "ModelEdit"]
 
@@ -23,6 +25,7 @@ EDITS = [
     *TABLES,
     *COLUMNS,
     *TYPES,
+    *OWN_TYPES,
     *NULLS_AND_DEFAULTS,
     *INDEXES,
     *EXPRESSIONS,
@@ -31,5 +34,6 @@ EDITS = [
     *ENUMS,
     *COMMENTS,
     *SEVERAL,
+    *TEXTS,
     *NOTHING,
 ]

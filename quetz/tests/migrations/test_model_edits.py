@@ -141,7 +141,7 @@ def written(found, connections):
         add_missing(found[0], more)
     reflections = [Reflection.of(connection) for connection in connections]
     change = change_of(found[0], reflections[0], reflections[1] if reflections[1:] else None)
-    return render(change, MigrationContext.configure(connections[0])), change.lost
+    return render(change, connections[0]), change.lost
 
 
 def run(connection, code, body):
