@@ -142,6 +142,37 @@ def _compare_checks(
     return PriorityDispatchResult.CONTINUE
 
 
+class ChangeKeyOp(ops.MigrateOperation):
+    """Tells of a primary key that changes; ``old`` and ``new`` are names of columns."""
+
+    def __init__(self, table_name: str, old: list[str], new: list[str]) -> None:
+        super().__init__()
+        self.table_name = table_name
+        self.old, self.new = old, new
+
+    def reverse(self) -> "ChangeKeyOp":
+        return ChangeKeyOp(self.table_name, self.new, self.old)
+
+    def __str__(self) -> str:
+        return f"from ({', '.join(self.old)}) to ({', '.join(self.new)})"
+
+
+def _compare_keys(
+    _context: AutogenContext,
+    modify: ops.ModifyTableOps,
+    _schema: str | None,
+    name: str,
+    found: Table | None,
+    model: Table | None,
+) -> PriorityDispatchResult:
+    """Find another primary key, of which Alembic knows nothing."""
+    if found is not None and model is not None:
+        old, new = ([column.name for column in table.primary_key] for table in (found, model))
+        if set(old) != set(new):
+            modify.ops.append(ChangeKeyOp(name, old, new))
+    return PriorityDispatchResult.CONTINUE
+
+
 def _checks(table: Table) -> list[CheckConstraint]:
     constraints = set(table.constraints).union(*(column.constraints for column in table.columns))
     checks = [one for one in constraints if isinstance(one, CheckConstraint) and one.name]
@@ -156,6 +187,7 @@ PLUGIN.add_autogenerate_comparator(
     _compare_defaults, "column", "server_default", priority=DispatchPriority.FIRST
 )
 PLUGIN.add_autogenerate_comparator(_compare_checks, "table", "rules_of_checks")
+PLUGIN.add_autogenerate_comparator(_compare_keys, "table", "primary_keys")
 PLUGIN.add_autogenerate_comparator(
     # First: what is dropped makes room for what Alembic adds under its name.
     compare_indexes,

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
+from quetz.migrations.comparators import ChangeKeyOp
 from quetz.migrations.expressions import sql_of
 
 _EXTRA = (ops.DropTableOp, ops.DropColumnOp, ops.DropConstraintOp, ops.DropIndexOp)
@@ -109,6 +110,10 @@ def _no_comment(op: ops.DropTableCommentOp, _dialect: Dialect) -> Iterator[str]:
     yield f"change comment of {op.table_name} to None"
 
 
+def _change_key(op: ChangeKeyOp, _dialect: Dialect) -> Iterator[str]:
+    yield f"change key of {op.table_name} {op}"
+
+
 _TELLERS: dict[type, Callable[[Any, Dialect], Iterable[str]]] = {
     ops.CreateTableOp: _create_table,
     ops.DropTableOp: _drop_table,
@@ -123,6 +128,7 @@ _TELLERS: dict[type, Callable[[Any, Dialect], Iterable[str]]] = {
     ops.DropConstraintOp: _drop_constraint,
     ops.CreateTableCommentOp: _comment,
     ops.DropTableCommentOp: _no_comment,
+    ChangeKeyOp: _change_key,
 }
 
 

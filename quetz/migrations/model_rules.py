@@ -1,45 +1,44 @@
 """Rules for models that autogeneration cannot mend."""
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 from alembic.operations import ops
-from sqlalchemy import Enum, Table
+from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Numeric, String
+from sqlalchemy.types import TypeEngine
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
+from quetz.migrations.comparators import ChangeKeyOp
 from quetz.migrations.comparisons import atomic
+from quetz.migrations.portability import POSTGRESQL
 from quetz.migrations.reference_rules import check_references
+from quetz.migrations.table_rules import faults_of_tables
 from quetz.plugins import Plugins
 
-LONGEST_NAME = 63  # bytes, on PostgreSQL
+# Both databases turn all values of the first into ones of the second; and any into text.
+_TURNED = {
+    (Integer, Numeric),
+    (Integer, Float),
+    (Numeric, Float),
+    (Float, Numeric),
+    (Integer, Boolean),
+    (Boolean, Integer),
+    (Date, DateTime),
+}
 
 
 def check_models(plugins: Plugins, owner: str) -> None:
-    """Refuse what would bind quetz, and names that a database would cut off.
+    """Refuse what would bind quetz, and what one of the databases does not take.
 
     Raises:
         PluginError: a model breaks a rule.
     """
+    tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+    own = [table for table in tables if plugins.owner_of_table(table.name) == owner]
+    for fault in faults_of_tables(own):
+        raise PluginError(owner, fault)
     check_references(plugins, owner)
-    for table in _tables(plugins, owner):
-        _check_enums(owner, table)
-        for name in _names(table):
-            if (length := len(name.encode())) > LONGEST_NAME:
-                raise PluginError(
-                    owner,
-                    f"the name '{name}' has {length} bytes, and PostgreSQL takes {LONGEST_NAME}; "
-                    "choose a shorter one",
-                )
-
-
-def _check_enums(owner: str, table: Table) -> None:
-    for column in table.columns:
-        if isinstance(column.type, Enum) and column.type.native_enum:
-            raise PluginError(
-                owner,
-                f"{column} would be a type of its own on PostgreSQL, hard to change; "
-                "say Enum(..., native_enum=False, create_constraint=True, length=50)",
-            )
 
 
 def check_changes(owner: str, found: ops.UpgradeOps) -> None:
@@ -48,25 +47,45 @@ def check_changes(owner: str, found: ops.UpgradeOps) -> None:
     Raises:
         PluginError: a change breaks a rule.
     """
-    for op in atomic(found):
-        if isinstance(op, ops.AddColumnOp):
-            column = op.column
-            filled = column.server_default is not None or column.computed or column.identity
-            if not column.nullable and not filled:
-                raise PluginError(
-                    owner,
-                    f"the new column {op.table_name}.{column.name} must not be null, and the rows "
-                    "there have no value for it; give it a server_default, or let it be null",
-                )
+    # Of a key first: what else changes with it cannot be mended by itself.
+    for op in sorted(atomic(found), key=lambda op: not isinstance(op, ChangeKeyOp)):
+        for fault in _faults(op):
+            raise PluginError(owner, fault)
 
 
-def _tables(plugins: Plugins, owner: str) -> list[Table]:
-    tables = Base.metadata.sorted_tables
-    return [table for table in tables if plugins.owner_of_table(table.name) == owner]
+def _faults(op: ops.MigrateOperation) -> Iterator[str]:
+    if isinstance(op, ChangeKeyOp):
+        yield (
+            f"the primary key of {op.table_name} changes {op}, and rows are known by it; "
+            "declare a new table, fill it in a migration, and drop the old one later"
+        )
+    elif isinstance(op, ops.AddColumnOp):
+        column = op.column
+        if not column.nullable and column.server_default is None:
+            yield (
+                f"the new column {op.table_name}.{column.name} must not be null, and the rows "
+                "there have no value for it; give it a server_default, or let it be null"
+            )
+    elif isinstance(op, ops.AlterColumnOp) and op.modify_type is not None:
+        yield from _faults_of_type(op, cast("TypeEngine[Any]", op.modify_type))
 
 
-def _names(table: Table) -> Iterator[str]:
-    yield table.name
-    yield from (column.name for column in table.columns)
-    yield from (str(one.name) for one in table.constraints if one.name is not None)
-    yield from (str(one.name) for one in table.indexes)
+def _faults_of_type(op: ops.AlterColumnOp, new: TypeEngine[Any]) -> Iterator[str]:
+    families = (_family(cast("TypeEngine[Any]", op.existing_type)), _family(new))
+    if families[0] is families[1] or families[1] is String:
+        return
+    column = f"{op.table_name}.{op.column_name}"
+    if families not in _TURNED:
+        yield (
+            f"the values of {column} may be none of its new type; declare a new column, "
+            "fill it in a migration, and drop the old one later"
+        )
+    elif op.existing_server_default is not None:
+        yield (
+            f"{column} has a default, which PostgreSQL does not turn into one of its new type; "
+            "take it away first, in a migration of its own"
+        )
+
+
+def _family(kind: TypeEngine[Any]) -> object:
+    return kind.dialect_impl(POSTGRESQL)._type_affinity  # noqa: SLF001

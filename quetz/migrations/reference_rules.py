@@ -28,7 +28,7 @@ def check_references(plugins: Plugins, owner: str) -> None:
     """
     if owner == CORE:
         return
-    tables = Base.metadata.sorted_tables
+    tables = list(Base.metadata.tables.values())
     vanishing = _vanishing(tables, [t for t in tables if plugins.owner_of_table(t.name) == CORE])
     for reference in _references(plugins, owner):
         is_core = plugins.owner_of_table(reference.column.table.name) == CORE
@@ -43,7 +43,7 @@ def check_references(plugins: Plugins, owner: str) -> None:
 def _references(plugins: Plugins, owner: str) -> list[ForeignKey]:
     return [
         reference
-        for table in Base.metadata.sorted_tables
+        for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name)
         if plugins.owner_of_table(table.name) == owner
         for reference in sorted(table.foreign_keys, key=str)
     ]
