@@ -62,6 +62,7 @@ class MigrationFailed(Conflict):
     """A migration was rolled back; ``stands_at`` are the revisions the database is left at."""
 
     def __init__(self, migration: str, reason: str, stands_at: Collection[str]) -> None:
+        self.migration, self.reason = migration, reason
         place = ", ".join(sorted(stands_at)) or "no revision"
         super().__init__(
             f"migration '{migration}' failed and was rolled back: {reason}; "
@@ -78,6 +79,18 @@ class MigrationUncertain(MigrationFailed):
             f"the connection was lost while migration '{migration}' was committed: {reason}; the "
             "database stands at it or before it, as quetz migrations status tells; run quetz "
             "init-db again, which goes on from there",
+        )
+
+
+class MigrationUnfit(MigrationFailed):
+    """A migration failed where it is only tried out, in a scratch database on ``place``."""
+
+    def __init__(self, migration: str, reason: str, place: str) -> None:
+        self.migration, self.reason = migration, reason
+        Conflict.__init__(
+            self,
+            f"migration '{migration}' failed in a scratch database on {place}: {reason}; "
+            "your database was left alone; mend the migration",
         )
 
 
@@ -111,6 +124,17 @@ class MigrationLocked(Unavailable):
         super().__init__(
             f"{holder or 'somebody else'} has been migrating the database for {seconds:g} "
             "seconds; try again when that has ended, or wait longer with --lock-timeout"
+        )
+
+
+class PostgreSQLUnseen(Unavailable):
+    """A check could look at SQLite alone."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(
+            f"the models of '{owner}' need no migration on SQLite, but could not be compared on "
+            "PostgreSQL, as the warning says; let quetz reach the deployment's database and make "
+            "schemas in it, or check with a deployment on SQLite"
         )
 
 
@@ -161,6 +185,7 @@ class VerificationFailed(Conflict):
     """The work of migrations was found wrong before its commit, and was rolled back."""
 
     def __init__(self, reason: str, stands_at: Collection[str]) -> None:
+        self.reason = reason
         place = ", ".join(sorted(stands_at)) or "no revision"
         super().__init__(
             f"the migrated database was found wrong and was rolled back: {reason}; "

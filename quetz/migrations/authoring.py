@@ -18,9 +18,9 @@ from alembic.util import rev_id as random_id
 from sqlalchemy import Engine, ForeignKey
 
 from quetz.errors import PluginError
-from quetz.errors.migrations import MigrationNeeded, MigrationUnsound
+from quetz.errors.migrations import MigrationNeeded, MigrationUnsound, PostgreSQLUnseen
 from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import check_changes, check_models
+from quetz.migrations.model_rules import check_changes, check_models, losses
 from quetz.migrations.portability import Change, add_missing, change_of
 from quetz.migrations.proofs import prove
 from quetz.migrations.reference_rules import references_of
@@ -58,6 +58,7 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         PluginError: ``owner`` is no plugin in use; it has a revision and ``initialize`` is given,
             or has none and it is not; its models break a rule; it is installed as a copy.
         MigrationNeeded: ``check`` is given, and something changed.
+        PostgreSQLUnseen: ``check`` is given, nothing changed on SQLite, and ``like`` cannot tell.
         MigrationUnsound: the revision would not do what it should; no file is left.
     """
     known = [*plugins.migrations, *plugins.broken]
@@ -75,9 +76,12 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         found = _changes(databases, plugins, owner)
         if check:
             _refuse_changes(owner, found, databases[0])
+            _refuse_half(owner, databases, like)
         if check or (found.is_empty() and not empty):
             return None
         check_changes(owner, found)
+        for sentence in losses(found):
+            warn(sentence)
         change = _change(found, databases)
         depends_on = _needed(place, references, databases[0])
         draft = _Draft(place, revision, message, depends_on, output or place.folder)
@@ -143,6 +147,12 @@ def _changes(databases: list[Scratch], plugins: Plugins, owner: str) -> UpgradeO
 def _refuse_changes(owner: str, found: UpgradeOps, scratch: Scratch) -> None:
     if lines := describe(found, scratch.engine.dialect):
         raise MigrationNeeded(owner, lines)
+
+
+def _refuse_half(owner: str, databases: list[Scratch], like: Engine | None) -> None:
+    is_postgresql = like is not None and like.dialect.name == "postgresql"
+    if is_postgresql and all(scratch.is_sqlite for scratch in databases):
+        raise PostgreSQLUnseen(owner)
 
 
 def _change(found: UpgradeOps, databases: list[Scratch]) -> Change:

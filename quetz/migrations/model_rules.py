@@ -53,6 +53,19 @@ def check_changes(owner: str, found: ops.UpgradeOps) -> None:
             raise PluginError(owner, fault)
 
 
+def losses(found: ops.UpgradeOps) -> Iterator[str]:
+    """Tell of columns that go while others come, since they may have been renamed."""
+    found_ops = list(atomic(found))
+    added = {op.table_name for op in found_ops if isinstance(op, ops.AddColumnOp)}
+    for op in found_ops:
+        if isinstance(op, ops.DropColumnOp) and op.table_name in added:
+            yield (
+                f"the migration drops column {op.table_name}.{op.column_name} with its values, and "
+                "adds another; if it was renamed, write in place of both: "
+                f'op.alter_column("{op.table_name}", "{op.column_name}", new_column_name="...")'
+            )
+
+
 def _faults(op: ops.MigrateOperation) -> Iterator[str]:
     if isinstance(op, ChangeKeyOp):
         yield (

@@ -1,8 +1,9 @@
 """Tries a revision out: up, down and up again, on tables with rows."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
-from quetz.errors.migrations import MigrationUnsound
+from quetz.errors.migrations import MigrationFailed, MigrationUnsound, VerificationFailed
 from quetz.migrations.descriptions import describe
 from quetz.migrations.scratch import Scratch
 from quetz.plugins import Plugins
@@ -22,32 +23,47 @@ def prove(
     Rows of the tables ``lost`` need not come back.
 
     Raises:
-        MigrationUnsound: it loses rows, its downgrade leaves a difference, or a change of the
-            models is left out.
-        MigrationFailed, VerificationFailed: it cannot be run.
+        MigrationUnsound: it loses rows, its downgrade leaves a difference, a change of the models
+            is left out, or it cannot be run.
     """
-    rows, before = scratch.seed(), scratch.fingerprint()
-    scratch.build(plugins, [revision])
-    _check_rows(owner, rows, scratch.rows())
-    rows = scratch.seed(without=lost)
-    scratch.downgrade(plugins, parent or f"{owner}@base")
-    _check_rows(owner, rows, scratch.rows())
-    if difference := scratch.fingerprint() ^ before:
-        listed = "; ".join(sorted(difference))
-        raise MigrationUnsound(owner, f"its downgrade leaves a difference: {listed}")
-    rows = scratch.seed()
-    scratch.build(plugins, [revision])
-    _check_rows(owner, rows, scratch.rows())
-    rest = scratch.changes(plugins, owner)
-    if lines := describe(rest, scratch.engine.dialect):
-        where = scratch.engine.dialect.name
-        reason = f"on {where} it leaves out a change of the models: {'; '.join(lines)}"
-        raise MigrationUnsound(owner, reason)
+    with _telling(scratch, owner):
+        rows, before = scratch.seed(), scratch.fingerprint()
+        scratch.build(plugins, [revision])
+        _check_rows(rows, scratch.rows())
+        rows = scratch.seed(without=lost)
+        scratch.downgrade(plugins, parent or f"{owner}@base")
+        _check_rows(rows, scratch.rows())
+        if difference := scratch.fingerprint() ^ before:
+            raise _Fault(f"its downgrade leaves a difference: {'; '.join(sorted(difference))}")
+        rows = scratch.seed()
+        scratch.build(plugins, [revision])
+        _check_rows(rows, scratch.rows())
+        rest = scratch.changes(plugins, owner)
+        if lines := describe(rest, scratch.engine.dialect):
+            raise _Fault(f"it leaves out a change of the models: {'; '.join(lines)}")
 
 
-def _check_rows(owner: str, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+class _Fault(Exception):
+    """What is wrong with the revision."""
+
+
+@contextmanager
+def _telling(scratch: Scratch, owner: str) -> Iterator[None]:
+    try:
+        yield
+    except (_Fault, MigrationFailed, VerificationFailed) as error:
+        fault = str(error) if isinstance(error, _Fault) else f"it fails: {error.reason}"
+        raise MigrationUnsound(
+            owner,
+            f"tried in a scratch database on {scratch.place}, {fault}; your database was left "
+            "alone; change the models otherwise, or put them back, make a file with --empty and "
+            "write the change into it by hand",
+        ) from error
+
+
+def _check_rows(before: Mapping[str, int], after: Mapping[str, int]) -> None:
     for table in before.keys() & after.keys():
         if after[table] != before[table]:
-            raise MigrationUnsound(
-                owner, f"table '{table}' had {before[table]} rows and has {after[table]} after it"
+            raise _Fault(
+                f"table '{table}' had {before[table]} rows and has {after[table]} after it"
             )

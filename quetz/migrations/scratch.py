@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from quetz.db.engine import open_engine
+from quetz.errors.migrations import MigrationFailed, MigrationUnfit
 from quetz.migrations.comparisons import compare
 from quetz.migrations.fingerprints import fingerprint
 from quetz.migrations.ledger import owners_of_tables, read_entries
@@ -38,10 +39,21 @@ class Scratch:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def place(self) -> str:
+        return "SQLite" if self.is_sqlite else "PostgreSQL"
+
     def build(self, plugins: Plugins, revisions: Collection[str]) -> None:
-        """Apply the revisions, with all that they need."""
-        for revision in sorted(revisions):
-            upgrade(self.engine, plugins, to=revision, by_models=False)
+        """Apply the revisions, with all that they need.
+
+        Raises:
+            MigrationUnfit: one cannot be applied.
+        """
+        try:
+            for revision in sorted(revisions):
+                upgrade(self.engine, plugins, to=revision, by_models=False)
+        except MigrationFailed as error:
+            raise MigrationUnfit(error.migration, error.reason, self.place) from error
 
     def changes(self, plugins: Plugins, owner: str) -> UpgradeOps:
         """Return what the owner's models have and the database has not, or the reverse."""

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Engine, Integer, Table, event
 from quetz.cli.outcomes import exit_code
 from quetz.db.base import Base
 from quetz.errors import PluginError
-from quetz.errors.migrations import MigrationFailed, MigrationNeeded, MigrationUnsound
+from quetz.errors.migrations import MigrationNeeded, MigrationUnfit, MigrationUnsound
 from quetz.migrations import make_migration, upgrade
 from quetz.migrations.proofs import prove
 from quetz.migrations.scratch import scratch_databases
@@ -141,9 +141,11 @@ def test_a_revision_that_cannot_be_taken_back_is_not_kept(copied):
     folder = copied.migrations["quetz"]
     before = sorted(folder.glob("*.py"))
 
-    with pytest.raises(
-        MigrationUnsound, match="downgrade leaves a difference: old: column name by NOCASE"
-    ):
+    sentence = (
+        "in a scratch database on SQLite, its downgrade leaves a difference: old: column name by "
+        "NOCASE; your database was left alone; .* make a file with --empty"
+    )
+    with pytest.raises(MigrationUnsound, match=sentence):
         make_migration(copied, message="drop")
 
     assert sorted(folder.glob("*.py")) == before
@@ -275,8 +277,26 @@ def test_a_revision_that_loses_rows_is_unsound(copied):
 def test_a_failing_revision_below_is_named(copied):
     add_revision(copied, "aaaa", upgrade="1 / 0")
 
-    with pytest.raises(MigrationFailed, match=r"'aaaa .*division by zero"):
+    sentence = (
+        r"'aaaa .* failed in a scratch database on SQLite: .*division by zero; "
+        "your database was left alone; mend"
+    )
+    with pytest.raises(MigrationUnfit, match=sentence):
         make_migration(copied, message="x")
+
+
+def test_a_column_that_may_have_been_renamed_is_told(none_yet):
+    root = written(none_yet, "initial")
+    text = root.read_text()
+    assert text.count('"mirror_mode"') == 1
+    root.write_text(text.replace('"mirror_mode"', '"mirroring"'))
+    warnings: list[str] = []
+
+    written(none_yet, "rename", warn=warnings.append)
+
+    [warning] = warnings
+    assert "drops column channels.mirroring with its values" in warning
+    assert 'op.alter_column("channels", "mirroring", new_column_name="...")' in warning
 
 
 def test_the_core_is_initialised_once(copied):

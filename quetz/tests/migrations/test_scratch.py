@@ -5,8 +5,9 @@ import re
 import pytest
 from sqlalchemy import Engine, event, inspect
 
+from quetz.cli.outcomes import exit_code
 from quetz.db.engine import open_engine
-from quetz.errors.migrations import MigrationFailed
+from quetz.errors.migrations import MigrationUnfit, PostgreSQLUnseen
 from quetz.migrations import make_migration, upgrade
 from quetz.migrations.scratch import scratch_databases
 from quetz.tests.migrations.databases import add_revision, run_sql, schema_of, tables_in
@@ -58,7 +59,9 @@ def test_the_schema_goes_after_a_failure_too(copied, empty_engine):
         "for _ in range(op.get_bind().dialect.name == 'postgresql')]",
     )
 
-    with pytest.raises(MigrationFailed, match="invalid input syntax for type integer"):
+    with pytest.raises(
+        MigrationUnfit, match="on PostgreSQL: invalid input syntax for"
+    ):
         make_migration(copied, message="x", like=empty_engine)
 
     assert inspect(empty_engine).get_schema_names() == ["information_schema", "public"]
@@ -87,21 +90,32 @@ def test_what_only_postgresql_tells_gets_a_migration_too(none_yet, empty_engine)
     assert 'COLLATE "C"' in line
 
 
-def test_a_user_who_may_make_no_schema_is_told_and_gets_a_migration(
-    none_yet, empty_engine, empty_database_url
-):
+@pytest.fixture
+def modest(empty_engine, empty_database_url):
+    """An engine whose user may make no schema."""
     run_sql(empty_engine, "DROP ROLE IF EXISTS quetz_modest", "CREATE ROLE quetz_modest LOGIN")
-    modest = open_engine(empty_database_url.set(username="quetz_modest"))
+    engine = open_engine(empty_database_url.set(username="quetz_modest"))
+    yield engine
+    engine.dispose()
+    run_sql(empty_engine, "DROP ROLE quetz_modest")
+
+
+def test_a_user_who_may_make_no_schema_is_told_and_gets_a_migration(none_yet, modest):
     warnings: list[str] = []
 
     file = make_migration(none_yet, message="initial", like=modest, warn=warnings.append)
 
-    modest.dispose()
-    run_sql(empty_engine, "DROP ROLE quetz_modest")
     assert file is not None
     [warning] = warnings
     assert warning.startswith("nothing was tried on PostgreSQL")
     assert "permission denied" in warning
+
+
+def test_a_check_that_saw_no_postgresql_does_not_say_that_nothing_is_needed(plugins, modest):
+    with pytest.raises(PostgreSQLUnseen, match="no migration on SQLite, but") as unseen:
+        make_migration(plugins, message="", check=True, like=modest)
+
+    assert exit_code(unseen.value) == 1
 
 
 def test_a_schema_sees_nothing_of_the_database_around_it(empty_engine):
