@@ -5,11 +5,11 @@ Neither the state of a deployment nor its kind of database gets into a compariso
 
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from alembic.operations.ops import UpgradeOps
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -27,6 +27,16 @@ from quetz.plugins import Plugins
 Warn = Callable[[str], None]
 
 LOCK_SECONDS = 10
+_PREFIX = "quetz_scratch_"
+_SCHEMAS = text(
+    "SELECT nspname FROM pg_namespace WHERE nspname ~ ('^' || :prefix || '[0-9a-f]{12}$')"
+    " ORDER BY nspname"
+)
+# The first number tells these locks from others of quetz.
+_KEY = "1903523187, hashtext(:name)"
+_LOCK = text(f"SELECT pg_advisory_lock({_KEY})")
+_TRY_LOCK = text(f"SELECT pg_try_advisory_lock({_KEY})")
+_UNLOCK = text(f"SELECT pg_advisory_unlock({_KEY})")
 
 
 class Scratch:
@@ -137,27 +147,47 @@ def _in_memory() -> Iterator[Scratch]:
 
 @contextmanager
 def _schema(like: Engine) -> Iterator[Engine]:
-    name = f"quetz_scratch_{secrets.token_hex(6)}"
-    _run(like, f"CREATE SCHEMA {name}")
-    try:
-        engine = open_engine(like.url)
-
-        def see_nothing_else(connection: Any, _record: object) -> None:
-            connection.autocommit = True  # or a rollback would take it back
-            connection.execute(f"SET search_path TO {name}")
-            connection.autocommit = False
-
-        # First of all, since SQLAlchemy then asks for the name of the schema.
-        event.listen(engine, "connect", see_nothing_else, insert=True)
+    """Make a schema, which is locked for as long as this process lives and uses it."""
+    with _autocommit(like) as connection:
+        _drop_dead(connection)
+        name = f"{_PREFIX}{secrets.token_hex(6)}"
+        connection.execute(_LOCK, {"name": name})
+        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
         try:
-            yield engine
+            engine = open_engine(like.url)
+
+            def see_nothing_else(connection: Any, _record: object) -> None:
+                connection.autocommit = True  # or a rollback would take it back
+                connection.execute(f"SET search_path TO {name}")
+                connection.autocommit = False
+
+            # First of all, since SQLAlchemy then asks for the name of the schema.
+            event.listen(engine, "connect", see_nothing_else, insert=True)
+            try:
+                yield engine
+            finally:
+                engine.dispose()
         finally:
-            engine.dispose()
-    finally:
-        _run(like, f"SET lock_timeout = '{LOCK_SECONDS}s'; DROP SCHEMA {name} CASCADE")
+            _drop(connection, name)
 
 
-def _run(engine: Engine, statement: str) -> None:
+@contextmanager
+def _autocommit(engine: Engine) -> Iterator[Connection]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # its settings end with it
-        connection.exec_driver_sql(statement)
+        connection.detach()  # its settings and its locks end with it
+        yield connection
+
+
+def _drop_dead(connection: Connection) -> None:
+    """Drop the schemas of processes that were killed: nobody holds their locks."""
+    for name in connection.execute(_SCHEMAS, {"prefix": _PREFIX}).scalars().all():
+        if connection.execute(_TRY_LOCK, {"name": name}).scalar_one():
+            # Another user's, or one that another process drops just now, is none of ours.
+            with suppress(DBAPIError):
+                _drop(connection, name)
+            connection.execute(_UNLOCK, {"name": name})
+
+
+def _drop(connection: Connection, name: str) -> None:
+    connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    connection.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")

@@ -59,9 +59,7 @@ def test_the_schema_goes_after_a_failure_too(copied, empty_engine):
         "for _ in range(op.get_bind().dialect.name == 'postgresql')]",
     )
 
-    with pytest.raises(
-        MigrationUnfit, match="on PostgreSQL: invalid input syntax for"
-    ):
+    with pytest.raises(MigrationUnfit, match="on PostgreSQL: invalid input syntax for"):
         make_migration(copied, message="x", like=empty_engine)
 
     assert inspect(empty_engine).get_schema_names() == ["information_schema", "public"]
@@ -126,3 +124,33 @@ def test_a_schema_sees_nothing_of_the_database_around_it(empty_engine):
         run_sql(scratch.engine, "CREATE TABLE within (id INTEGER)")
 
     assert tables_in(empty_engine) == {"around"}
+
+
+def test_a_schema_that_a_killed_process_left_is_removed_by_the_next(empty_engine):
+    left = "quetz_scratch_0123456789ab"
+    run_sql(empty_engine, f"CREATE SCHEMA {left}", f"CREATE TABLE {left}.users (id INTEGER)")
+
+    with scratch_databases(empty_engine, pytest.fail):
+        pass
+
+    assert inspect(empty_engine).get_schema_names() == ["information_schema", "public"]
+
+
+def test_a_schema_in_use_is_left_to_its_process(empty_engine):
+    with scratch_databases(empty_engine, pytest.fail) as [_, first]:
+        run_sql(first.engine, "CREATE TABLE mine (id INTEGER)")
+
+        with scratch_databases(empty_engine, pytest.fail) as [_, second]:
+            assert tables_in(second.engine) == set()
+
+        assert tables_in(first.engine) == {"mine"}
+
+
+@pytest.mark.parametrize("name", ["quetz_scratch_notes", "quetz_scratch", "my_quetz_scratch_0123"])
+def test_a_schema_of_somebody_else_stays(empty_engine, name):
+    run_sql(empty_engine, f"CREATE SCHEMA {name}")
+
+    with scratch_databases(empty_engine, pytest.fail):
+        pass
+
+    assert name in inspect(empty_engine).get_schema_names()
