@@ -11,7 +11,7 @@ from quetz.db.base import Base
 from quetz.errors import PluginError
 from quetz.migrations.comparators import ChangeKeyOp
 from quetz.migrations.comparisons import atomic
-from quetz.migrations.portability import POSTGRESQL
+from quetz.migrations.portability import POSTGRESQL, default_of
 from quetz.migrations.reference_rules import check_references
 from quetz.migrations.table_rules import faults_of_tables
 from quetz.plugins import Plugins
@@ -79,8 +79,14 @@ def _faults(op: ops.MigrateOperation) -> Iterator[str]:
                 f"the new column {op.table_name}.{column.name} must not be null, and the rows "
                 "there have no value for it; give it a server_default, or let it be null"
             )
-    elif isinstance(op, ops.AlterColumnOp) and op.modify_type is not None:
-        yield from _faults_of_type(op, cast("TypeEngine[Any]", op.modify_type))
+    elif isinstance(op, ops.AlterColumnOp):
+        if op.modify_nullable is False and default_of(op) is None:
+            yield (
+                f"{op.table_name}.{op.column_name} must not be null any more, and in rows there it "
+                "may be; give it a server_default, which then takes the place of null"
+            )
+        if op.modify_type is not None:
+            yield from _faults_of_type(op, cast("TypeEngine[Any]", op.modify_type))
 
 
 def _faults_of_type(op: ops.AlterColumnOp, new: TypeEngine[Any]) -> Iterator[str]:

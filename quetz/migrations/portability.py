@@ -1,9 +1,9 @@
 """Makes operations found on one database fit for both, whichever of them a revision meets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from alembic.operations import ops
 from sqlalchemy import (
@@ -15,19 +15,24 @@ from sqlalchemy import (
     Index,
     false,
     inspect,
+    literal,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import Boolean, String, TypeEngine
 
-from quetz.migrations.comparators import default_text
+from quetz.migrations.comparators import NOW, default_text, without_casts
 from quetz.migrations.comparisons import atomic
+from quetz.migrations.expressions import escaped, sql_of
 from quetz.migrations.seeds import a_filler, listed_value
 from quetz.migrations.sqlite_tables import has_autoincrement
 
 SQLITE: Dialect = sqlite.dialect()
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+_BINDING = (ops.CreateForeignKeyOp, ops.CreateUniqueConstraintOp, ops.CreateIndexOp)
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,8 @@ class CastColumnOp(ops.AlterColumnOp):
 class Change:
     """What to do, and what to do to take it back.
 
-    Rows of the tables ``lost`` cannot come back: they referred to something that is not known any
-    more.
+    Rows of the tables ``lost`` cannot come back: they referred to something, or had something each
+    of its own, that is not known any more.
     """
 
     up: ops.UpgradeOps
@@ -101,7 +106,7 @@ def change_of(found: ops.UpgradeOps, here: Reflection, there: Reflection | None)
     for container in (change.up, change.down):
         for table in _modified(container):
             table.ops[:] = [_cast(op) for op in table.ops]
-        container.ops[:] = [part for op in container.ops for part in _split(op)]
+        container.ops[:] = [part for op in container.ops for part in (*_filled(op), *_split(op))]
     _fill(change)
     return change
 
@@ -177,6 +182,33 @@ def _without_type(item: Any) -> Any:
     return item
 
 
+def _filled(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
+    """Let a column's default take the place of null, where null may be no more."""
+    for one in op.ops if isinstance(op, ops.ModifyTableOps) else []:
+        if isinstance(one, ops.AlterColumnOp) and one.modify_nullable is False:
+            default = default_of(one)
+            if isinstance(default, DefaultClause):
+                quote = POSTGRESQL.identifier_preparer.quote
+                column, value = quote(one.column_name), _value(default)
+                sql = f"UPDATE {quote(one.table_name)} SET {column} = {value}"  # noqa: S608
+                yield ops.ExecuteSQLOp(escaped(f"{sql} WHERE {column} IS NULL"))
+
+
+def default_of(op: ops.AlterColumnOp) -> Any:
+    is_kept = op.modify_server_default is False
+    default = op.existing_server_default if is_kept else op.modify_server_default
+    return default or None
+
+
+def _value(default: DefaultClause) -> str:
+    """Return it in SQL that both databases take."""
+    arg: Any = default.arg
+    if isinstance(arg, str):
+        arg = literal(arg)
+    sql = without_casts(sql_of(arg, POSTGRESQL))
+    return "CURRENT_TIMESTAMP" if sql.lower() in NOW else sql
+
+
 def _split(op: ops.MigrateOperation) -> list[ops.MigrateOperation]:
     """Let indexes of expressions be dropped before, and made after, a table may be copied.
 
@@ -232,12 +264,21 @@ def _fill(change: Change) -> None:
 def _filler(column: Column[Any], beside: Iterable[ops.MigrateOperation]) -> Any:
     checks = []
     for op in beside:
-        if isinstance(op, ops.CreateForeignKeyOp) and column.name in op.local_cols:
+        if isinstance(op, _BINDING) and column.name in _columns(op):
             return None
         if isinstance(op, ops.CreateCheckConstraintOp):
             checks.append(str(op.condition))
     listed = listed_value(column.name, checks)
     return a_filler(column.type) if listed is None else listed
+
+
+def _columns(op: ops.MigrateOperation) -> Iterable[str]:
+    """Return the columns of which no two rows may be alike, or that must refer to a row."""
+    if isinstance(op, ops.CreateForeignKeyOp):
+        return op.local_cols
+    if isinstance(op, ops.CreateIndexOp):
+        return [getattr(column, "name", "") for column in op.to_index().expressions if op.unique]
+    return [str(column) for column in cast("ops.CreateUniqueConstraintOp", op).columns]
 
 
 def _no_default(table: str, column: Column[Any]) -> ops.AlterColumnOp:

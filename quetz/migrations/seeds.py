@@ -1,9 +1,10 @@
-"""Puts a row into each empty table, so that a migration is tried out on tables with rows."""
+"""Puts rows into each empty table, so that a migration is tried out on tables with rows."""
 
 import datetime as dt
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,6 @@ from sqlalchemy import (
     JSON,
     Column,
     Connection,
-    Enum,
     MetaData,
     Table,
     false,
@@ -28,20 +28,21 @@ from quetz.migrations.ledger import LEDGER
 from quetz.migrations.reflections import reflecting
 
 _NOT_SEEDED = frozenset({"alembic_version", LEDGER.name})
-_TIME = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
-_VALUES: dict[type, Any] = {
-    bool: True,
-    int: 1,
-    float: 1.5,
-    Decimal: Decimal(1),
-    bytes: b"x",
-    dt.datetime: _TIME,
-    dt.date: _TIME.date(),
-    dt.time: _TIME.time(),
-    dt.timedelta: dt.timedelta(seconds=1),
-    uuid.UUID: uuid.UUID(int=1),
-    list: [],
-    dict: {},
+_TIME, _DAY = dt.datetime(2001, 1, 1, tzinfo=dt.UTC), dt.timedelta(days=1)
+# For a first row and for a second, so that a column can be unique.
+_VALUES: dict[type, tuple[Any, Any]] = {
+    bool: (True, False),
+    int: (1, 2),
+    float: (1.5, 2.5),
+    Decimal: (Decimal(1), Decimal(2)),
+    bytes: (b"x", b"y"),
+    dt.datetime: (_TIME, _TIME + _DAY),
+    dt.date: (_TIME.date(), (_TIME + _DAY).date()),
+    dt.time: (dt.time(0), dt.time(1)),
+    dt.timedelta: (_DAY, 2 * _DAY),
+    uuid.UUID: (uuid.UUID(int=1), uuid.UUID(int=2)),
+    list: ([], []),
+    dict: ({}, {}),
 }
 _FILLERS: dict[type | None, Any] = {
     str: "",
@@ -54,9 +55,16 @@ _FILLERS: dict[type | None, Any] = {
     dt.date: "1970-01-01",
     uuid.UUID: "0" * 32,
 }
+_TEXT = re.compile(r"'((?:[^']|'')*)'")
 _IN_LIST = re.compile(
-    r"(\w+)\"?\)?(?:::\w+)? *(?:IN|=) *(?:ANY *)?[(\[A-Z]*'((?:[^']|'')*)'", re.IGNORECASE
+    r"(\w+)\"?\)?(?:::\w+)? *(?:IN|=) *(?:ANY *)?[(\[A-Z]*"
+    r"('(?:[^']|'')*'(?:(?:::[\w ]+)*, *'(?:[^']|'')*')*)",
+    re.IGNORECASE,
 )
+_Row = Mapping[str, Any]
+# How the first and the second row are tried: with null where it may be or not, and to which row
+# of other tables they refer.
+_WAYS = (((False, 0),), ((True, 1), (True, 0), (False, 1), (False, 0)))
 
 
 class NoValue(Exception):
@@ -64,19 +72,19 @@ class NoValue(Exception):
 
 
 def seed(connection: Connection) -> set[str]:
-    """Add a row to each empty table and return the tables that have rows now.
+    """Add two rows to each empty table, and return the tables that have rows now.
 
-    A table is left without where a CHECK or a type takes none of the values tried.
+    The first has a value in each column, the second null where that may be. What a CHECK, a key
+    or a type does not take is left out, be it one row or both.
     """
     inspector = inspect(connection)
     waiting = dict(_tables(connection, inspector))
-    rows: dict[str, Mapping[str, Any]] = {}
+    rows: dict[str, list[_Row]] = {}
     while waiting:
         ready = [name for name, table in waiting.items() if not (_needed(table) & waiting.keys())]
         for name in ready or sorted(waiting)[:1]:  # tables that need each other stay empty
-            row = _row_of(connection, inspector, waiting.pop(name), rows)
-            if row is not None:
-                rows[name] = row
+            if found := _rows_of(connection, inspector, waiting.pop(name), rows):
+                rows[name] = found
     return set(rows)
 
 
@@ -89,31 +97,40 @@ def count_rows(connection: Connection) -> dict[str, int]:
     }
 
 
-def a_value(column: Column[Any], checks: Sequence[str] = ()) -> Any:
+def a_value(column: Column[Any], checks: Sequence[str] = (), *, place: int = 0) -> Any:
     """Return a value that fits the column's type, and its lists of what may be in it.
+
+    For another ``place``, 0 or 1, it is another one if there is one.
 
     Raises:
         NoValue: none is known.
     """
-    if (listed := listed_value(column.name, checks)) is not None:
-        return listed
+    listed = _listed_values(column.name, checks) or getattr(column.type, "enums", [])
+    if listed:
+        return listed[place % len(listed)]
     if isinstance(column.type, JSON):
         return {}
-    if isinstance(column.type, Enum):
-        return column.type.enums[0]
     kind = _python_type(column.type)
     if kind is str:
-        return column.name[: getattr(column.type, "length", None)]
+        return ("", "2")[place] + column.name[: _length(column) - place]
     if kind not in _VALUES:
         raise NoValue(str(column))
-    return _VALUES[kind]
+    return _VALUES[kind][place]
+
+
+def _length(column: Column[Any]) -> int:
+    return getattr(column.type, "length", None) or len(column.name) + 1
 
 
 def listed_value(column: str, checks: Sequence[str]) -> str | None:
     """Return the first of the texts that a CHECK lets a column have."""
-    found = (_IN_LIST.findall(check) for check in checks)
-    values = (value for pairs in found for name, value in pairs if name == column)
-    return next((value.replace("''", "'") for value in values), None)
+    return next(iter(_listed_values(column, checks)), None)
+
+
+def _listed_values(column: str, checks: Sequence[str]) -> list[str]:
+    found = (match for check in checks for match in _IN_LIST.finditer(check))
+    texts = (_TEXT.findall(match[2]) for match in found if match[1] == column)
+    return [value.replace("''", "'") for value in next(texts, [])]
 
 
 def a_filler(kind: TypeEngine[Any]) -> Any:
@@ -144,18 +161,26 @@ def _needed(table: Table) -> set[str]:
     return {key.column.table.name for key in table.foreign_keys} - {table.name}
 
 
-def _row_of(
-    connection: Connection,
-    inspector: Inspector,
-    table: Table,
-    rows: Mapping[str, Mapping[str, Any]],
-) -> Mapping[str, Any] | None:
-    present = connection.execute(select(table).limit(1)).mappings().first()
-    if present is not None:
-        return dict(present)
+def _rows_of(
+    connection: Connection, inspector: Inspector, table: Table, rows: Mapping[str, list[_Row]]
+) -> list[_Row]:
+    """Return the first two rows of a table; an empty one gets them, as far as it takes them."""
+    if present := connection.execute(select(table).limit(2)).mappings().all():
+        return [dict(row) for row in present]
     checks = [check["sqltext"] for check in inspector.get_check_constraints(table.name)]
+    made: list[_Row] = []
+    for place, ways in enumerate(_WAYS):
+        for way in ways:
+            source = _Source(checks, rows, place, *way)
+            if row := _inserted(connection, table, source):
+                made.append(row)
+                break
+    return made
+
+
+def _inserted(connection: Connection, table: Table, source: "_Source") -> _Row | None:
     try:
-        values = dict(_values(table, checks, rows))
+        values = dict(source.values(table))
         with connection.begin_nested():
             answer = connection.execute(insert(table).values(values).returning(*table.columns))
             return dict(answer.mappings().one())
@@ -163,14 +188,40 @@ def _row_of(
         return None
 
 
-def _values(
-    table: Table, checks: Sequence[str], rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, Any]]:
-    for column in table.columns:
-        if column.foreign_keys:
-            yield column.name, _referred(column, rows)
-        elif not _is_filled(column):
-            yield column.name, _value_or_null(column, checks)
+@dataclass(frozen=True)
+class _Source:
+    """Where the values of a row come from; it refers to rows of the place ``referred``."""
+
+    checks: Sequence[str]
+    rows: Mapping[str, list[_Row]]
+    place: int
+    is_sparse: bool
+    referred: int
+
+    def values(self, table: Table) -> Iterator[tuple[str, Any]]:
+        for column in table.columns:
+            if self.is_sparse and column.nullable and not column.computed:
+                yield column.name, None
+            elif column.foreign_keys:
+                yield column.name, self._referred(column)
+            elif not _is_filled(column):
+                yield column.name, self._value_or_null(column)
+
+    def _value_or_null(self, column: Column[Any]) -> Any:
+        try:
+            return a_value(column, self.checks, place=self.place)
+        except NoValue:
+            if column.nullable:
+                return None
+            raise
+
+    def _referred(self, column: Column[Any]) -> Any:
+        for key in column.foreign_keys:
+            if found := self.rows.get(key.column.table.name):
+                return found[: self.referred + 1][-1][key.column.name]
+        if not column.nullable:
+            raise NoValue(str(column))
+        return None
 
 
 def _is_filled(column: Column[Any]) -> bool:
@@ -180,22 +231,3 @@ def _is_filled(column: Column[Any]) -> bool:
     # Only this very type makes SQLite number rows by itself.
     is_number = column.type.compile() == "INTEGER"
     return is_number and column is column.table.autoincrement_column
-
-
-def _value_or_null(column: Column[Any], checks: Sequence[str]) -> Any:
-    try:
-        return a_value(column, checks)
-    except NoValue:
-        if column.nullable:
-            return None
-        raise
-
-
-def _referred(column: Column[Any], rows: Mapping[str, Mapping[str, Any]]) -> Any:
-    for key in column.foreign_keys:
-        row = rows.get(key.column.table.name)
-        if row is not None:
-            return row[key.column.name]
-    if not column.nullable:
-        raise NoValue(str(column))
-    return None

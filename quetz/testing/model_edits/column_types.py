@@ -4,6 +4,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Column,
     DateTime,
     Integer,
     Numeric,
@@ -17,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import false
 
 from quetz.db.base import ByteOrdered
-from quetz.testing.model_edits.edits import JSON_OR_JSONB, TABLE, column, edit, kinds
+from quetz.testing.model_edits.edits import JSON_OR_JSONB, TABLE, column, edit, kinds, table
 
 LOCAL = "TIMESTAMP WITHOUT TIME ZONE"
 
@@ -69,9 +70,29 @@ NULLS_AND_DEFAULTS = [
     ),
     edit(
         "let a column be null no more",
-        column(Text),
-        column(Text, nullable=False),
+        column(Text, server_default="it's :x"),
+        column(Text, nullable=False, server_default="it's :x"),
         "let quetz_edited.c be not null",
+    ),
+    edit(
+        "let a flag and a time be null no more",
+        table(Column("a", Boolean), Column("b", DateTime(timezone=True))),
+        table(
+            Column("a", Boolean, nullable=False, server_default=true()),
+            Column("b", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        ),
+        sqlite=[
+            "let quetz_edited.a be not null",
+            "change default of quetz_edited.a from none to 1",
+            "let quetz_edited.b be not null",
+            "change default of quetz_edited.b from none to CURRENT_TIMESTAMP",
+        ],
+        postgresql=[
+            "let quetz_edited.a be not null",
+            "change default of quetz_edited.a from none to true",
+            "let quetz_edited.b be not null",
+            "change default of quetz_edited.b from none to now()",
+        ],
     ),
     edit(
         "give a default",

@@ -110,6 +110,20 @@ COLUMNS = [
         "drop column quetz_edited.c",
     ),
     edit(
+        "drop a unique column that must not be null",
+        column(Text, nullable=False, unique=True),
+        table(),
+        "drop unique uq_quetz_edited_c of quetz_edited",
+        "drop column quetz_edited.c",
+    ),
+    edit(
+        "drop a column with a unique index that must not be null",
+        column(Integer, nullable=False, unique=True, index=True),
+        table(),
+        "drop index ix_quetz_edited_c of quetz_edited",
+        "drop column quetz_edited.c",
+    ),
+    edit(
         "rename a column",
         table(Column("a", Text)),
         table(Column("b", Text)),

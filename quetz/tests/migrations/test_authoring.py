@@ -242,6 +242,16 @@ def test_a_new_column_without_a_value_for_the_rows_there_is_refused(none_yet):
     assert list(root.parent.glob("*.py")) == [root]
 
 
+def test_a_unique_column_with_one_default_for_all_rows_is_refused(none_yet, extra_table):
+    extra_table()
+    written(none_yet, "initial")
+    value = Column("c", Integer, server_default="7", nullable=False, unique=True)
+    Base.metadata.tables["extra"].append_column(value)
+
+    with pytest.raises(MigrationUnsound, match=r"scratch database on SQLite, it fails: .*UNIQUE"):
+        make_migration(none_yet, message="all alike")
+
+
 def test_a_name_that_postgresql_would_cut_off_is_refused(none_yet, extra_table):
     extra_table(Column("x" * 64, Integer))
 
@@ -270,7 +280,7 @@ def test_a_revision_that_loses_rows_is_unsound(copied):
 
     with scratch_databases(None, print) as [scratch]:
         scratch.build(copied, ["4bd032e7beb5"])
-        with pytest.raises(MigrationUnsound, match="'channel_members' had 1 rows and has 0"):
+        with pytest.raises(MigrationUnsound, match="'channel_members' had 2 rows and has 0"):
             prove(scratch, copied, "quetz", "aaaa", "4bd032e7beb5")
 
 

@@ -205,3 +205,10 @@ def test_a_default_that_postgresql_does_not_turn_is_refused(changes):
 
     with pytest.raises(PluginError, match=rf"{TABLE}\.c has a default, .*; take it away first"):
         check_changes(OWNER, found)
+
+
+def test_a_column_that_must_not_be_null_any_more_needs_a_value_for_rows_that_are(changes):
+    found = changes(column(Text), column(Text, nullable=False))
+
+    with pytest.raises(PluginError, match=rf"{TABLE}\.c must not be null .*; give it a server_def"):
+        check_changes(OWNER, found)
