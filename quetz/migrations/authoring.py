@@ -20,7 +20,7 @@ from sqlalchemy import Engine, ForeignKey
 from quetz.errors import PluginError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnsound, PostgreSQLUnseen
 from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import check_changes, check_models, losses
+from quetz.migrations.model_rules import check_changes, check_models, warn_of_losses
 from quetz.migrations.portability import Change, add_missing, change_of
 from quetz.migrations.proofs import prove
 from quetz.migrations.reference_rules import references_of
@@ -70,21 +70,18 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
     references = references_of(plugins, owner)
     check_models(plugins, owner)
     with scratch_databases(like, warn) as databases:
-        targets = _targets(plugins, place, references)
         for scratch in databases:
-            scratch.build(plugins, targets)
+            scratch.build(plugins, _targets(plugins, place, references))
         found = _changes(databases, plugins, owner)
         if check:
-            _refuse_changes(owner, found, databases[0])
-            _refuse_half(owner, databases, like)
+            _refuse_changes(owner, found, databases, like)
         if check or (found.is_empty() and not empty):
             return None
         check_changes(owner, found)
-        for sentence in losses(found):
-            warn(sentence)
+        warn_of_losses(found, warn)
         change = _change(found, databases)
-        depends_on = _needed(place, references, databases[0])
-        draft = _Draft(place, revision, message, depends_on, output or place.folder)
+        needed = _needed(place, references, databases[0])
+        draft = _Draft(place, revision, message, needed, output or place.folder)
         return _write_proven(draft, plugins, databases, change)
 
 
@@ -144,12 +141,12 @@ def _changes(databases: list[Scratch], plugins: Plugins, owner: str) -> UpgradeO
     return found
 
 
-def _refuse_changes(owner: str, found: UpgradeOps, scratch: Scratch) -> None:
-    if lines := describe(found, scratch.engine.dialect):
+def _refuse_changes(
+    owner: str, found: UpgradeOps, databases: list[Scratch], like: Engine | None
+) -> None:
+    """Let a check pass only if it saw all there is to see, and no change."""
+    if lines := describe(found, databases[0].engine.dialect):
         raise MigrationNeeded(owner, lines)
-
-
-def _refuse_half(owner: str, databases: list[Scratch], like: Engine | None) -> None:
     is_postgresql = like is not None and like.dialect.name == "postgresql"
     if is_postgresql and all(scratch.is_sqlite for scratch in databases):
         raise PostgreSQLUnseen(owner)

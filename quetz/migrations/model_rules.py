@@ -13,6 +13,7 @@ from quetz.migrations.comparators import ChangeKeyOp
 from quetz.migrations.comparisons import atomic
 from quetz.migrations.portability import POSTGRESQL, default_of
 from quetz.migrations.reference_rules import check_references
+from quetz.migrations.scratch import Warn
 from quetz.migrations.table_rules import faults_of_tables
 from quetz.plugins import Plugins
 
@@ -53,13 +54,13 @@ def check_changes(owner: str, found: ops.UpgradeOps) -> None:
             raise PluginError(owner, fault)
 
 
-def losses(found: ops.UpgradeOps) -> Iterator[str]:
+def warn_of_losses(found: ops.UpgradeOps, warn: Warn) -> None:
     """Tell of columns that go while others come, since they may have been renamed."""
     found_ops = list(atomic(found))
     added = {op.table_name for op in found_ops if isinstance(op, ops.AddColumnOp)}
     for op in found_ops:
         if isinstance(op, ops.DropColumnOp) and op.table_name in added:
-            yield (
+            warn(
                 f"the migration drops column {op.table_name}.{op.column_name} with its values, and "
                 "adds another; if it was renamed, write in place of both: "
                 f'op.alter_column("{op.table_name}", "{op.column_name}", new_column_name="...")'
