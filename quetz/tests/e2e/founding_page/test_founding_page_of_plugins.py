@@ -156,4 +156,5 @@ def test_r20_a_change_of_the_plugins_models_makes_its_second_migration(place, en
     assert re.findall(r'"(quetz_\w+)"', body_of(second)) == ["quetz_plugin_name_things"]
     place.run(INIT_DB)
     assert list(lost_rows(before, look(engine))) == []
-    assert look(engine).tables["quetz_plugin_name_things"].rows == [{"id": 1, "note": ""}]
+    rows = look(engine).tables["quetz_plugin_name_things"].rows
+    assert rows == [{"id": 1, "note": ""}, {"id": 2, "note": ""}]
