@@ -74,6 +74,7 @@ class MigrationUncertain(MigrationFailed):
     """The connection was lost before the database told whether it had committed."""
 
     def __init__(self, migration: str, reason: str) -> None:
+        self.migration, self.reason = migration, reason
         Conflict.__init__(
             self,
             f"the connection was lost while migration '{migration}' was committed: {reason}; the "

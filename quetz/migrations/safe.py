@@ -14,6 +14,7 @@ from alembic import op
 from sqlalchemy import Connection, column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from quetz.migrations.expressions import escaped
 from quetz.migrations.postgresql import ATTEMPTS, LOCK_TIMEOUT, is_passing
 
 _IS_INVALID = text(
@@ -82,7 +83,7 @@ def change_check(name: str, on: str, condition: str) -> None:
         with op.batch_alter_table(on) as batch:
             if _is_named_check(op.get_bind(), name, on):
                 batch.drop_constraint(op.f(name), type_="check")
-            batch.create_check_constraint(op.f(name), text(_verbatim(condition)))
+            batch.create_check_constraint(op.f(name), text(escaped(condition)))
         return
     # The one of that name is in force until the rows are known to keep the new one.
     new, old = _name_meanwhile(name), _quoted(name)
@@ -132,7 +133,7 @@ def batched_update(
 def _update_batches(on: str, change: str, where: str, key: str, size: int) -> None:
     connection = op.get_bind()
     keys = table(on, column(key)).c[key]
-    update = _verbatim(f"UPDATE {_quoted(on)} SET {change} WHERE ({where}) AND {_quoted(key)}")  # noqa: S608 (a revision's own)
+    update = escaped(f"UPDATE {_quoted(on)} SET {change} WHERE ({where}) AND {_quoted(key)}")  # noqa: S608 (a revision's own)
     first = connection.scalar(select(func.min(keys)))
     while first is not None:
         batch = select(keys).where(keys >= first).order_by(keys).limit(size).subquery()
@@ -148,11 +149,6 @@ def _is_postgresql() -> bool:
 
 def _quoted(name: str) -> str:
     return op.get_context().dialect.identifier_preparer.quote(name)
-
-
-def _verbatim(sql: str) -> str:
-    """Write SQL so that SQLAlchemy takes no ``:word`` in it for a parameter."""
-    return sql.replace(":", r"\:")
 
 
 def _name_meanwhile(name: str) -> str:
@@ -179,7 +175,7 @@ def _validate(name: str, on: str) -> None:
 
 
 def _alter(on: str, change: str) -> None:
-    statement = text(_verbatim(f"ALTER TABLE {_quoted(on)} {change}"))
+    statement = text(escaped(f"ALTER TABLE {_quoted(on)} {change}"))
     _give_way(lambda: op.execute(statement))
 
 
