@@ -177,7 +177,7 @@ def test_a_fingerprint_tells_what_is_kept(filled):
     assert lines >= {
         "mine: column x by NOCASE",
         "mine: column y made of x || 'a b' stored",
-        "mine: index create index odd on mine (x desc)",
+        "mine: index create index odd on mine(x desc)",
     }
     assert sum(" z ,z " in line for line in lines) == 1
 
