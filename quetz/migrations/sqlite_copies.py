@@ -10,11 +10,12 @@ from typing import Any
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import Connection, Index, Table, event
+from sqlalchemy import Column, Connection, Index, Table, event
 from sqlalchemy.schema import CreateTable
-from sqlalchemy.types import NullType, String, UserDefinedType
+from sqlalchemy.types import NullType, String, TypeEngine, UserDefinedType
 
 from quetz.migrations.attachments import Attached, attached, bring_back
+from quetz.migrations.sqlite_casts import check_values, is_cast
 from quetz.migrations.sqlite_indexes import index_statements
 from quetz.migrations.sqlite_tables import (
     Parts,
@@ -59,7 +60,11 @@ class _Copying:
                 batch.column_transfers[name].pop("expr")
 
     def check(self) -> None:
-        """Raises Unsound: the copy lacks what Alembic did not see, and so cannot mean to change."""
+        """Raises Unsound: the copy lacks what Alembic did not see, and so cannot mean to change.
+
+        Or it would have other values.
+        """
+        check_values(self.connection, self.batch)
         lost = sorted(self._lost()) if self.batch.reflected else []
         if lost:
             raise Unsound(
@@ -108,6 +113,12 @@ class KeepingImpl(SQLiteImpl):
 
     __dialect__ = "sqlite"
     _copying: _Copying | None = None
+
+    def cast_for_batch_migrate(
+        self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
+    ) -> None:
+        if is_cast(new_type, self.dialect):
+            super().cast_for_batch_migrate(existing, existing_transfer, new_type)
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
         assert self.connection is not None

@@ -137,7 +137,7 @@ def parts(connection: Connection, table: str, names: Mapping[str, str] | None = 
 
 def _parts_of_column(row: Any, name: str, read: Definitions) -> Iterator[tuple[Part, str]]:
     column = (name.lower(),)
-    yield Part("affinity", column), _affinity(row.type)
+    yield Part("affinity", column), affinity_of(row.type)
     yield Part("default", column), re.sub(r"^\((.*)\)$", r"\1", row.dflt_value or "")
     conflict = _NOT_NULL.search(read.columns.get(name.lower(), ""))
     yield Part("NOT NULL", column), f"{bool(row.notnull)}{conflict[1] if conflict else ''}"
@@ -145,7 +145,7 @@ def _parts_of_column(row: Any, name: str, read: Definitions) -> Iterator[tuple[P
     yield Part("collation", column), read.collation(*column)
 
 
-def _affinity(declared: str) -> str:
+def affinity_of(declared: str) -> str:
     """Return how SQLite stores what is put into a column of a type (datatype3.html, 3.1)."""
     for affinity, words in {
         "INTEGER": ("INT",),
