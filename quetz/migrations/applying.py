@@ -146,7 +146,7 @@ class Applying:
                 with transaction.kept_open():
                     return change(*arguments, **options)
             finally:
-                self.run.is_split = transaction.is_over
+                self.run.is_split = transaction.is_split
 
         return watched
 

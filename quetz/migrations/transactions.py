@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
 # A script that was pasted begins its own, and would end that of the revision.
 _ENDS = re.compile(
@@ -29,10 +30,16 @@ class TransactionEnded(Exception):
 
 
 class Transaction:
-    """The transaction of one revision; ``is_over`` if the revision ended it all the same."""
+    """The transaction of one revision; ``is_over`` if it has ended all the same.
+
+    ``is_split`` if the revision did that, and not SQLite, which takes all of it back when a
+    statement fails by a full disk, say: then nothing of it is there.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.is_over = False
+        self.is_split = False
+        self._is_running = False  # a statement, or it failed
         self._connection = connection
         self._has_begun = _is_open(connection)
 
@@ -54,6 +61,11 @@ class Transaction:
         try:
             yield
             self._check()
+        except TransactionEnded as error:
+            cause = error.__context__  # after a copy that failed, Alembic would drop it
+            if self.is_over and not self.is_split and isinstance(cause, DBAPIError):
+                raise cause from None
+            raise
         finally:
             self._look()
             for name, listener in listeners.items():
@@ -63,8 +75,10 @@ class Transaction:
         self._check()
         if found := _ENDS.match(sql):
             self._refuse(found[1].upper())
+        self._is_running = True
 
     def _after(self, *_context: object) -> None:
+        self._is_running = False
         self._has_begun = True  # PostgreSQL's driver begins with the first statement
         self._check()
 
@@ -74,7 +88,9 @@ class Transaction:
             self._refuse("a statement")
 
     def _look(self) -> None:
-        self.is_over = self.is_over or (self._has_begun and not _is_open(self._connection))
+        if not self.is_over and self._has_begun and not _is_open(self._connection):
+            self.is_over = True
+            self.is_split = not (self._is_running and self._connection.dialect.name == "sqlite")
 
     def _refuse(self, how: str) -> NoReturn:
         raise TransactionEnded(how, self._connection)

@@ -7,7 +7,7 @@ from sqlalchemy import inspect
 
 from quetz.errors.migrations import MigrationFailed, MigrationHalfDone, VerificationFailed
 from quetz.migrations import upgrade
-from quetz.tests.migrations.databases import add_revision, head_of, heads_in, tables_in
+from quetz.tests.migrations.databases import add_revision, head_of, heads_in, run_sql, tables_in
 
 MADE = "op.create_table('later', sa.Column('id', sa.Integer))"
 
@@ -71,6 +71,38 @@ def test_a_verification_must_not_end_the_transaction_either(empty_engine, copied
         upgrade(empty_engine, copied)
 
     assert "later" not in tables_in(empty_engine)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        pytest.param("op.execute('INSERT INTO full VALUES (zeroblob(9999999))')", id="a-statement"),
+        pytest.param(
+            "b = op.batch_alter_table('full', recreate='always'); "
+            "b.__enter__().add_column(sa.Column('y', sa.Text)); b.__exit__(None, None, None)",
+            id="a-copy",
+        ),
+    ],
+)
+def test_what_sqlite_takes_back_as_the_disk_is_full_is_not_told_as_committed(
+    sqlite_engine, copied, failing
+):
+    upgrade(sqlite_engine, copied)
+    head = head_of(copied)
+    run_sql(
+        sqlite_engine,
+        "CREATE TABLE full (x)",
+        "INSERT INTO full SELECT hex(randomblob(999)) FROM pragma_function_list",
+    )
+    with sqlite_engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar() + 5
+    fill = f"op.execute('PRAGMA max_page_count = {pages}')"
+    add_revision(copied, "aaaa", upgrade=f"{fill}; {failing}")
+
+    with pytest.raises(MigrationFailed, match=r"rolled back: .* disk is full; .* stands at"):
+        upgrade(sqlite_engine, copied)
+
+    assert heads_in(sqlite_engine) == {head}
 
 
 def test_a_session_of_the_orm_may_be_committed(empty_engine, copied):
