@@ -6,11 +6,12 @@ Alembic makes the copy of what reflection tells, which is not all.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import Column, Connection, Index, Table, event
+from sqlalchemy import CheckConstraint, Column, Connection, Index, Table, event
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import NullType, String, TypeEngine, UserDefinedType
 
@@ -58,6 +59,26 @@ class _Copying:
         for name, column in batch.columns.items():
             if column.computed is not None:
                 batch.column_transfers[name].pop("expr")
+        if self.names:
+            self._rename_in_expressions()
+
+    def _rename_in_expressions(self) -> None:
+        """Let conditions and generated columns follow a column to its new name."""
+        made = self.batch.new_table
+        assert made is not None
+        for constraint in made.constraints:
+            former = self.batch.named_constraints.get(str(constraint.name))
+            if isinstance(constraint, CheckConstraint) and former in self.table.constraints:
+                constraint.sqltext = self._renamed(constraint.sqltext)
+        for name, column in self.batch.columns.items():
+            if column.computed is not None and name in self.table.columns:
+                column.computed.sqltext = self._renamed(column.computed.sqltext)
+
+    def _renamed(self, expression: Any) -> Any:
+        """Write an expression of the former table, which reflection gives as a text."""
+        written = copy(expression)
+        written.text = renamed(expression.text, self.names)
+        return written
 
     def check(self) -> None:
         """Raises Unsound: the copy lacks what Alembic did not see, and so cannot mean to change.

@@ -216,6 +216,21 @@ MEANT = {
         "b.alter_column('x', new_column_name='y')",
         '("y" DESC)',
     ),
+    "a column with a named check is renamed": (
+        TABLE.format("TEXT CONSTRAINT ck CHECK (x IN ('007', 'x:z'))", ""),
+        "b.alter_column('x', new_column_name='y')",
+        """CHECK ("y" IN ('007', 'x:z'))""",
+    ),
+    "a column that another is made of is renamed": (
+        TABLE.format("TEXT", ", w AS (z || x)"),
+        "b.alter_column('x', new_column_name='y')",
+        'AS (z || "y")',
+    ),
+    "columns change their names": (
+        TABLE.format("TEXT CONSTRAINT ck CHECK (x = '007')", ""),
+        "b.alter_column('x', new_column_name='z'); b.alter_column('z', new_column_name='x')",
+        """CHECK ("z" = '007')""",
+    ),
     "a column with an index is dropped": (
         TABLE.format("TEXT", "); CREATE INDEX odd ON mine (x DESC, z); CREATE INDEX z ON mine (z"),
         "b.drop_index('odd'); b.drop_column('x')",
