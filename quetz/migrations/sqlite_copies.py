@@ -4,14 +4,24 @@ Alembic makes the copy of what reflection tells, which is not all.
 """
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import CheckConstraint, Column, Connection, Index, Table, event
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    Table,
+    event,
+)
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import NullType, String, TypeEngine, UserDefinedType
 
@@ -19,14 +29,17 @@ from quetz.migrations.attachments import Attached, attached, bring_back
 from quetz.migrations.sqlite_casts import check_values, is_cast
 from quetz.migrations.sqlite_indexes import index_statements
 from quetz.migrations.sqlite_tables import (
+    Part,
     Parts,
     definitions,
     has_autoincrement,
     parts,
+    references,
     renamed,
 )
 from quetz.migrations.verification import Unsound
 
+_Kind = TypeVar("_Kind", bound=Constraint)
 _SAME = "quetz_unchanged_copy"  # for as long as it is looked at
 
 
@@ -59,17 +72,39 @@ class _Copying:
         for name, column in batch.columns.items():
             if column.computed is not None:
                 batch.column_transfers[name].pop("expr")
+        self._keep_actions()
         if self.names:
             self._rename_in_expressions()
 
+    def _keep_actions(self) -> None:
+        """Let references do as they did: of one beside its column, reflection does not tell."""
+        found = defaultdict(list)
+        for one in references(self.connection, self.table.name, self.names):
+            found[one.part].append(one)
+        words = parts(self.connection, self.table.name, self.names)
+        for constraint in self._made_of(
+            ForeignKeyConstraint, and_unnamed=not self.batch.table_args
+        ):
+            columns = tuple(column.name.lower() for column in constraint.columns)
+            part = Part("foreign key", columns, f" to {constraint.referred_table.name.lower()}")
+            if len(found[part]) == 1 and not (constraint.ondelete or constraint.onupdate):
+                constraint.ondelete, constraint.onupdate = found[part][0].actions()
+                if "True" in words[part]:
+                    constraint.deferrable, constraint.initially = True, "DEFERRED"
+
+    def _made_of(self, kind: type[_Kind], *, and_unnamed: bool = False) -> Iterator[_Kind]:
+        """Yield the constraints of the copy that were the table's."""
+        assert self.batch.new_table is not None
+        for constraint in self.batch.new_table.constraints:
+            former = self.batch.named_constraints.get(str(constraint.name))
+            is_former = and_unnamed if constraint.name is None else former in self.table.constraints
+            if isinstance(constraint, kind) and is_former:
+                yield constraint
+
     def _rename_in_expressions(self) -> None:
         """Let conditions and generated columns follow a column to its new name."""
-        made = self.batch.new_table
-        assert made is not None
-        for constraint in made.constraints:
-            former = self.batch.named_constraints.get(str(constraint.name))
-            if isinstance(constraint, CheckConstraint) and former in self.table.constraints:
-                constraint.sqltext = self._renamed(constraint.sqltext)
+        for constraint in self._made_of(CheckConstraint):
+            constraint.sqltext = self._renamed(constraint.sqltext)
         for name, column in self.batch.columns.items():
             if column.computed is not None and name in self.table.columns:
                 column.computed.sqltext = self._renamed(column.computed.sqltext)

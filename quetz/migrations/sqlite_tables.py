@@ -128,7 +128,7 @@ def parts(connection: Connection, table: str, names: Mapping[str, str] | None = 
             found[part].append(value)
     for part, value in [
         *_keys(connection, table, names),
-        *_references(connection, table, names),
+        *((one.part, f"{one[1:]}") for one in references(connection, table, names)),
         *_parts_in_words(read),
     ]:
         found[part].append(value)
@@ -174,9 +174,22 @@ def _keys(
         )
 
 
-def _references(
-    connection: Connection, table: str, names: Mapping[str, str]
-) -> Iterator[tuple[Part, str]]:
+class Reference(NamedTuple):
+    """A foreign key: its part of the table, and what SQLite does when the parent changes."""
+
+    part: Part
+    keys: list[str]
+    on_update: str
+    on_delete: str
+    match: str
+
+    def actions(self) -> tuple[str | None, str | None]:
+        """Return what SQLAlchemy calls ``ondelete`` and ``onupdate``."""
+        none = {"NO ACTION": None}
+        return none.get(self.on_delete, self.on_delete), none.get(self.on_update, self.on_update)
+
+
+def references(connection: Connection, table: str, names: Mapping[str, str]) -> Iterator[Reference]:
     found: dict[int, list[Any]] = defaultdict(list)
     query = "SELECT * FROM pragma_foreign_key_list(?) ORDER BY id, seq"
     for row in connection.exec_driver_sql(query, (table,)):
@@ -185,8 +198,8 @@ def _references(
         one = rows[0]
         columns = tuple(names.get(row[3].lower(), row[3]).lower() for row in rows)
         keys = [row.to for row in rows] if one.to else _primary_key(connection, one.table)
-        told = f"{keys} {one.on_update} {one.on_delete} {one.match}"
-        yield Part("foreign key", columns, f" to {one.table.lower()}"), told
+        part = Part("foreign key", columns, f" to {one.table.lower()}")
+        yield Reference(part, keys, one.on_update, one.on_delete, one.match)
 
 
 def _primary_key(connection: Connection, table: str) -> list[str]:

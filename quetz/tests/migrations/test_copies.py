@@ -95,6 +95,16 @@ KEPT = {
         ),
         "ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED",
     ),
+    "foreign key beside its column": (
+        TABLE.format(
+            "TEXT REFERENCES parent (k) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED", ""
+        ),
+        r"REFERENCES parent \(k\) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED",
+    ),
+    "foreign key beside its column to the same table": (
+        TABLE.format("TEXT", ", up INT CONSTRAINT fk REFERENCES mine ON UPDATE SET NULL"),
+        r"REFERENCES mine \(id\) ON UPDATE SET NULL",
+    ),
     "strict": (
         "CREATE TABLE mine (id INTEGER PRIMARY KEY, x ANY, z TEXT) STRICT",
         "x ANY.* STRICT",
@@ -140,7 +150,6 @@ REFUSED = {
     "primary key (id)": TABLE.format("TEXT", "").replace("KEY", "KEY ON CONFLICT REPLACE"),
     "primary key (id), it is down": TABLE.format("TEXT", "").replace("KEY", "KEY DESC"),
     "primary key (id), it holds text": TABLE.format("TEXT", "").replace("INTEGER", "INT"),
-    "foreign key (x) to parent": TABLE.format("TEXT REFERENCES parent (k) ON DELETE CASCADE", ""),
     "foreign key (x) to parent, twice": TABLE.format(
         "TEXT REFERENCES parent (k) REFERENCES parent (k) ON DELETE CASCADE", ""
     ),
@@ -225,6 +234,11 @@ MEANT = {
         TABLE.format("TEXT", ", w AS (z || x)"),
         "b.alter_column('x', new_column_name='y')",
         'AS (z || "y")',
+    ),
+    "a column with a reference is renamed": (
+        TABLE.format("TEXT REFERENCES parent (k) ON DELETE CASCADE", ""),
+        "b.alter_column('x', new_column_name='y')",
+        "FOREIGN KEY(y) REFERENCES parent (k) ON DELETE CASCADE",
     ),
     "columns change their names": (
         TABLE.format("TEXT CONSTRAINT ck CHECK (x = '007')", ""),
