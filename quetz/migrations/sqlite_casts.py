@@ -36,7 +36,7 @@ def check_values(connection: Connection, batch: ApplyBatchImpl) -> None:
             _changed_by_cast(declared)
             if isinstance(expression, Cast)
             else _changed_by_affinity(connection, batch.table.name, old, declared)
-        ).format(x=name_of(old), declared=declared)
+        ).format(x=name_of(old), new=expression.compile(dialect=connection.dialect))
         query = f"SELECT count(*), min(quote({name_of(old)})) FROM {name_of(batch.table.name)}"  # noqa: S608 (from the schema)
         count, value = connection.exec_driver_sql(f"{query} WHERE {changed}").one()
         if count:
@@ -52,7 +52,7 @@ def _changed_by_cast(declared: str) -> str:
     if (affinity := affinity_of(declared)) == "BLOB":
         return "typeof({x}) IN ('integer', 'real')"
     # Both sides are compared as numbers, if they are such; else text is more than any number.
-    changed = "{x} <> CAST({x} AS {declared})"
+    changed = "{x} <> {new}"
     if affinity == "NUMERIC":
         digits = "length(trim(replace(replace({x}, '-', ''), '.', ''), '0 '))"
         is_real = "typeof(CAST({x} AS NUMERIC)) = 'real'"

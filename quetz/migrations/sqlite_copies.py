@@ -153,7 +153,12 @@ class _Copying:
 
     def bring_back(self) -> None:
         """Make triggers, and indexes that reflection leaves out, for the copy in its place."""
-        bring_back(self.connection, self.attached, ())
+        own = {
+            name: (table, renamed(statement, self.names))
+            for name, (table, statement) in self.attached.items()
+            if name in self.indexes
+        }
+        bring_back(self.connection, {**self.attached, **own}, ())
 
     def remake(self, index: Index) -> bool:
         """Make an index of the former table anew; its order and its condition are in its words."""

@@ -27,13 +27,11 @@ AS_GIVEN = "SELECT CAST(x AS TEXT) FROM mine ORDER BY id"
 AS_A_NUMBER = "SELECT x + 0.0 FROM mine ORDER BY id"
 
 
-def change_type(filled, revisions, kind):
-    add_revision(
-        revisions,
-        "aaaa",
-        upgrade=f"b = op.batch_alter_table('mine'); b.__enter__().alter_column('x', type_={kind}); "
-        "b.__exit__(None, None, None)",
-    )
+def change_type(filled, revisions, kinds):
+    changes = (f"mine.alter_column('x', type_={kind})" for kind in kinds.split(" then "))
+    opened = "batch = op.batch_alter_table('mine'); mine = batch.__enter__()"
+    closed = "batch.__exit__(None, None, None)"
+    add_revision(revisions, "aaaa", upgrade="; ".join([opened, *changes, closed]))
     upgrade(filled, revisions, by_models=False)
 
 
@@ -88,6 +86,12 @@ REFUSED = {
     "a long fraction": ("FLOAT", "sa.Text", ["0.1 + 0.2"], "1 value, such as"),
     "a number of a document": ("TEXT", "sa.JSON", ["'1.50'"], "1 value, such as '1.50'"),
     "bytes": ("BLOB", "sa.Text", ["X'ff'"], "1 value, such as X'FF'"),
+    "a number that is made a text again": (
+        "TEXT",
+        "sa.Integer then sa.Text",
+        ["'007'"],
+        "1 value, such as '007'",
+    ),
     "a large number": ("BIGINT", "sa.Float", ["9007199254740993"], "1 value, such as 90071"),
 }
 

@@ -240,6 +240,11 @@ MEANT = {
         "b.alter_column('x', new_column_name='y')",
         "FOREIGN KEY(y) REFERENCES parent (k) ON DELETE CASCADE",
     ),
+    "a column of an expression's index is renamed": (
+        TABLE.format("TEXT", "); CREATE INDEX odd ON mine (lower(x)"),
+        "b.alter_column('x', new_column_name='y')",
+        'INDEX odd ON mine (lower("y"))',
+    ),
     "columns change their names": (
         TABLE.format("TEXT CONSTRAINT ck CHECK (x = '007')", ""),
         "b.alter_column('x', new_column_name='z'); b.alter_column('z', new_column_name='x')",
