@@ -62,8 +62,8 @@ def _changed_by_cast(declared: str) -> str:
 
 def _changed_by_affinity(connection: Connection, table: str, name: str, declared: str) -> str:
     """Tell which texts SQLite would keep as numbers that read otherwise."""
-    query = "SELECT type FROM pragma_table_info(?) WHERE lower(name) = ?"
-    before = connection.exec_driver_sql(query, (table, name.lower())).scalar() or ""
+    query = "SELECT type FROM pragma_table_info(?) WHERE name = ? COLLATE NOCASE"
+    before = connection.exec_driver_sql(query, (table, name)).scalar() or ""
     if affinity_of(declared) in {affinity_of(before), "TEXT", "BLOB"}:
         return "false"
     return f"{_TEXT_OF_NUMBER} AND CAST(CAST({{x}} AS NUMERIC) AS TEXT) <> CAST({{x}} AS TEXT)"

@@ -212,8 +212,8 @@ def reflecting_more(connection: Connection) -> Iterator[None]:
             column["type"].collation = collation
         if column.get("computed"):
             column["computed"]["sqltext"] = words.expression(name)
-        query = "SELECT type FROM pragma_table_info(?) WHERE lower(name) = ?"
-        declared = connection.exec_driver_sql(query, (table.name, name)).scalar()
+        query = "SELECT type FROM pragma_table_info(?) WHERE name = ?"
+        declared = connection.exec_driver_sql(query, (table.name, column["name"])).scalar()
         if isinstance(column["type"], NullType) or declared == "ANY":
             column["type"] = _Declared(declared or "")
 

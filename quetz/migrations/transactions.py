@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 # A script that was pasted begins its own, and would end that of the revision.
@@ -39,7 +40,6 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self.is_over = False
         self.is_split = False
-        self._is_running = False  # a statement, or it failed
         self._connection = connection
         self._has_begun = _is_open(connection)
 
@@ -58,6 +58,7 @@ class Transaction:
         }
         for name, listener in listeners.items():
             event.listen(self._connection, name, listener)
+        event.listen(self._connection.dialect, "handle_error", self._failed)
         try:
             yield
             self._check()
@@ -68,6 +69,7 @@ class Transaction:
             raise
         finally:
             self._look()
+            event.remove(self._connection.dialect, "handle_error", self._failed)
             for name, listener in listeners.items():
                 event.remove(self._connection, name, listener)
 
@@ -75,10 +77,8 @@ class Transaction:
         self._check()
         if found := _ENDS.match(sql):
             self._refuse(found[1].upper())
-        self._is_running = True
 
     def _after(self, *_context: object) -> None:
-        self._is_running = False
         self._has_begun = True  # PostgreSQL's driver begins with the first statement
         self._check()
 
@@ -87,10 +87,13 @@ class Transaction:
         if self.is_over:
             self._refuse("a statement")
 
-    def _look(self) -> None:
+    def _failed(self, context: ExceptionContext) -> None:
+        if context.connection is self._connection:
+            self._look(by_itself=self._connection.dialect.name == "sqlite")
+
+    def _look(self, *, by_itself: bool = False) -> None:
         if not self.is_over and self._has_begun and not _is_open(self._connection):
-            self.is_over = True
-            self.is_split = not (self._is_running and self._connection.dialect.name == "sqlite")
+            self.is_over, self.is_split = True, not by_itself
 
     def _refuse(self, how: str) -> NoReturn:
         raise TransactionEnded(how, self._connection)

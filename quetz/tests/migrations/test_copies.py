@@ -62,6 +62,7 @@ KEPT = {
     "collation": (TABLE.format("TEXT COLLATE NOCASE", ""), 'x TEXT COLLATE "?NOCASE'),
     "no type": (TABLE.format("", ""), r"x ?,"),
     "unknown type of blobs": (TABLE.format("MYBLOB", ""), "x MYBLOB"),
+    "unknown type of a name with umlauts": (TABLE.format("TEXT", ", Ä MYBLOB"), "Ä. MYBLOB"),
     "default": (TABLE.format("TEXT DEFAULT (lower('A'))", ""), r"DEFAULT \(lower\('A'\)\)"),
     "odd defaults": (
         TABLE.format("TEXT DEFAULT 'it''s (1)'", ", a BLOB DEFAULT x'00ff', b DEFAULT -1.5"),

@@ -105,6 +105,18 @@ def test_what_sqlite_takes_back_as_the_disk_is_full_is_not_told_as_committed(
     assert heads_in(sqlite_engine) == {head}
 
 
+def test_what_is_committed_after_an_error_is_not_told_as_rolled_back(sqlite_engine, copied):
+    upgrade(sqlite_engine, copied)
+    fail = "from contextlib import ExitStack; s = ExitStack(); s.push(lambda *_: True); "
+    fail += "s.enter_context(ExitStack()).callback(op.execute, 'SELECT nothing'); s.close()"
+    add_revision(copied, "aaaa", upgrade=f"{MADE}; {fail}; op.get_bind().connection.commit()")
+
+    with pytest.raises(MigrationHalfDone, match="ended its transaction itself"):
+        upgrade(sqlite_engine, copied)
+
+    assert "later" in tables_in(sqlite_engine)
+
+
 def test_a_session_of_the_orm_may_be_committed(empty_engine, copied):
     add_revision(
         copied,
