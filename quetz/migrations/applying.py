@@ -59,6 +59,10 @@ class Run:
     step: Step | None = None
     backed_up: Path | None = None
 
+    def compared(self) -> set[str]:
+        """Return whose tables have to be as their models need them in the end."""
+        return {step.owner for step in self.steps} if self.by_models and not self.down else set()
+
     def signature(self) -> Signature:
         return Signature.of_this_process(self.run_id, __version__)
 
@@ -210,9 +214,8 @@ class Applying:
         self.run.watch(Progress("verifying", "Verifying"))
         applied = self.tree.applied(step.revision for step in self.run.steps)
         applied |= self.tree.applied(self.run.stands_at)
-        owners = {step.owner for step in self.run.steps}
-        whole = {one for one in owners if applied.issuperset(self.tree.heads_of(one))}
-        whole = whole if self.run.by_models else set()
+        compared = self.run.compared()
+        whole = {one for one in compared if applied.issuperset(self.tree.heads_of(one))}
         lacking = self.witness.check_end(self.connection, self.run.plugins, self.statements, whole)
         for line in lacking:
             sentence = f"The database differs from the models, as it did before: {line}"

@@ -16,6 +16,9 @@ from quetz.migrations.sqlite_indexes import (
 )
 from quetz.migrations.sqlite_tables import has_autoincrement, parts
 
+Lines = Iterator[tuple[str, str]]
+"""Tables, and what is said of them."""
+
 _UNREFLECTED = {"collation": "by", "generation": "made of"}
 _ORDERED = re.compile(r"\b(?:COLLATE|DESC)\b", re.IGNORECASE)
 
@@ -27,45 +30,60 @@ def fingerprint(connection: Connection) -> set[str]:
     does not count: it depends on when a column was added.
     """
     inspector = inspect(connection)
-    lines = set()
     with without_warnings_of_indexes():
-        for table in set(inspector.get_table_names()) - {"alembic_version", LEDGER.name}:
-            parts = [*_columns(inspector, table), *_constraints(inspector, table)]
-            if connection.dialect.name == "sqlite":
-                parts += _sqlite_parts(connection, inspector, table)
-            lines |= {f"{table}: {part}" for part in parts}
-    return lines
+        # All tables at once: one by one, PostgreSQL would be asked a hundred times.
+        told = [tell(inspector) for tell in (_columns, _keys, _rules, _indexes, _references)]
+        tables = set(inspector.get_table_names()) - {"alembic_version", LEDGER.name}
+        found = {(table, line) for lines in told for table, line in lines if table in tables}
+        if connection.dialect.name == "sqlite":
+            for table in tables:
+                found |= {(table, line) for line in _sqlite_parts(connection, inspector, table)}
+    return {f"{table}: {line}" for table, line in found}
 
 
-def _columns(inspector: Inspector, table: str) -> Iterator[str]:
+def _columns(inspector: Inspector) -> Lines:
     """On PostgreSQL the type tells a collation that is not the database's."""
-    for column in inspector.get_columns(table):
-        is_typed = not isinstance(column["type"], NullType)  # on SQLite it need not have a type
-        kind = column["type"].compile(dialect=inspector.dialect) if is_typed else "untyped"
-        null = "null" if column["nullable"] else "not null"
-        default = column["default"] and plain_default(column["default"], column["type"])
-        yield f"column {column['name']} {kind} {null}, default {default}"
+    for (_schema, table), columns in inspector.get_multi_columns().items():
+        for column in columns:
+            is_typed = not isinstance(column["type"], NullType)  # on SQLite it need not have one
+            kind = column["type"].compile(dialect=inspector.dialect) if is_typed else "untyped"
+            null = "null" if column["nullable"] else "not null"
+            default = column["default"] and plain_default(column["default"], column["type"])
+            yield table, f"column {column['name']} {kind} {null}, default {default}"
 
 
-def _constraints(inspector: Inspector, table: str) -> Iterator[str]:
-    key = inspector.get_pk_constraint(table)
-    yield f"key {key['name']} on {key['constrained_columns']}"
-    for unique in inspector.get_unique_constraints(table):
-        yield f"unique {unique['name']} on {unique['column_names']}"
-    for check in inspector.get_check_constraints(table):
-        # PostgreSQL adds casts in other places when it reads its own words again.
-        yield f"check {check['name']}: {without_casts(check['sqltext'])}"
-    for index in inspector.get_indexes(table):
-        what = index.get("expressions", index["column_names"])
-        # A condition is an object, which is equal to itself alone.
-        options = {key: str(value) for key, value in index.get("dialect_options", {}).items()}
-        yield f"index {index['name']} on {what}, unique {bool(index['unique'])}, {options}"
-    for reference in inspector.get_foreign_keys(table):
-        yield (
-            f"reference {reference['name']} from {reference['constrained_columns']} to "
-            f"{reference['referred_table']} {reference['referred_columns']}, "
-            f"{reference['options']}"
-        )
+def _keys(inspector: Inspector) -> Lines:
+    for (_schema, table), key in inspector.get_multi_pk_constraint().items():
+        if key is not None:
+            yield table, f"key {key['name']} on {key['constrained_columns']}"
+    for (_schema, table), uniques in inspector.get_multi_unique_constraints().items():
+        for unique in uniques:
+            yield table, f"unique {unique['name']} on {unique['column_names']}"
+
+
+def _rules(inspector: Inspector) -> Lines:
+    for (_schema, table), checks in inspector.get_multi_check_constraints().items():
+        for check in checks:
+            # PostgreSQL adds casts in other places when it reads its own words again.
+            yield table, f"check {check['name']}: {without_casts(check['sqltext'])}"
+
+
+def _indexes(inspector: Inspector) -> Lines:
+    for (_schema, table), indexes in inspector.get_multi_indexes().items():
+        for index in indexes:
+            what = index.get("expressions", index["column_names"])
+            # A condition is an object, which is equal to itself alone.
+            options = {key: str(value) for key, value in index.get("dialect_options", {}).items()}
+            line = f"index {index['name']} on {what}, unique {bool(index['unique'])}, {options}"
+            yield table, line
+
+
+def _references(inspector: Inspector) -> Lines:
+    for (_schema, table), references in inspector.get_multi_foreign_keys().items():
+        for reference in references:
+            target = f"{reference['referred_table']} {reference['referred_columns']}"
+            line = f"reference {reference['name']} from {reference['constrained_columns']}"
+            yield table, f"{line} to {target}, {reference['options']}"
 
 
 def _sqlite_parts(connection: Connection, inspector: Inspector, table: str) -> Iterator[str]:

@@ -141,7 +141,7 @@ class _Migration:
                 self._back_up(connection, self.backup)
             with nullcontext() if run.whole else connection.begin():
                 prepare_ledger(connection, position, run)
-                witness = Witness.of(connection, run.plugins, filled=bool(heads))
+                witness = Witness.of(connection, run.plugins, run.compared() if heads else ())
             if run.steps:
                 applying = Applying(run, connection, position.tree, witness)
                 applying.apply_all()

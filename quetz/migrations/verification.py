@@ -65,9 +65,9 @@ class Witness:
     sqlite: "_SqliteWitness | None" = None
 
     @classmethod
-    def of(cls, connection: Connection, plugins: Plugins, *, filled: bool) -> "Witness":
-        """Look at the database; one that is not ``filled`` has nothing to lose."""
-        before = differences(connection, plugins) if filled else set()
+    def of(cls, connection: Connection, plugins: Plugins, owners: Collection[str]) -> "Witness":
+        """Look at the database; the tables of ``owners`` will be compared with their models."""
+        before = differences(connection, plugins, owners)
         tables = inspect(connection).get_table_names()
         if connection.dialect.name == "sqlite":
             return cls(before, tables, set(), _SqliteWitness.of(connection))
