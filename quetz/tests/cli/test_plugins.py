@@ -190,7 +190,7 @@ def test_plugins_are_listed_although_the_database_is_away(site, path, url, monke
 
 
 def test_a_folder_is_installed_and_its_migrations_are_told(site, path, project):
-    ended = site.command("plugin", "install", project, "--deployment", path)
+    ended = site.command_apart("plugin", "install", project, "--deployment", path)
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     pending, following = ended.stderr.splitlines()[-2:]
@@ -201,7 +201,7 @@ def test_a_folder_is_installed_and_its_migrations_are_told(site, path, project):
 def test_a_working_copy_is_installed_in_development_mode(site, project, monkeypatch):
     monkeypatch.chdir(project)
 
-    ended = site.command("plugin", "install", "-e", ".")
+    ended = site.command_apart("plugin", "install", "-e", ".")
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     assert ended.stderr.splitlines()[-1].endswith("run: quetz init-db DEPLOYMENT")
@@ -213,7 +213,7 @@ def test_a_new_plugin_that_is_not_enabled_is_told_to_be_off(site, path, project,
     monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", '["quetz-bar"]')
     site.install("quetz-bar", {})
 
-    ended = site.command("plugin", "install", project, "--deployment", path)
+    ended = site.command_apart("plugin", "install", project, "--deployment", path)
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     off, pending = ended.stderr.splitlines()[-2:]
@@ -226,7 +226,7 @@ def test_what_was_there_already_is_not_new(site, path, monkeypatch):
     site.install("quetz-foo", {})
     monkeypatch.chdir(path)
 
-    ended = site.command("plugin", "install", "quetz-foo")
+    ended = site.command_apart("plugin", "install", "quetz-foo")
 
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr.splitlines() == [
@@ -239,7 +239,7 @@ def test_what_was_there_already_is_not_new(site, path, monkeypatch):
 def test_a_database_that_is_missing_does_not_undo_the_install(site, path, project):
     (path / "quetz.sqlite").unlink()
 
-    ended = site.command("plugin", "install", project, "--deployment", path)
+    ended = site.command_apart("plugin", "install", project, "--deployment", path)
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     reason, following = ended.stderr.splitlines()[-2:]
@@ -252,7 +252,7 @@ def test_folders_are_installed_as_folders_and_names_as_names(site, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quetz-foo").mkdir()
 
-    ended = site.command("plugin", "install", "quetz-foo", "quetz-bar", "-e", "baz")
+    ended = site.command_apart("plugin", "install", "quetz-foo", "quetz-bar", "-e", "baz")
 
     shown = ended.stderr.splitlines()[0]
     folder = str(tmp_path / "quetz-foo")
@@ -260,7 +260,7 @@ def test_folders_are_installed_as_folders_and_names_as_names(site, tmp_path, mon
 
 
 def test_what_pip_cannot_install_ends_with_one_sentence(site):
-    ended = site.command("plugin", "install", "quetz-nowhere")
+    ended = site.command_apart("plugin", "install", "quetz-nowhere")
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1] == (
@@ -272,7 +272,7 @@ def test_urls_are_not_repeated_for_they_may_hold_a_secret(site):
     replace_pip(site, "sys.exit(1)")
     url = "git+https://hush@example.org/quetz-foo"
 
-    ended = site.command("plugin", "install", url, f"quetz-bar @ {url}", "-e", url)
+    ended = site.command_apart("plugin", "install", url, f"quetz-bar @ {url}", "-e", url)
 
     assert ended.returncode == 2
     assert "pip could not install a URL, a URL, a URL" in ended.stderr
@@ -283,7 +283,7 @@ def test_modules_in_the_current_folder_are_not_run(site, tmp_path, monkeypatch):
     (tmp_path / "pip.py").write_text("print('not that pip')")
     monkeypatch.chdir(tmp_path)
 
-    ended = site.command("plugin", "install", "quetz-nowhere")
+    ended = site.command_apart("plugin", "install", "quetz-nowhere")
 
     assert "not that pip" not in ended.stderr
     assert "pip could not install" in ended.stderr
@@ -292,7 +292,7 @@ def test_modules_in_the_current_folder_are_not_run(site, tmp_path, monkeypatch):
 def test_without_pip_the_way_out_is_told(site):
     (site.folder / "sitecustomize.py").write_text("import sys\nsys.modules['pip'] = None\n")
 
-    ended = site.command("plugin", "install", "quetz-foo")
+    ended = site.command_apart("plugin", "install", "quetz-foo")
 
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()

@@ -13,6 +13,8 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
+from quetz.tests.migrations.forks import SECONDS, run_in_fork
+
 START = """\
 import json
 from quetz.errors import QuetzError
@@ -64,7 +66,7 @@ class Site:
         Raises:
             Refused: it raised one of our errors.
         """
-        ended = self._python("-c", START.format(body=indent(dedent(body), "    ")))
+        ended = self._run("-c", START.format(body=indent(dedent(body), "    ")))
         assert ended.returncode == 0, ended.stderr
         answer = json.loads(ended.stdout)
         if "raised" in answer:
@@ -73,14 +75,18 @@ class Site:
 
     def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run the command ``quetz``."""
-        return self._python("-m", "quetz", *map(str, arguments))
+        return self._run(*map(str, arguments))
 
-    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command_apart(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run the command in an interpreter of its own, as pip needs it."""
         return subprocess.run(
-            [sys.executable, "-W", "error", *arguments],
+            [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=SECONDS,
         )
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_in_fork(list(arguments), self.folder, os.environ)
