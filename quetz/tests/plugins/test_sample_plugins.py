@@ -19,15 +19,23 @@ INSTALL = "pip install -e ./quetz-licenses -e ./quetz-reviews"
 INIT_DB = "quetz init-db deployment_dir"
 
 
-@pytest.fixture
-def place(tmp_path) -> Workplace:
-    """A place with copies of both, installed in development mode."""
-    place = Workplace.make(tmp_path)
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory) -> Workplace:
+    """A place with copies of both."""
+    place = Workplace.make(tmp_path_factory.mktemp("plugins"))
     for plugin in Path(__file__).parent.glob("quetz-*"):
         copy = place.folder / plugin.name
         shutil.copytree(plugin, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    place.run(INSTALL)
     return place
+
+
+@pytest.fixture
+def place(shared_place) -> Workplace:
+    """A place where both are installed in development mode, and nothing else is."""
+    if len(list(shared_place.commands.parent.glob("lib/*/site-packages/quetz_*.dist-info"))) < 2:
+        shared_place.run(INSTALL)
+    shutil.rmtree(shared_place.folder / "deployment_dir", ignore_errors=True)
+    return shared_place
 
 
 @pytest.fixture
