@@ -25,7 +25,7 @@ from sqlalchemy.types import Boolean, String, TypeEngine
 from quetz.migrations.comparators import NOW, default_text, without_casts
 from quetz.migrations.comparisons import atomic
 from quetz.migrations.expressions import escaped, sql_of
-from quetz.migrations.seeds import a_filler, listed_value
+from quetz.migrations.seeds import a_filler, is_ruled, listed_value
 from quetz.migrations.sqlite_tables import has_autoincrement
 
 SQLITE: Dialect = sqlite.dialect()
@@ -268,6 +268,8 @@ def _filler(column: Column[Any], beside: Iterable[ops.MigrateOperation]) -> Any:
             return None
         if isinstance(op, ops.CreateCheckConstraintOp):
             checks.append(str(op.condition))
+    if is_ruled(column.name, checks):
+        return None
     listed = listed_value(column.name, checks)
     return a_filler(column.type) if listed is None else listed
 

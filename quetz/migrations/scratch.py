@@ -21,7 +21,7 @@ from quetz.migrations.ledger import owners_of_tables, read_entries
 from quetz.migrations.portability import Change, Reflection
 from quetz.migrations.rendering import Code, render
 from quetz.migrations.runs import downgrade, upgrade
-from quetz.migrations.seeds import count_rows, seed
+from quetz.migrations.seeds import clear, count_rows, seed
 from quetz.plugins import Plugins
 
 Warn = Callable[[str], None]
@@ -89,12 +89,14 @@ class Scratch:
             return fingerprint(connection)
 
     def seed(self, *, without: Collection[str] = ()) -> dict[str, int]:
-        """Put rows into empty tables, and return how many each table has."""
+        """Put rows into empty tables, and return how many each table has.
+
+        None stay in those ``without``, nor in what refers to them.
+        """
         with self.engine.execution_options(write=True).begin() as connection:
             seed(connection)
-            for table in sorted(without):
-                quoted = connection.dialect.identifier_preparer.quote(table)
-                connection.exec_driver_sql(f"DELETE FROM {quoted}")  # noqa: S608
+            if without:
+                clear(connection, without)
             return count_rows(connection)
 
     def rows(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     MetaData,
     Table,
+    delete,
     false,
     insert,
     inspect,
@@ -88,6 +89,21 @@ def seed(connection: Connection) -> set[str]:
     return set(rows)
 
 
+def clear(connection: Connection, tables: Collection[str]) -> None:
+    """Delete all rows of the tables, and first those that refer to them."""
+    metadata = MetaData()
+    with reflecting():
+        metadata.reflect(connection)
+    doomed = set(tables)
+    parents_first = metadata.sorted_tables
+    for table in parents_first:
+        if _needed(table) & doomed:
+            doomed.add(table.name)
+    for table in reversed(parents_first):
+        if table.name in doomed:
+            connection.execute(delete(table))
+
+
 def count_rows(connection: Connection) -> dict[str, int]:
     names = set(inspect(connection).get_table_names()) - _NOT_SEEDED
     quoted = connection.dialect.identifier_preparer.quote
@@ -131,6 +147,12 @@ def _listed_values(column: str, checks: Sequence[str]) -> list[str]:
     found = (match for check in checks for match in _IN_LIST.finditer(check))
     texts = (_TEXT.findall(match[2]) for match in found if match[1] == column)
     return [value.replace("''", "'") for value in next(texts, [])]
+
+
+def is_ruled(column: str, checks: Sequence[str]) -> bool:
+    """Tell whether a CHECK says of a column more than a list of what may be in it."""
+    name = re.compile(rf"\b{re.escape(column)}\b")
+    return not _listed_values(column, checks) and any(map(name.search, checks))
 
 
 def a_filler(kind: TypeEngine[Any]) -> Any:

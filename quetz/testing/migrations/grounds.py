@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from quetz.migrations.ledger import read_entries
 from quetz.migrations.runs import downgrade, upgrade
-from quetz.migrations.seeds import seed
+from quetz.migrations.seeds import clear, seed
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
 from quetz.testing.migrations.snapshots import Snapshot, lost_rows
@@ -43,9 +43,9 @@ class Move:
         return [f"{self.what}: {line}" for line in lost]
 
     def unbound_tables(self) -> set[str]:
-        """Return the tables that lost a column which has to refer to a row.
+        """Return the tables that lost a column which must have a value of each row's own.
 
-        When the column comes back, their rows cannot say any more what they referred to.
+        When the column comes back, their rows cannot say any more what it was.
         """
         after = self.after.tables
         return {
@@ -149,9 +149,8 @@ class Ground:
 
     def _empty(self, tables: Iterable[str]) -> None:
         with self.engine.execution_options(write=True).begin() as connection:
-            for table in sorted(tables):
-                quoted = connection.dialect.identifier_preparer.quote(table)
-                connection.exec_driver_sql(f"DELETE FROM {quoted}")
+            if found := set(tables):
+                clear(connection, found)
 
     def _upgrade(self, revision: str) -> None:
         # Whether the models agree is a test of its own.

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedForeignKeyConstraint
+from sqlalchemy.engine import Inspector
+from sqlalchemy.engine.interfaces import ReflectedColumn
 
 from quetz.migrations.fingerprints import fingerprint
 from quetz.migrations.ledger import LEDGER
 from quetz.migrations.positions import recorded_heads
+from quetz.migrations.seeds import is_ruled
+from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
 
 _OURS = frozenset({"alembic_version", LEDGER.name})
 
@@ -19,7 +22,7 @@ _OURS = frozenset({"alembic_version", LEDGER.name})
 class Contents:
     """The rows of a table, and the types of its columns: ``{"id": "INTEGER", ...}``.
 
-    The columns ``bound`` must refer to a row.
+    The columns ``bound`` must have a value that no default can give to each row.
     """
 
     types: Mapping[str, str]
@@ -41,11 +44,10 @@ class Snapshot:
     @classmethod
     def of(cls, connection: Connection) -> "Snapshot":
         inspector = inspect(connection)
-        keys = inspector.get_multi_foreign_keys()
         tables = {
-            place[1]: _contents(connection, place[1], columns, keys[place])
-            for place, columns in inspector.get_multi_columns().items()
-            if place[1] not in _OURS
+            table: _contents(connection, inspector, table, columns)
+            for (_schema, table), columns in inspector.get_multi_columns().items()
+            if table not in _OURS
         }
         heads, schema = recorded_heads(connection), fingerprint(connection)
         return cls(frozenset(heads), frozenset(schema), tables)
@@ -55,22 +57,31 @@ class Snapshot:
 
 
 def _contents(
-    connection: Connection,
-    table: str,
-    columns: list[ReflectedColumn],
-    keys: list[ReflectedForeignKeyConstraint],
+    connection: Connection, inspector: Inspector, table: str, columns: list[ReflectedColumn]
 ) -> Contents:
     quoted = connection.dialect.identifier_preparer.quote(table)
     rows = connection.exec_driver_sql(f"SELECT * FROM {quoted}").mappings()
-    referring = {name for key in keys for name in key["constrained_columns"]}
     return Contents(
         {column["name"]: column["type"].compile(connection.dialect) for column in columns},
         sorted((dict(row) for row in rows), key=repr),
-        frozenset(
-            column["name"]
-            for column in columns
-            if column["name"] in referring and not column["nullable"]
-        ),
+        _bound(inspector, table, columns),
+    )
+
+
+def _bound(inspector: Inspector, table: str, columns: list[ReflectedColumn]) -> frozenset[str]:
+    """Name the columns that refer to a row, are unique or ruled by a CHECK, and are never null."""
+    checks = [check["sqltext"] for check in inspector.get_check_constraints(table)]
+    with without_warnings_of_indexes():
+        special: set[str | None] = set().union(
+            *(key["constrained_columns"] for key in inspector.get_foreign_keys(table)),
+            *(unique["column_names"] for unique in inspector.get_unique_constraints(table)),
+            *(one["column_names"] for one in inspector.get_indexes(table) if one["unique"]),
+        )
+    return frozenset(
+        column["name"]
+        for column in columns
+        if not column["nullable"]
+        and (column["name"] in special or is_ruled(column["name"], checks))
     )
 
 

@@ -176,6 +176,13 @@ CONSTRAINTS = [
         f"drop check {POSITIVE} of quetz_edited",
     ),
     edit(
+        "drop a column that must not be null, with its check",
+        column(Integer, CheckConstraint("c > 0", name="positive"), nullable=False),
+        table(),
+        f"drop check {POSITIVE} of quetz_edited",
+        "drop column quetz_edited.c",
+    ),
+    edit(
         "rename a check",
         column(Integer, CheckConstraint("c > 0", name="positive")),
         column(Integer, CheckConstraint("c > 0", name="large")),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from quetz.db.base import RowId
 from quetz.migrations import upgrade
-from quetz.migrations.seeds import count_rows, seed
+from quetz.migrations.seeds import clear, count_rows, seed
 
 
 @pytest.fixture
@@ -164,3 +164,15 @@ def test_every_table_of_the_core_gets_two_rows(empty_engine, plugins):
 
     assert set(rows.values()) == {2}
     assert "quetz_migration_log" not in rows
+
+
+def test_what_refers_to_a_table_that_is_cleared_goes_before_it(connection):
+    table = made(connection, Column("t_id", RowId, ForeignKey("t.id")))
+    child = made(connection, Column("t_id", RowId, ForeignKey(table.c.id)), name="a_child")
+    made(connection, Column("child_id", RowId, ForeignKey(child.c.id)), name="b_grandchild")
+    made(connection, name="other")
+    seed(connection)
+
+    clear(connection, {"t"})
+
+    assert count_rows(connection) == {"a_child": 0, "b_grandchild": 0, "other": 2, "t": 0}
