@@ -5,6 +5,7 @@ Alembic compares defaults on PostgreSQL by running them, and CHECKs by their nam
 
 import json
 import re
+from decimal import Decimal
 from typing import Any, cast
 
 from alembic.autogenerate.api import AutogenContext
@@ -13,7 +14,7 @@ from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import CheckConstraint, Column, DefaultClause, Dialect, Table
-from sqlalchemy.types import JSON, Boolean, Integer, String, TypeEngine
+from sqlalchemy.types import JSON, Boolean, Float, Integer, Numeric, String, TypeEngine, Uuid
 
 from quetz.migrations.expressions import sql_of
 from quetz.migrations.sqlite_indexes import compare_indexes
@@ -27,6 +28,7 @@ _CAST = re.compile(
     re.IGNORECASE,
 )
 NOW = {"now()", "now", "current_timestamp"}
+_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _TRUE, _FALSE = {"true", "1", "'1'", "'t'", "'true'"}, {"false", "0", "'0'", "'f'", "'false'"}
 
 
@@ -105,8 +107,12 @@ def plain_default(text: str, kind: TypeEngine[Any]) -> str:
         return _plain_json(text)
     if text.lower() in NOW:
         return "now()"
-    number = text.strip("'")
-    return number if re.fullmatch(r"-?[\d.]+", number) else text
+    bare = text.strip("'")
+    if isinstance(kind, Uuid):  # as SQLite has it; PostgreSQL writes it with dashes
+        return bare.replace("-", "").lower()
+    if isinstance(kind, Float | Numeric) and _NUMBER.fullmatch(bare):
+        return f"{Decimal(bare).normalize():f}"  # PostgreSQL writes 1 for 1.0 and for 1e0
+    return bare if re.fullmatch(r"-?[\d.]+", bare) else text
 
 
 def _plain_json(text: str) -> str:
