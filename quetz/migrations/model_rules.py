@@ -78,7 +78,8 @@ def _faults(op: ops.MigrateOperation) -> Iterator[str]:
         if not column.nullable and column.server_default is None:
             yield (
                 f"the new column {op.table_name}.{column.name} must not be null, and the rows "
-                "there have no value for it; give it a server_default, or let it be null"
+                "there have no value for it; give it a server_default, or let it be null, or take "
+                "it out, make a file with --empty and add and fill it by hand"
             )
     elif isinstance(op, ops.AlterColumnOp):
         if op.modify_nullable is False and default_of(op) is None:

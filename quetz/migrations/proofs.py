@@ -55,9 +55,9 @@ def _telling(scratch: Scratch, owner: str) -> Iterator[None]:
         fault = str(error) if isinstance(error, _Fault) else f"it fails: {error.reason}"
         raise MigrationUnsound(
             owner,
-            f"tried in a scratch database on {scratch.place}, {fault}; your database was left "
-            "alone; change the models otherwise, or put them back, make a file with --empty and "
-            "write the change into it by hand",
+            f"tried on made-up rows in a scratch database on {scratch.place}, {fault}; your "
+            "database was left alone; change the models otherwise, or put them back, make a file "
+            "with --empty and write the change into it by hand",
         ) from error
 
 
