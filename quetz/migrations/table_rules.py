@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Sequence,
     Table,
+    TextClause,
     UniqueConstraint,
 )
 from sqlalchemy.schema import sort_tables_and_constraints
@@ -77,8 +78,10 @@ def _faults_of_column(column: Column[Any]) -> Iterator[str]:
             f"{column} would be a type of its own on PostgreSQL, hard to change; "
             "say Enum(..., native_enum=False, create_constraint=True, length=50)"
         )
-    if isinstance(column.type, Boolean) and column.type.create_constraint:
-        yield f"{column} would have a CHECK on SQLite alone; leave create_constraint out"
+    if isinstance(column.type, Enum) and column.type.create_constraint and not column.type.name:
+        yield f"the CHECK of {column} has no name, by which it could be changed; say Enum(name=...)"
+    if isinstance(column.type, Boolean):
+        yield from _faults_of_flag(column, column.type)
     if column.identity or isinstance(column.default, Sequence):
         yield (
             f"{column} is numbered in a way that SQLite has not; "
@@ -86,8 +89,19 @@ def _faults_of_column(column: Column[Any]) -> Iterator[str]:
         )
     if column.computed:
         yield (
-            f"{column} is computed by the database, so that its table could not be copied, as "
-            "SQLite has to for later changes; compute it in Python"
+            f"{column} is computed by the database, by a rule that no migration could change; "
+            "compute it in Python"
+        )
+
+
+def _faults_of_flag(column: Column[Any], kind: Boolean) -> Iterator[str]:
+    if kind.create_constraint:
+        yield f"{column} would have a CHECK on SQLite alone; leave create_constraint out"
+    default = getattr(column.server_default, "arg", None)
+    if isinstance(default, TextClause) and default.text.strip("()") in {"0", "1"}:
+        yield (
+            f"the default of {column} is a number, which PostgreSQL takes for no Boolean; "
+            "say server_default=sa.false() or sa.true()"
         )
 
 

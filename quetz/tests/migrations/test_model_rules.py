@@ -9,6 +9,7 @@ from sqlalchemy import (
     Computed,
     Date,
     DateTime,
+    Enum,
     ForeignKey,
     Identity,
     Index,
@@ -53,6 +54,16 @@ ROWS = text("c = ':x'")
 @pytest.mark.parametrize(
     ("items", "sentence"),
     [
+        pytest.param(
+            [Column("c", Enum("a", native_enum=False, create_constraint=True, length=9))],
+            r"the CHECK of extra\.c has no name, .*; say Enum\(name=\.\.\.\)",
+            id="an enumeration without a name",
+        ),
+        pytest.param(
+            [Column("c", Boolean, server_default=text("0"))],
+            r"the default of extra\.c is a number, .*; say server_default=sa\.false\(\)",
+            id="a number for a flag",
+        ),
         pytest.param(
             [Column("c", Integer, Identity())],
             r"extra\.c is numbered .*; say mapped_column\(RowId",
