@@ -201,6 +201,7 @@ def _write_proven(
                 upgrades=code.upgrade,
                 downgrades=code.downgrade,
                 imports="\n".join(code.imports),
+                loses=change.loses(),
             )
             file = Path(cast("Script", script).path)
             target = draft.folder.resolve() / file.name

@@ -167,11 +167,20 @@ def owners_of_tables(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
 
 
 def checksum(source: str) -> str:
-    """Return the sha256 of what a script does: comments and formatting do not count."""
+    """Return the sha256 of what a script does.
+
+    Comments, formatting and what it says that it ``loses`` do not count.
+    """
     tree = ast.parse(source)
     if ast.get_docstring(tree) is not None:
         del tree.body[0]
+    tree.body = [statement for statement in tree.body if not _says_losses(statement)]
     return hashlib.sha256("\n".join(_canonical(tree)).encode()).hexdigest()
+
+
+def _says_losses(statement: ast.stmt) -> bool:
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return [getattr(target, "id", None) for target in targets] == ["loses"]
 
 
 def _canonical(node: object) -> Iterator[str]:

@@ -72,6 +72,17 @@ class Change:
     down: ops.DowngradeOps
     lost: set[str] = field(default_factory=set)
 
+    def loses(self) -> list[str]:
+        """Return the tables, and ``table.column``, whose contents going up throws away."""
+        dropped = (
+            f"{op.table_name}.{op.column_name}"
+            if isinstance(op, ops.DropColumnOp)
+            else op.table_name
+            for op in atomic(self.up)
+            if isinstance(op, ops.DropColumnOp | ops.DropTableOp)
+        )
+        return sorted(dropped)
+
 
 def add_missing(found: ops.UpgradeOps, others: ops.UpgradeOps) -> None:
     """Add to what was found on SQLite what only PostgreSQL tells: collations, time zones."""

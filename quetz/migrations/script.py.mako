@@ -19,6 +19,10 @@ revision: str = ${repr(up_revision)}
 down_revision: str | tuple[str, ...] | None = ${repr(down_revision)}
 branch_labels: str | tuple[str, ...] | None = ${repr(branch_labels)}
 depends_on: str | list[str] | None = ${repr(depends_on)}
+% if loses:
+# What is in these is gone for good when this is applied. What was only renamed is not.
+loses: tuple[str, ...] = ${repr(tuple(loses))}
+% endif
 
 
 def upgrade() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alembic.util import to_tuple
 from sqlalchemy import Engine, event
 
 from quetz.migrations.ledger import read_entries
@@ -12,18 +13,23 @@ from quetz.migrations.runs import downgrade, upgrade
 from quetz.migrations.seeds import clear, seed
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
-from quetz.testing.migrations.snapshots import Snapshot, lost_rows
+from quetz.testing.migrations.snapshots import Snapshot, lost_on_the_way, lost_rows
 
 _UPDATED = re.compile(r"\bUPDATE\s+(?:ONLY\s+)?[\"`\[]?(\w+)", re.IGNORECASE)
+_TAKE = "rename it or move its values, or name '{}' in loses of the revision if they shall go"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A revision to stop at; ``below`` is what stays when it is taken back."""
+    """A revision to stop at; ``below`` is what stays when it is taken back.
+
+    It says that it ``loses`` what is in these, each a table or ``table.column``.
+    """
 
     revision: str
     below: str
     message: str
+    loses: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.revision} ({self.message})"
@@ -63,6 +69,17 @@ class Move:
                 yield f"{self.what}: changes rows of table '{table}'"
 
 
+def losses_on_the_way(stage: Stage, start: Snapshot, up: Move, down: Move) -> Iterator[str]:
+    """Yield a sentence for each value that did not come back, though no one said it is lost.
+
+    Tables that the stage updated are not looked at, on the way up or down.
+    """
+    rewritten = {*up.rewritten, *down.rewritten}
+    for what, sentence in lost_on_the_way(start, down.before, down.after):
+        if what.partition(".")[0] not in rewritten and what not in stage.loses:
+            yield f"applying and taking back {stage}: {sentence}; {_TAKE.format(what)}"
+
+
 def stages_of(tree: Tree, owner: str) -> list[Stage]:
     """Return the revisions of the owner that all others are above or below, the oldest first."""
     own = tree.scripts_of(owner)
@@ -72,7 +89,8 @@ def stages_of(tree: Tree, owner: str) -> list[Stage]:
         has_all_before = all(one.revision in applied[number] for one in own[:number])
         if has_all_before and all(script.revision in above for above in applied[number:]):
             below = stages[-1].revision if stages else f"{owner}@base"
-            stages.append(Stage(script.revision, below, script.doc))
+            loses = to_tuple(getattr(script.module, "loses", None), default=())
+            stages.append(Stage(script.revision, below, script.doc, frozenset(loses)))
     return stages
 
 

@@ -104,6 +104,24 @@ def lost_rows(before: Snapshot, after: Snapshot, rewritten: Collection[str] = ()
                     )
 
 
+def lost_on_the_way(start: Snapshot, top: Snapshot, end: Snapshot) -> Iterator[tuple[str, str]]:
+    """Yield what was gone at the ``top`` and came back without its contents, and a sentence.
+
+    It is a table or ``table.column``. One that was emptied before it came back does not count.
+    """
+    for table in sorted(start.tables.keys() & end.tables.keys()):
+        old, new = start.tables[table], end.tables[table]
+        if table not in top.tables:
+            if len(new.rows) < len(old.rows):
+                yield table, f"table '{table}' had {len(old.rows)} rows and has {len(new.rows)}"
+        elif len(top.tables[table].rows) == len(old.rows):
+            gone = old.types.keys() - top.tables[table].types.keys()
+            for column in sorted(gone & new.types.keys()):
+                if lost := sorted(old.values(column) - new.values(column)):
+                    sentence = f"column '{column}' of table '{table}' lost {', '.join(lost)}"
+                    yield f"{table}.{column}", sentence
+
+
 def differences(before: Snapshot, after: Snapshot) -> Iterator[str]:
     """Yield a line for each part of a schema that is gone, or is new."""
     yield from (f"is gone: {line}" for line in sorted(before.schema - after.schema))

@@ -15,7 +15,7 @@ from quetz.plugins import Plugins, load_plugins
 from quetz.testing.databases import Databases, DbInit, build_schema
 from quetz.testing.fixtures import backends
 from quetz.testing.migrations import TESTED
-from quetz.testing.migrations.grounds import Ground, Move, Stage
+from quetz.testing.migrations.grounds import Ground, Move, Stage, losses_on_the_way
 from quetz.testing.migrations.kills import Kills
 from quetz.testing.migrations.snapshots import Snapshot, differences
 
@@ -196,6 +196,7 @@ def _faults_of_stairs(ground: Ground, stage: Stage, start: Snapshot) -> list[str
     faults = [
         *up.losses(),
         *down.losses(),
+        *losses_on_the_way(stage, start, up, down),
         *(f"{down.what}: {line}" for line in differences(start, down.after)),
     ]
     if not faults:

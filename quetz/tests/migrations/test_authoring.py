@@ -311,6 +311,21 @@ def test_a_column_that_may_have_been_renamed_is_told(none_yet):
     assert 'op.alter_column("channels", "mirroring", new_column_name="...")' in warning
 
 
+def test_a_revision_says_what_it_loses_for_good(copied):
+    columns = "sa.Column('id', sa.Integer, primary_key=True)"
+    add_revision(
+        copied,
+        "aaaa",
+        upgrade=f"op.create_table('old', {columns}); "
+        "op.add_column('users', sa.Column('shoe_size', sa.Integer))",
+        downgrade="op.drop_column('users', 'shoe_size'); op.drop_table('old')",
+    )
+
+    text = written(copied, "drop").read_text()
+
+    assert 'loses: tuple[str, ...] = ("old", "users.shoe_size")\n' in text
+
+
 def test_the_core_is_initialised_once(copied):
     with pytest.raises(PluginError, match=f"already at {head_of(copied)}; leave out --initialize"):
         make_migration(copied, message="x", initialize=True)

@@ -131,6 +131,7 @@ def test_what_somebody_left_running_is_failed_whether_or_not_the_ledger_forbids_
         pytest.param("upgrade():", "upgrade():  # why", id="a-comment"),
         pytest.param('"SELECT 1"', "'SELECT 1'", id="quotes"),
         pytest.param('("SELECT 1")', '(\n        "SELECT 1",\n    )', id="lines"),
+        pytest.param("def upgrade", 'loses = ("old",)\ndef upgrade', id="what-it-loses"),
     ],
 )
 def test_a_checksum_looks_past_what_changes_nothing(old, new):

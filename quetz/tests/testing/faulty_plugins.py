@@ -37,6 +37,7 @@ revision = "{revision}"
 down_revision = {parent!r}
 branch_labels = {labels!r}
 depends_on = {needed!r}
+loses = {loses!r}
 transactional = {transactional}
 
 
@@ -109,6 +110,7 @@ class Plugin:
         downgrade: str = "pass",
         parent: str | tuple[str, str] = "first",
         transactional: bool = True,
+        loses: str | tuple[str, ...] = (),
     ) -> None:
         """Write a revision, or another in its place."""
         is_root = revision == "first"
@@ -118,6 +120,7 @@ class Plugin:
             labels=("quetz-notes",) if is_root else None,
             needed=load_tree(find_plugins([])).heads_of(CORE)[0] if is_root else None,
             transactional=transactional,
+            loses=loses,
             upgrade=indent(dedent(upgrade), "    "),
             downgrade=indent(dedent(downgrade), "    "),
         )

@@ -49,6 +49,49 @@ def fork(plugin):
     plugin.revise("joined", parent=("left", "right"), upgrade="pass")
 
 
+def replace_a_column(loses):
+    """Take out a column and add another, both up and down, as a rename would be written."""
+
+    def replace(plugin):
+        models = plugin.folder / "quetz_notes/db_models.py"
+        models.write_text(models.read_text().replace("    text: ", "    body: "))
+        up = (
+            "with op.batch_alter_table('quetz_notes') as batch:\n"
+            "    column = sa.Column('{}', sa.String(), server_default='', nullable=False)\n"
+            "    batch.add_column(column)\n"
+            "    batch.drop_column('{}')\n"
+            "with op.batch_alter_table('quetz_notes') as batch:\n"
+            "    batch.alter_column('{}', server_default=None)"
+        )
+        ways = up.format("body", "text", "body"), up.format("text", "body", "text")
+        plugin.revise("third", parent="second", upgrade=ways[0], downgrade=ways[1], loses=loses)
+
+    return replace
+
+
+def replace_a_table(loses):
+    def replace(plugin):
+        for revision, parent in (("third", "second"), ("fourth", "third")):
+            columns = "sa.Column('id', sa.Integer(), primary_key=True)"
+            ways = (
+                f"op.create_table('quetz_notes_old', {columns})",
+                "op.drop_table('quetz_notes_old')",
+            )
+            up, down = ways if revision == "third" else reversed(ways)
+            said = loses if revision == "fourth" else ()
+            plugin.revise(revision, parent=parent, upgrade=up, downgrade=down, loses=said)
+
+    return replace
+
+
+def rename_a_column(plugin):
+    models = plugin.folder / "quetz_notes/db_models.py"
+    models.write_text(models.read_text().replace("    text: ", "    body: "))
+    rename = "op.alter_column('quetz_notes', '{}', new_column_name='{}')"
+    ways = rename.format("text", "body"), rename.format("body", "text")
+    plugin.revise("third", parent="second", upgrade=ways[0], downgrade=ways[1])
+
+
 def lose_a_reference(plugin):
     models = plugin.folder / "quetz_notes/db_models.py"
     lines = models.read_text().splitlines(keepends=True)
@@ -115,6 +158,19 @@ def lose_a_reference(plugin):
             {ROWS},
             "column 'text' of table 'quetz_notes' lost 'text'",
             id="lost values",
+        ),
+        pytest.param(
+            replace_a_column(()),
+            {ROWS},
+            "third (third revision): column 'text' of table 'quetz_notes' lost '2text', 'text'; "
+            "rename it or move its values, or name 'quetz_notes.text' in loses",
+            id="a column renamed without its values",
+        ),
+        pytest.param(
+            replace_a_table(()),
+            {ROWS},
+            "fourth (fourth revision): table 'quetz_notes_old' had 2 rows and has 0; ",
+            id="a table that went with its rows",
         ),
         pytest.param(
             second(ADD_STARS, "pass"),
@@ -202,6 +258,11 @@ def test_a_change_that_can_be_repeated_passes_all_tests(plugin, on_postgresql):
             id="a copied table with new values",
         ),
         pytest.param(fork, id="two branches that meet again"),
+        pytest.param(rename_a_column, id="a column that was renamed"),
+        pytest.param(
+            replace_a_column(("quetz_notes.text",)), id="a column that goes with its values"
+        ),
+        pytest.param(replace_a_table("quetz_notes_old"), id="a table that goes with its rows"),
         pytest.param(lose_a_reference, id="a reference that cannot come back"),
     ],
 )
