@@ -20,7 +20,13 @@ from sqlalchemy import Engine, ForeignKey
 from quetz.errors import PluginError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnsound, PostgreSQLUnseen
 from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import check_changes, check_models, warn_of_losses
+from quetz.migrations.model_rules import (
+    check_changes,
+    check_models,
+    warn_of_equal_rows,
+    warn_of_losses,
+    warn_of_names,
+)
 from quetz.migrations.portability import Change, add_missing, change_of
 from quetz.migrations.proofs import prove
 from quetz.migrations.reference_rules import references_of
@@ -78,7 +84,9 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         if check or (found.is_empty() and not empty):
             return None
         check_changes(owner, found)
+        warn_of_names(plugins, owner, warn)
         warn_of_losses(found, warn)
+        warn_of_equal_rows(found, warn)
         change = _change(found, databases)
         needed = _needed(place, references, databases[0])
         draft = _Draft(place, revision, message, needed, output or place.folder)

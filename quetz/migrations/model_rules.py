@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from alembic.operations import ops
-from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Numeric, String
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, Numeric, String
 from sqlalchemy.types import TypeEngine
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
 from quetz.migrations.comparators import ChangeKeyOp
 from quetz.migrations.comparisons import atomic
+from quetz.migrations.expressions import sql_of
 from quetz.migrations.portability import POSTGRESQL, default_of
 from quetz.migrations.reference_rules import check_references
 from quetz.migrations.scratch import Warn
 from quetz.migrations.table_rules import faults_of_tables
-from quetz.plugins import Plugins
+from quetz.plugins import CORE, Plugins
+from quetz.settings import spelt
 
 # Both databases turn all values of the first into ones of the second; and any into text.
 _TURNED = {
@@ -50,21 +52,97 @@ def check_changes(owner: str, found: ops.UpgradeOps) -> None:
     """
     # Of a key first: what else changes with it cannot be mended by itself.
     for op in sorted(atomic(found), key=lambda op: not isinstance(op, ChangeKeyOp)):
-        for fault in _faults(op):
-            raise PluginError(owner, fault)
+        for fault in (*_faults(op), *_faults_of_name(owner, op)):
+            raise PluginError(owner, fault + _way_to_rename(op, found))
 
 
 def warn_of_losses(found: ops.UpgradeOps, warn: Warn) -> None:
     """Tell of columns that go while others come, since they may have been renamed."""
-    found_ops = list(atomic(found))
-    added = {op.table_name for op in found_ops if isinstance(op, ops.AddColumnOp)}
-    for op in found_ops:
-        if isinstance(op, ops.DropColumnOp) and op.table_name in added:
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for dropped, added in _alike(found):
+        names = pairs.setdefault((dropped.table_name, dropped.column_name), [])
+        names.append(added.column.name)
+    for (table, column), names in pairs.items():
+        new = names[0] if len(names) == 1 else "..."
+        warn(
+            f"the migration drops column {table}.{column} with its values, and adds "
+            f"{' and '.join(names)}; if it was renamed, write in place of both: "
+            f'op.alter_column("{table}", "{column}", new_column_name="{new}"), '
+            "the reverse in downgrade(), and take it out of loses"
+        )
+
+
+def warn_of_equal_rows(found: ops.UpgradeOps, warn: Warn) -> None:
+    """Tell of what becomes unique in tables with rows: no two may be equal there."""
+    operations = list(atomic(found))
+    new = {op.table_name for op in operations if isinstance(op, ops.CreateTableOp)}
+    new |= {
+        f"{op.table_name}.{op.column.name}" for op in operations if isinstance(op, ops.AddColumnOp)
+    }
+    for op in operations:
+        table, parts = _unique_parts(op)
+        if parts and not new & {table, *(f"{table}.{part}" for part in parts)}:
+            listed = ", ".join(parts)
+            look = f"SELECT {listed}, count(*) FROM {table} GROUP BY {listed} HAVING count(*) > 1"  # noqa: S608 (it is read)
             warn(
-                f"the migration drops column {op.table_name}.{op.column_name} with its values, and "
-                "adds another; if it was renamed, write in place of both: "
-                f'op.alter_column("{op.table_name}", "{op.column_name}", new_column_name="...")'
+                f"the migration fails where rows of {table} are equal in ({listed}); "
+                f"look for them before: {look}"
             )
+
+
+def warn_of_names(plugins: Plugins, owner: str, warn: Warn) -> None:
+    """Tell of tables whose names may be another plugin's one day."""
+    for table in sorted(Base.metadata.tables):
+        if plugins.owner_of_table(table) == owner:
+            for fault in _faults_of_name(owner, ops.CreateTableOp(table, [])):
+                warn(fault)
+
+
+def _alike(found: ops.UpgradeOps) -> Iterator[tuple[ops.DropColumnOp, ops.AddColumnOp]]:
+    """Yield each column that goes, with each that may be the same by another name."""
+    operations = list(atomic(found))
+    added = [op for op in operations if isinstance(op, ops.AddColumnOp)]
+    for op in operations:
+        if isinstance(op, ops.DropColumnOp):
+            kind = _family(op.to_column().type)
+            for new in added:
+                if new.table_name == op.table_name and _family(new.column.type) is kind:
+                    yield op, new
+
+
+def _way_to_rename(op: ops.MigrateOperation, found: ops.UpgradeOps) -> str:
+    renamed = [
+        f"{dropped.table_name}.{dropped.column_name}"
+        for dropped, added in _alike(found)
+        if added is op
+    ]
+    if not renamed:
+        return ""
+    names = " or ".join(renamed)
+    return f"; if it is {names} renamed, write it by hand with --empty (docs/plugins.md)"
+
+
+def _unique_parts(op: ops.MigrateOperation) -> tuple[str, list[str]]:
+    """Return the table, and in SQL what of it becomes unique; nothing if op does no such thing."""
+    if isinstance(op, ops.CreateUniqueConstraintOp):
+        return op.table_name, [str(column) for column in op.columns]
+    if isinstance(op, ops.CreateIndexOp) and op.unique:
+        parts = op.to_index().expressions
+        return op.table_name, [
+            part.name if isinstance(part, Column) else sql_of(part, POSTGRESQL) for part in parts
+        ]
+    return "", []
+
+
+def _faults_of_name(owner: str, op: ops.MigrateOperation) -> Iterator[str]:
+    own = f"quetz_{spelt(owner)}"
+    if owner == CORE or not isinstance(op, ops.CreateTableOp):
+        return
+    if op.table_name != own and not op.table_name.startswith(f"{own}_"):
+        yield (
+            f"its table '{op.table_name}' must be called {own} or {own}_..., "
+            "so that no two plugins want the same name"
+        )
 
 
 def _faults(op: ops.MigrateOperation) -> Iterator[str]:

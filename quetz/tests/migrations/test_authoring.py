@@ -308,7 +308,7 @@ def test_a_column_that_may_have_been_renamed_is_told(none_yet):
 
     [warning] = warnings
     assert "drops column channels.mirroring with its values" in warning
-    assert 'op.alter_column("channels", "mirroring", new_column_name="...")' in warning
+    assert 'op.alter_column("channels", "mirroring", new_column_name="mirror_mode")' in warning
 
 
 def test_a_revision_says_what_it_loses_for_good(copied):

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     text,
     true,
@@ -29,7 +30,12 @@ from quetz.db.base import Base
 from quetz.errors import PluginError
 from quetz.migrations.comparisons import Models, compare_models
 from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import check_changes, check_models
+from quetz.migrations.model_rules import (
+    check_changes,
+    check_models,
+    warn_of_equal_rows,
+    warn_of_losses,
+)
 from quetz.testing.model_edits import OWNER, TABLE
 from quetz.testing.model_edits.edits import column, table
 
@@ -223,3 +229,54 @@ def test_a_column_that_must_not_be_null_any_more_needs_a_value_for_rows_that_are
 
     with pytest.raises(PluginError, match=rf"{TABLE}\.c must not be null .*; give it a server_def"):
         check_changes(OWNER, found)
+
+
+def test_a_column_that_may_be_one_renamed_is_refused_with_the_way_to_rename(changes):
+    before = table(Column("a", Text, nullable=False), Column("n", Integer))
+    found = changes(before, table(Column("b", String(9), nullable=False)))
+
+    with pytest.raises(PluginError) as refused:
+        check_changes(OWNER, found)
+
+    hint = f"; if it is {TABLE}.a renamed, write it by hand with --empty (docs/plugins.md)"
+    assert str(refused.value).endswith(hint)
+
+
+def test_a_column_is_taken_for_renamed_only_if_its_type_could_be_the_same(changes):
+    before = table(Column("a", Text), Column("n", Integer))
+    found = changes(before, table(Column("b", Text), Column("at", DateTime)))
+    warnings: list[str] = []
+
+    warn_of_losses(found, warnings.append)
+
+    [warning] = warnings
+    assert warning.startswith(f"the migration drops column {TABLE}.a with its values, and adds b;")
+    assert f'op.alter_column("{TABLE}", "a", new_column_name="b"), the reverse in downgr' in warning
+
+
+@pytest.mark.parametrize(
+    "unique",
+    [
+        pytest.param(lambda: UniqueConstraint("c", "d"), id="constraint"),
+        pytest.param(lambda: Index(None, "c", "d", unique=True), id="index"),
+    ],
+)
+def test_rows_that_are_equal_in_what_becomes_unique_are_told(changes, unique):
+    columns = Column("c", Text), Column("d", Text)
+    found = changes(table(*columns), table(Column("c", Text), Column("d", Text), unique()))
+    warnings: list[str] = []
+
+    warn_of_equal_rows(found, warnings.append)
+
+    [warning] = warnings
+    assert f"fails where rows of {TABLE} are equal in (c, d); look for them before: " in warning
+    assert warning.endswith(f" FROM {TABLE} GROUP BY c, d HAVING count(*) > 1")
+
+
+def test_nothing_is_told_of_new_columns_that_are_unique(changes):
+    found = changes(table(), column(Text, unique=True))
+    warnings: list[str] = []
+
+    warn_of_equal_rows(found, warnings.append)
+
+    assert warnings == []

@@ -258,3 +258,42 @@ def test_a_plugin_whose_revision_cannot_be_read_is_left_out_and_named(
     assert left_out == {"quetz-notes": f"cannot read the migration '{file}': {reason}"}
     assert "channels" in tables
     assert "quetz_notes" not in tables
+
+
+COMMAND = """
+    from pathlib import Path
+    from quetz.db.engine import open_engine
+    from quetz.migrations import make_migration, upgrade
+    from sqlalchemy.engine import make_url
+
+    engine, plugins, warnings = open_engine(make_url({url!r})), load_plugins([]), []
+    {first}
+    try:
+        file = make_migration(plugins, message="x", like=engine, warn=warnings.append, {options})
+    finally:
+        engine.dispose()
+    return [file, *warnings]
+"""
+
+
+def test_a_new_table_has_a_name_of_the_plugins_own(site):
+    models = NOTES.format(column="").replace('"quetz_notes"', '"quetz_notebook"')
+    site.install("quetz-notes", {"db_models.py": models})
+
+    sentence = "its table 'quetz_notebook' must be called quetz_notes or quetz_notes_..."
+    with pytest.raises(Refused, match=f"PluginError: .*{sentence}"):
+        make(site, initialize=True)
+
+
+def test_a_table_of_old_with_another_name_is_told(site):
+    install_notes(site)
+    file = make(site, initialize=True)
+    file.write_text(file.read_text().replace("quetz_notes", "quetz_old"))
+    models = NOTES.format(column="text: Mapped[str | None]").replace("quetz_notes", "quetz_old")
+    site.install("quetz-notes", {"db_models.py": models})
+
+    options = "owner='quetz-notes'"
+    written, warning = site.run(COMMAND.format(url="sqlite://", first="", options=options))
+
+    assert tables_named(Path(written)) == {"quetz_old"}
+    assert warning.startswith("its table 'quetz_old' must be called quetz_notes")
