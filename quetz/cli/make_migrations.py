@@ -80,7 +80,7 @@ def make_migrations(
             warn=_warn,
         )
     if file is None:
-        typer.echo("Nothing changed: no migration is needed", err=True)
+        typer.echo(f"Nothing changed in {plugin}: no migration is needed", err=True)
     else:
         typer.echo(file)
 

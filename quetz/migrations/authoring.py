@@ -16,10 +16,12 @@ from alembic.operations.ops import UpgradeOps
 from alembic.script import Script
 from alembic.util import rev_id as random_id
 from sqlalchemy import Engine, ForeignKey
+from sqlalchemy.exc import DBAPIError
 
-from quetz.errors import PluginError
+from quetz.errors import PluginError, QuetzError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnsound, PostgreSQLUnseen
 from quetz.migrations.descriptions import describe
+from quetz.migrations.ledger import applied_by_ledger, read_entries
 from quetz.migrations.model_rules import (
     check_changes,
     check_models,
@@ -28,6 +30,7 @@ from quetz.migrations.model_rules import (
     warn_of_names,
 )
 from quetz.migrations.portability import Change, add_missing, change_of
+from quetz.migrations.positions import file_of, looking
 from quetz.migrations.proofs import prove
 from quetz.migrations.reference_rules import references_of
 from quetz.migrations.scratch import Scratch, Warn, scratch_databases
@@ -70,7 +73,9 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
     known = [*plugins.migrations, *plugins.broken]
     owner = next((name for name in known if spelt(name) == spelt(owner)), owner)
     place = _find_place(plugins, owner, initialize=initialize)
-    if not check and output is None:
+    if check:
+        _warn_of_copy(place, warn)
+    elif output is None:
         check_is_source(owner, place.folder)
     revision = _checked_id(place, rev_id)
     references = references_of(plugins, owner)
@@ -81,8 +86,11 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         found = _changes(databases, plugins, owner)
         if check:
             _refuse_changes(owner, found, databases, like)
+        if found.is_empty() and owner == CORE:
+            _tell_of_plugins(plugins, place.tree, databases[0], warn)
         if check or (found.is_empty() and not empty):
             return None
+        _refuse_rival(place, like)
         check_changes(owner, found)
         warn_of_names(plugins, owner, warn)
         warn_of_losses(found, warn)
@@ -118,6 +126,56 @@ def _find_place(plugins: Plugins, owner: str, *, initialize: bool) -> _Place:
     if parent is None and not initialize and owner != CORE:
         raise PluginError(owner, "has no migration yet; add --initialize to make the first")
     return _Place(owner, tree, plugins.migrations[owner], parent)
+
+
+def _warn_of_copy(place: _Place, warn: Warn) -> None:
+    try:
+        check_is_source(place.owner, place.folder)
+    except PluginError:
+        if place.owner != CORE:
+            warn(
+                f"{place.owner} was compared as it is installed in '{place.folder}', not your "
+                "working copy; install that with: pip install -e"
+            )
+
+
+def _refuse_rival(place: _Place, like: Engine | None) -> None:
+    """Refuse to follow anything but the newest revision, whose file may be gone.
+
+    Raises:
+        MigrationUnsound: the database ``like`` has a revision of which there is no file.
+    """
+    file = file_of(like) if like is not None else None
+    if like is None or (file is not None and not file.exists()):
+        return
+    try:
+        with looking(like) as connection:
+            applied = applied_by_ledger(read_entries(connection)).values()
+    except (QuetzError, DBAPIError):  # it is not needed for anything else
+        return
+    for entry in applied:
+        if entry.owner == place.owner and entry.revision not in place.tree.owners:
+            raise MigrationUnsound(
+                place.owner,
+                f"the deployment's database has its migration {entry.revision} "
+                f"('{entry.message}'), of which there is no file in '{place.folder}'; put "
+                f"{entry.revision}_*.py back there, or name another deployment",
+            )
+
+
+def _tell_of_plugins(plugins: Plugins, tree: Tree, scratch: Scratch, warn: Warn) -> None:
+    """Name those that may have been meant, since their models changed and those of quetz did not.
+
+    What cannot be compared is left out, as it is no matter of quetz.
+    """
+    for owner in plugins.migrations.keys() - {CORE} - tree.broken.keys():
+        try:
+            scratch.build(plugins, tree.heads_of(owner))
+            is_changed = not scratch.changes(plugins, owner).is_empty()
+        except QuetzError:
+            continue
+        if is_changed:
+            warn(f"the models of {owner} changed: add --plugin {owner}")
 
 
 def _checked_id(place: _Place, wanted: str | None) -> str:

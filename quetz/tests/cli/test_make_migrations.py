@@ -32,7 +32,7 @@ def test_a_check_needs_no_message_and_finds_nothing_to_do(quetz, configured):
     result = quetz("make-migrations", configured, "--check")
 
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "Nothing changed: no migration is needed\n"
+    assert result.stderr == "Nothing changed in quetz: no migration is needed\n"
 
 
 def test_without_a_message_nothing_is_written(quetz, configured, tmp_path):
@@ -57,7 +57,7 @@ def test_drift_of_the_deployments_database_is_told_and_is_in_nobodys_way(
     drift = "has users: column shoe_size INTEGER null, default None"
     assert result.stderr.splitlines() == [
         f"Warning: the deployment's database {drift}, unlike what its migrations make",
-        "Nothing changed: no migration is needed",
+        "Nothing changed in quetz: no migration is needed",
     ]
 
 
@@ -74,6 +74,6 @@ def test_a_database_that_is_away_is_told_without_its_password(
     first, second, last = result.stderr.splitlines()
     assert first.startswith("Warning: the deployment's database was not looked at: ")
     assert second.startswith("Warning: nothing was tried on PostgreSQL")
-    assert last == "Nothing changed: no migration is needed"
+    assert last == "Nothing changed in quetz: no migration is needed"
     assert "s3cret" not in result.stderr
     assert result.exit_code == 0

@@ -276,6 +276,36 @@ COMMAND = """
 """
 
 
+def test_who_forgets_to_name_the_plugin_is_told_which_one_changed(site, empty_database_url):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    make(site, initialize=True)
+    install_notes(site, "text: Mapped[str | None]")
+    site.install("quetz-more", {"db_models.py": NOTES.format(column="").replace("notes", "more")})
+    make(site, owner="quetz-more", initialize=True)
+
+    for options in ("", "check=True"):
+        found = site.run(COMMAND.format(url=url, first="", options=options))
+        assert found == [None, "the models of quetz-notes changed: add --plugin quetz-notes"]
+
+
+def test_a_check_of_an_installed_copy_says_that_it_is_one(tmp_path):
+    site = Site(tmp_path / "site-packages")
+    install_notes(site)
+    options = "owner='quetz-notes', initialize=True"
+    elsewhere = f"output=Path({str(site.folder / 'quetz_notes/migrations/versions')!r}), {options}"
+    site.run(COMMAND.format(url="sqlite://", first="", options=elsewhere))
+
+    options = "owner='quetz-notes', check=True"
+    nothing, warning = site.run(COMMAND.format(url="sqlite://", first="", options=options))
+
+    assert nothing is None
+    assert warning == (
+        f"quetz-notes was compared as it is installed in '{site.folder}/quetz_notes/migrations/"
+        "versions', not your working copy; install that with: pip install -e"
+    )
+
+
 def test_a_new_table_has_a_name_of_the_plugins_own(site):
     models = NOTES.format(column="").replace('"quetz_notes"', '"quetz_notebook"')
     site.install("quetz-notes", {"db_models.py": models})
@@ -297,3 +327,27 @@ def test_a_table_of_old_with_another_name_is_told(site):
 
     assert tables_named(Path(written)) == {"quetz_old"}
     assert warning.startswith("its table 'quetz_old' must be called quetz_notes")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_no_rival_is_written_to_an_applied_migration_whose_file_is_gone(
+    site, empty_database_url, is_first
+):
+    url = empty_database_url.render_as_string(hide_password=False)
+    install_notes(site)
+    file = make(site, initialize=True)
+    if not is_first:
+        install_notes(site, "text: Mapped[str | None]")
+        file = make(site, "second revision")
+    gone = f"upgrade(engine, plugins); Path({str(file)!r}).unlink()"
+    options = f"owner='quetz-notes', initialize={is_first}"
+
+    sentence = (
+        rf"MigrationUnsound: .* has its migration {file.name[:12]} \('.* revision'\), of which "
+        rf"there is no file in '{file.parent}'; put {file.name[:12]}_\*.py back there"
+    )
+    with pytest.raises(Refused, match=sentence):
+        site.run(COMMAND.format(url=url, first=gone, options=options))
+
+    assert file not in file.parent.iterdir()
+    assert len(list(file.parent.glob("*.py"))) == (0 if is_first else 1)

@@ -247,7 +247,7 @@ def test_r09_when_nothing_changed_there_is_no_file(checkout):
     ended = checkout.attempt(MAKE)
 
     assert (ended.code, ended.out) == (0, "")
-    assert ended.sentence == "Nothing changed: no migration is needed"
+    assert ended.sentence == "Nothing changed in quetz: no migration is needed"
     assert set(versions.glob("*.py")) == before
 
 
