@@ -73,10 +73,7 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
     known = [*plugins.migrations, *plugins.broken]
     owner = next((name for name in known if spelt(name) == spelt(owner)), owner)
     place = _find_place(plugins, owner, initialize=initialize)
-    if check:
-        _warn_of_copy(place, warn)
-    elif output is None:
-        check_is_source(owner, place.folder)
+    _check_folder(place, output, warn, writes=not check)
     revision = _checked_id(place, rev_id)
     references = references_of(plugins, owner)
     check_models(plugins, owner)
@@ -86,19 +83,15 @@ def make_migration(  # noqa: PLR0913 (they are the options of a command)
         found = _changes(databases, plugins, owner)
         if check:
             _refuse_changes(owner, found, databases, like)
-        if found.is_empty() and owner == CORE:
-            _tell_of_plugins(plugins, place.tree, databases[0], warn)
         if check or (found.is_empty() and not empty):
+            _tell_of_others(plugins, place, databases[0], warn)
             return None
         _refuse_rival(place, like)
         check_changes(owner, found)
-        warn_of_names(plugins, owner, warn)
-        warn_of_losses(found, warn)
-        warn_of_equal_rows(found, warn)
-        change = _change(found, databases)
+        _warn(plugins, owner, found, warn)
         needed = _needed(place, references, databases[0])
         draft = _Draft(place, revision, message, needed, output or place.folder)
-        return _write_proven(draft, plugins, databases, change)
+        return _write_proven(draft, plugins, databases, _change(found, databases))
 
 
 @dataclass(frozen=True)
@@ -128,15 +121,26 @@ def _find_place(plugins: Plugins, owner: str, *, initialize: bool) -> _Place:
     return _Place(owner, tree, plugins.migrations[owner], parent)
 
 
-def _warn_of_copy(place: _Place, warn: Warn) -> None:
+def _check_folder(place: _Place, output: Path | None, warn: Warn, *, writes: bool) -> None:
+    """Refuse to write into an installed copy, and tell of one that is only looked at."""
+    if writes and output is not None:
+        return
     try:
         check_is_source(place.owner, place.folder)
     except PluginError:
+        if writes:
+            raise
         if place.owner != CORE:
             warn(
                 f"{place.owner} was compared as it is installed in '{place.folder}', not your "
                 "working copy; install that with: pip install -e"
             )
+
+
+def _warn(plugins: Plugins, owner: str, found: UpgradeOps, warn: Warn) -> None:
+    warn_of_names(plugins, owner, warn)
+    warn_of_losses(found, warn)
+    warn_of_equal_rows(found, warn)
 
 
 def _refuse_rival(place: _Place, like: Engine | None) -> None:
@@ -163,14 +167,15 @@ def _refuse_rival(place: _Place, like: Engine | None) -> None:
             )
 
 
-def _tell_of_plugins(plugins: Plugins, tree: Tree, scratch: Scratch, warn: Warn) -> None:
-    """Name those that may have been meant, since their models changed and those of quetz did not.
+def _tell_of_others(plugins: Plugins, place: _Place, scratch: Scratch, warn: Warn) -> None:
+    """Name plugins that may have been meant: their models changed, and those of quetz did not.
 
     What cannot be compared is left out, as it is no matter of quetz.
     """
-    for owner in plugins.migrations.keys() - {CORE} - tree.broken.keys():
+    others = plugins.migrations.keys() - {CORE} - place.tree.broken.keys()
+    for owner in sorted(others if place.owner == CORE else ()):
         try:
-            scratch.build(plugins, tree.heads_of(owner))
+            scratch.build(plugins, place.tree.heads_of(owner))
             is_changed = not scratch.changes(plugins, owner).is_empty()
         except QuetzError:
             continue
