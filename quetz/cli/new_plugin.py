@@ -19,6 +19,7 @@ _DISTRIBUTION = re.compile(r"quetz(-[a-z0-9]+)+")
 _NEXT_STEPS = """\
 Write your tables into db_models.py, and then:
   pip install -e {path}
+  quetz create deployment_dir
   quetz make-migrations deployment_dir --message "initial revision" --initialize --plugin {name}
   quetz init-db deployment_dir"""
 
@@ -37,7 +38,7 @@ def new(
 
     path = make_plugin(name, directory)
     typer.echo(path)
-    typer.echo(_NEXT_STEPS.format(path=quote(str(path)), name=path.name), err=True)
+    typer.echo(_NEXT_STEPS.format(path=quote(f"{path}[test]"), name=path.name), err=True)
 
 
 def make_plugin(name: str, directory: Path) -> Path:

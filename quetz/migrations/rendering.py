@@ -72,6 +72,8 @@ def render(change: Change, connection: Connection) -> Code:
     )
 
     def written(container: ops.UpgradeOps | ops.DowngradeOps) -> str:
+        if container.is_empty():
+            return ""  # the template says what is to be written
         return render_python_code(
             cast("ops.UpgradeOps", container),
             render_as_batch=True,  # SQLite needs it, and PostgreSQL takes it

@@ -26,8 +26,8 @@ loses: tuple[str, ...] = ${repr(tuple(loses))}
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    ${upgrades if upgrades else "# Write how to go up here.\n    pass"}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    ${downgrades if downgrades else "# Write how to go back down here.\n    pass"}

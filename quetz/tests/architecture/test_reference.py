@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import typer
 
-from quetz import hooks
+from quetz import hooks, plugin_api
 from quetz.cli.app import app
 from quetz.cli.outcomes import EXIT_CODES, INTERRUPTED
+from quetz.services.operations import RULES
 from quetz.settings import SECTIONS
 from quetz.tests.architecture.sources import ROOT
 from quetz.tests.cli.outputs import OUTPUTS
@@ -83,3 +84,16 @@ def test_a_hook_is_described_with_its_arguments(hook):
     arguments = ", ".join(inspect.signature(getattr(hooks, hook)).parameters)
 
     assert f"{hook}({arguments})" in headed("hooks.md")
+
+
+def test_each_name_that_a_plugin_may_import_is_described_and_no_other():
+    text = headed("plugin_api.md")["Names"]
+
+    assert sorted(re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)) == sorted(plugin_api.__all__)
+
+
+def test_each_operation_that_a_route_may_declare_is_described_with_what_it_takes():
+    text = headed("plugin_api.md")["Operations"]
+
+    rows = [f"| `{one.name}` | {rule.deed} | {rule.needed} |" for one, rule in RULES.items()]
+    assert re.findall(r"^\| `[A-Z_]+` \|.*$", text, re.MULTILINE) == rows

@@ -77,11 +77,12 @@ def test_the_next_commands_are_told_on_standard_error(quetz, tmp_path):
 
     result = quetz("plugin", "new", "foo", "--directory", folder)
 
-    first, second, third = [line.strip() for line in result.stderr.splitlines()[1:]]
-    assert first == f"pip install -e '{folder}/quetz-foo'"
-    assert second.startswith('quetz make-migrations deployment_dir --message "initial revision"')
-    assert second.endswith(" --initialize --plugin quetz-foo")
-    assert third == "quetz init-db deployment_dir"
+    install, create, make, apply = [line.strip() for line in result.stderr.splitlines()[1:]]
+    assert install == f"pip install -e '{folder}/quetz-foo[test]'"
+    assert create == "quetz create deployment_dir"
+    assert make.startswith('quetz make-migrations deployment_dir --message "initial revision"')
+    assert make.endswith(" --initialize --plugin quetz-foo")
+    assert apply == "quetz init-db deployment_dir"
 
 
 def test_without_a_directory_the_plugin_is_made_in_the_current_folder(quetz, folder, monkeypatch):

@@ -140,7 +140,7 @@ def revisions_in(wheel: Path) -> list[str]:
 
 
 def test_the_tests_of_a_new_plugin_pass_at_once(workplace):
-    workplace.run("quetz plugin new foo && pip install -e ./quetz-foo")
+    workplace.run("quetz plugin new foo 2> steps && grep '^  ' steps | sh -eu")  # as printed
 
     output = workplace.run("pytest quetz-foo")
 

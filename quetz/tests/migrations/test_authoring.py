@@ -199,6 +199,12 @@ def test_an_empty_revision_is_written_if_it_is_wanted(copied, empty_engine):
     [script] = [load_tree(copied).get_revision("heads")]
     assert (script.down_revision, Path(script.path)) == (head, file)
     assert operations(file) == []
+    for line in (
+        "-> None:\n    # Write how to go up here.\n",
+        "    # Write how to go back down here.\n",
+    ):
+        assert line in file.read_text()
+    assert "Alembic" not in file.read_text()
     assert upgrade(empty_engine, copied).applied[-1] == script.revision
 
 
