@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,27 +102,65 @@ def install(
         _settings(deployment)  # whatever is wrong there is told before anything is done
     former = json.dumps(_installed())
     _install(plugins or [], editable or [])
-    arguments = [former] if deployment is None else [former, str(deployment)]
-    subprocess.run([*_PYTHON, "-c", _REPORT, *arguments], check=False)  # noqa: S603 (our own)
+    place = "" if deployment is None else str(deployment)
+    wheels = [name for name in plugins or [] if name.endswith(".whl") and Path(name).is_file()]
+    told = subprocess.run(  # noqa: S603 (our own)
+        [*_PYTHON, "-c", _REPORT, former, place, *wheels], check=False
+    )
+    if told.returncode:
+        raise typer.Exit(told.returncode)
 
 
-def report(former: str, deployment: str | None = None) -> None:
+def report(former: str, deployment: str, *wheels: str) -> None:
     """Print which plugins are new since ``former``, and tell what is to be done in a deployment.
 
-    ``former`` has the versions by plugin: ``'{"quetz-foo": "1.0"}'``.
+    ``former`` has the versions by plugin: ``'{"quetz-foo": "1.0"}'``. Ends with 2 if pip kept
+    another build in place of one of the ``wheels``, as it does if their versions are the same.
     """
     import json
 
     before, now = json.loads(former), _installed()
+    kept = [sentence for wheel in wheels if (sentence := _kept(Path(wheel)))]
+    if now != before or not kept:
+        _report_new(before, now, deployment)
+    for sentence in kept:
+        typer.echo(f"quetz: {sentence}", err=True)
+    if kept:
+        raise SystemExit(2)
+
+
+def _kept(wheel: Path) -> str:
+    """Tell what is installed in place of a wheel that was given, or return an empty text."""
+    import hashlib
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution(wheel.name.partition("-")[0])
+    except PackageNotFoundError:
+        return ""
+    # PEP 610; what comes from an index has no such file.
+    origin = json.loads(found.read_text("direct_url.json") or "{}").get("archive_info", {})
+    if origin.get("hashes", {}).get("sha256") == hashlib.sha256(wheel.read_bytes()).hexdigest():
+        return ""
+    name = found.metadata["Name"]
+    return (
+        f"{name} {found.version} is installed already and was left as it is; raise its version "
+        f"in pyproject.toml and build '{wheel}' again, or first run: "
+        f"{sys.executable} -m pip uninstall {name}"
+    )
+
+
+def _report_new(before: Mapping[str, str], now: Mapping[str, str], deployment: str) -> None:
     new = [name for name, version in sorted(now.items()) if version != before.get(name)]
     for name in new:
         typer.echo(f"{name} {now[name]}")
     if not new:
         typer.echo(f"No plugin is new; installed are: {', '.join(sorted(now)) or 'none'}", err=True)
-    if deployment is None:
-        _tell_next("DEPLOYMENT")
-    else:
+    if deployment:
         _report_deployment(deployment, new)
+    else:
+        _tell_next("DEPLOYMENT")
 
 
 def _report_deployment(deployment: str, new: Collection[str]) -> None:

@@ -1,6 +1,8 @@
 """Listing and installing plugins: programs, since each sees other distributions."""
 
 import json
+import subprocess
+import sys
 from textwrap import dedent
 
 import pytest
@@ -90,6 +92,15 @@ def replace_pip(site, program):
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "__main__.py").write_text(f"import sys\n{program}\n")
+
+
+def built(project):
+    """Return the wheel of the plugin in a folder."""
+    program = "import backend; print(backend.build_wheel('.'))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=project, check=True, capture_output=True, text=True
+    )
+    return project / ended.stdout.strip()
 
 
 def rows_of(ended):
@@ -234,6 +245,31 @@ def test_what_was_there_already_is_not_new(site, path, monkeypatch):
         "No plugin is new; installed are: quetz-foo",
         "No migration is pending",
     ]
+
+
+def test_a_wheel_that_pip_leaves_aside_is_no_success(site, project):
+    wheel = built(project)
+    first = site.command_apart("plugin", "install", wheel)
+    (project / "quetz_foo" / "hooks.py").write_text("changed = True\n")
+
+    second = site.command_apart("plugin", "install", built(project))
+
+    assert (first.returncode, first.stdout) == (0, "quetz-foo 1.5\n")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert "is new" not in second.stderr
+    assert second.stderr.splitlines()[-1].startswith(
+        "quetz: quetz-foo 1.5 is installed already and was left as it is; raise its version"
+    )
+
+
+def test_a_wheel_that_is_installed_already_is_a_success(site, project):
+    wheel = built(project)
+    site.command_apart("plugin", "install", wheel)
+
+    again = site.command_apart("plugin", "install", wheel)
+
+    assert again.returncode == 0
+    assert "No plugin is new; installed are: quetz-foo" in again.stderr
 
 
 def test_a_database_that_is_missing_does_not_undo_the_install(site, path, project):
