@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(no_args_is_help=True, help="Look at migrations, and keep backups.")
 
 FOREIGN = 6
+BROKEN = 12
 LOOK_SECONDS = 1.0
 
 
@@ -36,7 +38,8 @@ def status(
 ) -> None:
     """Print what is applied and what is missing, of quetz and of each plugin.
 
-    Ends with 3 if migrations are missing, with 6 if the database is of another version.
+    Ends with 3 if migrations are missing, with 6 if the database is of another version, with 12
+    if all is up to date but plugins that are broken.
     No plugin is imported; "quetz migrations check" names those that cannot be.
     """
     from quetz.migrations.status import read_status
@@ -52,18 +55,29 @@ def status(
     if as_json:
         typer.echo(json_of(found.document()))
     else:
-        _print_status(found)
+        _print_status(found, path)
     if found.state in _WAITING:
         raise typer.Exit(BEHIND)
     if found.state != "current":
         raise typer.Exit(FOREIGN)
+    if _has_broken(found):
+        raise typer.Exit(BROKEN)
 
 
 _WAITING = ("behind", "empty", "missing")
 
 
-def _print_status(found: "Status") -> None:
-    typer.echo(f"The database is {_STATES[found.state]}")
+def _has_broken(found: "Status") -> bool:
+    return any(owner.state == "broken" for owner in found.owners)
+
+
+def _print_status(found: "Status", path: Path) -> None:
+    state = _STATES[found.state]
+    if found.state in _WAITING:
+        state += f": run quetz init-db {quote(str(path))}"
+    elif found.state == "current" and _has_broken(found):
+        state += ", except for plugins that are broken"
+    typer.echo(f"The database is {state}")
     if found.reason:
         typer.echo(found.reason)
     width = max((len(owner.owner) for owner in found.owners), default=0)
@@ -79,9 +93,9 @@ def _print_status(found: "Status") -> None:
 
 _STATES = {
     "current": "up to date",
-    "behind": "behind: run quetz init-db",
-    "empty": "empty: run quetz init-db",
-    "missing": "missing: run quetz init-db",
+    "behind": "behind",
+    "empty": "empty",
+    "missing": "missing",
     "ahead": "ahead of the software that is installed",
     "unknown": "not one of this version",
 }
@@ -104,7 +118,9 @@ def check(
 ) -> None:
     """Compare the database with its migrations and with the models.
 
-    Ends with 4 if it differs, with 7 if a migration was edited after it had been applied.
+    Ends with 4 if it differs, with 7 if a migration was edited after it had been applied. If that
+    is all that was found, with 12 if a plugin could not be checked, with 3 if migrations are
+    missing.
     """
     from quetz.migrations.checks import check_database
     from quetz.plugins import load_plugins
@@ -116,11 +132,12 @@ def check(
     if as_json:
         typer.echo(json_of(document))
     else:
+        del document["broken"]  # what is unchecked tells of them, and why
         for what, findings in document.items():
-            for finding in findings if isinstance(findings, list | tuple) else ():
+            for finding in findings:
                 typer.echo(f"{what.replace('_', ' ')}: {finding}")
-    report.verdict()
-    typer.echo("Nothing is wrong", err=True)
+    report.verdict(path)
+    typer.echo(f"Nothing {'else ' if report.unchecked else ''}is wrong", err=True)
 
 
 @commands.command()

@@ -14,6 +14,13 @@ class SchemaBehind(Unavailable):
         )
 
 
+class MigrationsMissing(SchemaBehind):
+    """A check found nothing but that migrations are missing."""
+
+    def __init__(self, count: int, path: object) -> None:
+        Unavailable.__init__(self, f"{_missing(count, path)}; nothing else is wrong")
+
+
 class NoSchema(DatabaseUnreadable):
     """PostgreSQL has no schema for the tables."""
 
@@ -227,3 +234,19 @@ class PluginsSkipped(Conflict):
     def __init__(self, reasons: Collection[str]) -> None:
         super().__init__(f"done, except for plugins that are broken: {'; '.join(reasons)}")
         self.reasons = tuple(reasons)
+
+
+class PluginsUnchecked(PluginsSkipped):
+    """A check found nothing, but could not look at all plugins."""
+
+    def __init__(self, count: int, missing: int, path: object) -> None:
+        plugins = "1 plugin" if count == 1 else f"{count} plugins"
+        found = [f"{plugins} could not be checked, for the reasons above; mend or uninstall them"]
+        if missing:
+            found.append(_missing(missing, path))
+        Conflict.__init__(self, "; ".join([*found, "nothing else is wrong"]))
+
+
+def _missing(count: int, path: object) -> str:
+    what = "1 migration is missing" if count == 1 else f"{count} migrations are missing"
+    return f"{what}, run: quetz init-db {quote(str(path))}"

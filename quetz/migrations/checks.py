@@ -9,7 +9,12 @@ from alembic.script import Script
 from sqlalchemy import Connection, Engine
 
 from quetz.errors import DatabaseMissing, QuetzError
-from quetz.errors.migrations import MigrationEdited, SchemaDrifted
+from quetz.errors.migrations import (
+    MigrationEdited,
+    MigrationsMissing,
+    PluginsUnchecked,
+    SchemaDrifted,
+)
 from quetz.migrations.comparisons import differences
 from quetz.migrations.fingerprints import fingerprint
 from quetz.migrations.integrity import broken_references, damage, leftover_tables
@@ -21,6 +26,7 @@ from quetz.migrations.verification import invalid_indexes
 from quetz.plugins import Plugins
 
 Findings = tuple[str, ...]
+_NO_FAULTS = ("unchecked", "broken", "pending")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Report:
 
     ``drift`` is from what the applied migrations make, ``differences`` are from the models of
     those whose migrations are all applied. ``unchecked`` says what could not be looked at; it is
-    no fault.
+    no fault, as ``pending`` revisions are none. ``broken`` plugins are among what is unchecked.
     """
 
     drift: Findings = ()
@@ -41,23 +47,30 @@ class Report:
     several_heads: Findings = ()
     damage: Findings = ()
     unchecked: Findings = ()
+    broken: Findings = ()
+    pending: Findings = ()
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return asdict(self)
 
-    def verdict(self) -> None:
-        """Return if nothing was found.
+    def verdict(self, path: object) -> None:
+        """Return if nothing was found in the database of the deployment ``path``.
 
         Raises:
             MigrationEdited: the file of an applied migration was changed.
             SchemaDrifted: something else was found.
+            PluginsUnchecked, MigrationsMissing: there is nothing else.
         """
         if self.edited:
             raise MigrationEdited(self.edited)
         found = asdict(self)
-        if count := sum(len(lines) for name, lines in found.items() if name != "unchecked"):
+        if count := sum(len(lines) for name, lines in found.items() if name not in _NO_FAULTS):
             raise SchemaDrifted(count)
+        if self.broken:
+            raise PluginsUnchecked(len(self.broken), len(self.pending), path)
+        if self.pending:
+            raise MigrationsMissing(len(self.pending), path)
 
 
 def check_database(engine: Engine, plugins: Plugins, *, deep: bool = False) -> Report:
@@ -76,7 +89,8 @@ def check_database(engine: Engine, plugins: Plugins, *, deep: bool = False) -> R
     with looking(engine) as connection:
         position = read_position(connection, plugins)
         tree = position.tree
-        unchecked += [str(error) for error in (plugins.broken | tree.broken).values()]
+        broken = plugins.broken | tree.broken
+        unchecked += [str(error) for error in broken.values()]
         current = [
             owner
             for owner in plugins.migrations
@@ -92,6 +106,8 @@ def check_database(engine: Engine, plugins: Plugins, *, deep: bool = False) -> R
             several_heads=tuple(_several_heads(position)),
             damage=tuple(damage(connection)) if deep else (),
             unchecked=tuple(unchecked),
+            broken=_sorted(broken),
+            pending=tuple(position.pending),
         )
 
 

@@ -221,6 +221,53 @@ def test_nothing_is_found_in_a_database_as_it_should_be(quetz, on_each):
     assert not any(found for name, found in document.items() if name != "unchecked")
 
 
+def test_a_check_does_not_say_that_nothing_is_wrong_while_migrations_are_missing(
+    quetz, configured, engine_of
+):
+    engine_of(configured).connect().close()  # which makes the file
+
+    result = quetz("migrations", "check", configured)
+
+    assert (result.exit_code, result.stdout) == (3, f"pending: {HEAD}\n")
+    assert result.stderr == (
+        f"quetz: 1 migration is missing, run: quetz init-db {configured}; nothing else is wrong\n"
+    )
+
+
+def test_a_plugin_that_cannot_be_imported_leaves_a_check_without_a_verdict(
+    quetz, configured, tmp_path
+):
+    quetz("init-db", configured)
+    site = Site(tmp_path / "site")
+    site.install("quetz-foo", {"db_models.py": "1 / 0"})
+
+    ended = site.command("migrations", "check", configured)
+
+    assert ended.returncode == 12
+    assert ended.stdout.startswith("unchecked: plugin 'quetz-foo': cannot import")
+    assert "1 plugin could not be checked" in ended.stderr
+    assert ended.stderr.endswith("; nothing else is wrong\n")
+
+
+def test_a_status_does_not_call_a_broken_plugin_up_to_date(quetz, configured, tmp_path):
+    quetz("init-db", configured)
+    site = Site(tmp_path / "site")
+    site.install("quetz-foo", {"migrations/versions/f00_first.py": "1 / 0"})
+
+    ended = site.command("migrations", "status", configured)
+
+    heading, *owners = ended.stdout.splitlines()
+    assert ended.returncode == 12
+    assert heading == "The database is up to date, except for plugins that are broken"
+    assert any("quetz-foo" in owner and "broken: " in owner for owner in owners)
+
+
+def test_a_status_names_the_command_with_its_deployment(quetz, configured):
+    result = quetz("migrations", "status", configured)
+
+    assert result.stdout.startswith(f"The database is missing: run quetz init-db {configured}\n")
+
+
 def test_a_table_that_is_gone_is_found(quetz, on_each, engine_of):
     quetz("init-db", on_each)
     run_sql(engine_of(on_each), "DROP TABLE file_downloads")

@@ -8,7 +8,13 @@ import pytest
 
 from quetz.cli.outcomes import exit_code
 from quetz.errors import DatabaseMissing, PluginError
-from quetz.errors.migrations import MigrationEdited, SchemaDrifted, SchemaUnknown
+from quetz.errors.migrations import (
+    MigrationEdited,
+    MigrationsMissing,
+    PluginsUnchecked,
+    SchemaDrifted,
+    SchemaUnknown,
+)
 from quetz.migrations import downgrade, upgrade
 from quetz.migrations.checks import Report, check_database
 from quetz.migrations.comparisons import differences
@@ -16,6 +22,7 @@ from quetz.tests.migrations.databases import (
     REVISION,
     add_a_row_everywhere,
     add_revision,
+    head_of,
     run_sql,
     tables_in,
 )
@@ -38,7 +45,7 @@ def test_a_sound_database_has_no_finding(engine, copied, deep):
     report = check_database(engine, copied, deep=deep)
 
     assert report == Report()
-    report.verdict()
+    report.verdict("d")
     assert tables_in(engine) == before
 
 
@@ -62,7 +69,7 @@ def test_what_was_changed_by_hand_is_told_as_drift_and_as_difference(engine, cop
         "quetz: drop column users.shoe_size",
     )
     with pytest.raises(SchemaDrifted, match="4 differences") as drifted:
-        report.verdict()
+        report.verdict("d")
     assert exit_code(drifted.value) == 4
 
 
@@ -91,7 +98,10 @@ def test_what_models_lack_is_a_difference_and_no_drift(engine, copied):
 def test_a_database_that_is_behind_is_compared_with_what_was_applied(engine, copied):
     add_revision(copied, "aaaa", upgrade="op.add_column('users', sa.Column('x', sa.Integer))")
 
-    assert check_database(engine, copied) == Report()
+    report = check_database(engine, copied)
+    assert report == Report(pending=("aaaa",))
+    with pytest.raises(MigrationsMissing, match="1 migration is missing, run: quetz init-db d; "):
+        report.verdict("d")
 
     run_sql(engine, "ALTER TABLE users ADD COLUMN y INTEGER")
     report = check_database(engine, copied)
@@ -111,7 +121,7 @@ def test_a_migration_that_was_edited_after_it_was_applied_is_named(engine, copie
 
     assert report.edited == ("aaaa",)
     with pytest.raises(MigrationEdited, match="aaaa") as edited:
-        report.verdict()
+        report.verdict("d")
     assert exit_code(edited.value) == 7
 
 
@@ -185,8 +195,10 @@ def test_a_plugin_that_is_broken_is_told_and_is_no_fault_of_the_database(engine,
 
     report = check_database(engine, copied)
 
-    assert report.unchecked == (str(broken),)
-    report.verdict()
+    assert report == Report(unchecked=(str(broken),), broken=("quetz-notes",))
+    with pytest.raises(PluginsUnchecked, match="1 plugin could not be checked") as unchecked:
+        report.verdict("d")
+    assert exit_code(unchecked.value) == 12
 
 
 def test_tables_of_a_plugin_that_is_gone_are_no_finding(engine, copied, tmp_path):
@@ -208,16 +220,16 @@ def test_tables_of_a_plugin_that_is_gone_are_no_finding(engine, copied, tmp_path
     assert check_database(engine, copied) == Report()
 
 
-def test_an_empty_database_has_no_finding(empty_engine, copied):
+def test_an_empty_database_lacks_migrations_and_has_no_other_finding(empty_engine, copied):
     empty_engine.connect().close()  # which makes the file of SQLite
 
-    assert check_database(empty_engine, copied) == Report()
+    assert check_database(empty_engine, copied) == Report(pending=(str(head_of(copied)),))
 
 
-def test_a_database_that_was_taken_back_has_no_finding(engine, copied):
+def test_a_database_that_was_taken_back_lacks_migrations_and_has_no_other_finding(engine, copied):
     downgrade(engine, copied, "quetz@base")
 
-    assert check_database(engine, copied) == Report()
+    assert check_database(engine, copied) == Report(pending=(str(head_of(copied)),))
 
 
 def test_a_database_of_nobody_knows_whom_is_refused(empty_engine, copied):
