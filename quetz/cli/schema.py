@@ -122,12 +122,17 @@ def check(
     is all that was found, with 12 if a plugin could not be checked, with 3 if migrations are
     missing.
     """
+    from quetz.errors.migrations import SchemaUnknown
     from quetz.migrations.checks import check_database
     from quetz.plugins import load_plugins
 
     with _opened(path) as engine:
         plugins = load_plugins(settings_of(path).plugins.enabled)
-        report = check_database(engine, plugins, deep=deep)
+        try:
+            report = check_database(engine, plugins, deep=deep)
+        except SchemaUnknown as error:
+            error.args = (error.seen,)
+            raise
     document = report.document()
     if as_json:
         typer.echo(json_of(document))

@@ -1,6 +1,6 @@
 """What can go wrong with a schema, its migrations and its backups."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from shlex import quote
 
 from quetz.errors import Conflict, DatabaseUnreadable, Invalid, Unavailable
@@ -42,15 +42,33 @@ class SchemaUnknown(Unavailable):
             "it was left untouched"
         )
 
+    @property
+    def seen(self) -> str:
+        """What was found; who only looks need not be told that nothing was touched."""
+        return str(self).rpartition("; ")[0]
+
 
 class SchemaAhead(SchemaUnknown):
-    """Revisions are applied that are newer than the software."""
+    """Revisions are applied that are newer than the software.
 
-    def __init__(self, owner: str, revisions: Collection[str], needed: str) -> None:
+    ``revisions`` has their messages, ``versions`` are those of the software that applied them.
+    """
+
+    def __init__(
+        self, owner: str, revisions: Mapping[str, str], versions: Collection[str], installed: str
+    ) -> None:
+        if set(versions) == {installed}:
+            named = ", ".join(f"{one} ({message})" for one, message in revisions.items())
+            files = "its file" if len(revisions) == 1 else "their files"
+            put = "it" if len(revisions) == 1 else "them"
+            lacks = f"the installed {installed} lacks {files}; put {put} back"
+            why = f"{named} was applied, and {lacks}"
+        else:
+            needed = f"{owner} {' or '.join(sorted(versions))}, or newer"
+            why = f"{', '.join(revisions)} was applied by another version of it; install {needed}"
         Unavailable.__init__(
             self,
-            f"the database is ahead of '{owner}': {', '.join(sorted(revisions))} was applied by "
-            f"another version of it; install {needed}, or restore a backup; "
+            f"the database is ahead of '{owner}': {why}, or restore a backup; "
             "the database was left untouched",
         )
 

@@ -15,7 +15,7 @@ from quetz.errors.migrations import SchemaAhead, SchemaBehind, SchemaUnknown
 from quetz.migrations.ledger import Entry, applied_by_ledger, read_entries
 from quetz.migrations.sessions import settle
 from quetz.migrations.trees import Tree, load_tree
-from quetz.plugins import CORE, Plugins
+from quetz.plugins import Plugins
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def _refuse_ahead(
             continue
         if newer := {one for one in tree.orphans if tree.owners[one] == owner} & set(applied):
             by_revision = applied_by_ledger(entries)
-            versions = sorted({by_revision[one].dist_version for one in newer})
-            name = CORE if owner == CORE else owner
-            raise SchemaAhead(owner, newer, f"{name} {' or '.join(versions)}, or newer")
+            messages = {one: by_revision[one].message for one in sorted(newer)}
+            versions = {by_revision[one].dist_version for one in newer}
+            raise SchemaAhead(owner, messages, versions, plugins.versions.get(owner, ""))
 
 
 def check_schema(engine: Engine, plugins: Plugins, path: object) -> None:

@@ -71,9 +71,9 @@ def read_status(engine: Engine, plugins: Plugins) -> Status:
         with looking(engine) as connection:
             position = read_position(connection, plugins)
     except SchemaAhead as error:
-        return Status("ahead", holder=holder, reason=str(error))
+        return Status("ahead", holder=holder, reason=error.seen)
     except SchemaUnknown as error:
-        return Status("unknown", holder=holder, reason=str(error))
+        return Status("unknown", holder=holder, reason=error.seen)
     owners = tuple(_owners(position, plugins))
     state: State = "behind" if position.pending else "current"
     return Status(

@@ -5,7 +5,7 @@ that were applied and whose files are gone stand in the tree as stubs, made of t
 """
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -122,11 +122,12 @@ def load_tree(plugins: Plugins, entries: Sequence[Entry] = ()) -> Tree:
     """
     found: dict[str, list[Script]] = {}
     broken: dict[str, PluginError] = {}
+    applied = applied_by_ledger(entries)
     tree = Tree(plugins)
     for owner, folder in plugins.migrations.items():
         try:
             found[owner] = _read(tree, owner, folder)
-            _check(owner, found)
+            _check(owner, found, applied)
         except PluginError as error:
             _leave_out(owner, error, found, broken)
     _leave_out_replaced(found, broken, entries)
@@ -173,7 +174,7 @@ def _read(tree: Tree, owner: str, folder: Path) -> list[Script]:
     return scripts
 
 
-def _check(owner: str, found: dict[str, list[Script]]) -> None:
+def _check(owner: str, found: dict[str, list[Script]], applied: Mapping[str, Entry]) -> None:
     own = {script.revision: script for script in found[owner]}
     if len(own) < len(found[owner]):
         raise PluginError(owner, "has two migrations with the same revision id; remove one")
@@ -182,12 +183,21 @@ def _check(owner: str, found: dict[str, list[Script]]) -> None:
             raise PluginError(owner, f"revision {min(taken)} is one of '{other}' already")
     for script in own.values():
         if strange := set(downs(script)) - own.keys():
-            raise PluginError(
-                owner,
-                f"revision {script.revision} follows {min(strange)}, which is not one of its own; "
-                "down_revision names its own revisions, depends_on those of others",
-            )
+            raise PluginError(owner, _fault_of_parent(script, applied.get(min(strange)), owner))
     _check_ends(owner, own)
+
+
+def _fault_of_parent(script: Script, entry: Entry | None, owner: str) -> str:
+    """Tell why a revision that another one follows is none of its plugin's; ``entry`` is its."""
+    if entry is not None and entry.owner == owner:
+        return (
+            f"the file of its revision {entry.revision} ({entry.message}) is missing, which was "
+            "applied; put it back"
+        )
+    return (
+        f"revision {script.revision} follows {', '.join(downs(script))}, which is not one of its "
+        "own; down_revision names its own revisions, depends_on those of others"
+    )
 
 
 def _check_ends(owner: str, own: dict[str, Script]) -> None:

@@ -146,7 +146,10 @@ def test_an_older_release_finds_the_database_ahead(empty_engine, copied):
     status = read_status(empty_engine, copied)
 
     assert status.state == "ahead"
-    assert "aaaa was applied by another version" in status.reason
+    assert status.reason.endswith(
+        f"aaaa (aaaa) was applied, and the installed {copied.versions['quetz']} lacks its file; "
+        "put it back, or restore a backup"
+    )
 
 
 def test_a_revision_that_nobody_knows_makes_a_database_unknown(empty_engine, plugins):
@@ -232,6 +235,32 @@ def test_an_older_release_of_a_plugin_finds_the_database_ahead(site, look):
     assert look()["state"] == "ahead"
     with pytest.raises(Refused, match="SchemaAhead: the database is ahead of 'quetz-notes': n2"):
         look(migrate=True)
+
+
+def test_a_newer_release_is_asked_for_only_if_it_is_not_the_one_installed(site, look):
+    newer = add_plugin_revision(site, "n2", down="n1")
+    look(migrate=True)
+    newer.unlink()
+    lacking = look()["reason"]
+    metadata = site.folder / "quetz_notes-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 0.9"))
+
+    older = look()["reason"]
+
+    assert "the installed 1.0 lacks its file; put it back" in lacking
+    assert "n2 was applied by another version of it; install quetz-notes 1.0, or newer" in older
+
+
+def test_a_plugin_whose_first_applied_file_is_gone_is_told_to_put_it_back(site, look):
+    add_plugin_revision(site, "n2", down="n1")
+    look(migrate=True)
+    (site.folder / "quetz_notes/migrations/versions/n1_x.py").unlink()
+
+    notes = owner_of(look(), "quetz-notes")
+
+    assert notes["reason"] == (
+        "the file of its revision n1 (the notes) is missing, which was applied; put it back"
+    )
 
 
 def test_a_plugin_whose_revision_cannot_be_read_is_broken_and_the_core_goes_on(site, look):
