@@ -18,6 +18,7 @@ from quetz import __version__
 from quetz.db.base import now_ms
 from quetz.migrations import postgresql
 from quetz.migrations.attachments import Attached, attached, bring_back
+from quetz.migrations.failures import reason_of
 from quetz.migrations.ledger import (
     Entry,
     Signature,
@@ -62,6 +63,9 @@ class Run:
     def compared(self) -> set[str]:
         """Return whose tables have to be as their models need them in the end."""
         return {step.owner for step in self.steps} if self.by_models and not self.down else set()
+
+    def reason_of(self, error: BaseException) -> str:
+        return reason_of(error, self.plugins.migrations.values())
 
     def signature(self) -> Signature:
         return Signature.of_this_process(self.run_id, __version__)
@@ -162,7 +166,7 @@ class Applying:
         script = self.tree.get_revision(step.revision)
         verify = getattr(script.module, "verify", None)
         if verify is not None and not self.run.down:
-            _verify(self._in_one_transaction(verify), self.connection, step)
+            _verify(self._in_one_transaction(verify), self.connection, step, self.run)
         self.witness.check_step(self.connection)
         entry = self._entry("done")
         if step.transactional or self.run.whole:
@@ -238,13 +242,15 @@ def _tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
-def _verify(verify: Callable[[Connection], object], connection: Connection, step: Step) -> None:
+def _verify(
+    verify: Callable[[Connection], object], connection: Connection, step: Step, run: Run
+) -> None:
     try:
         answer = verify(connection)
     except (Exception, SystemExit) as error:  # as a revision, it may raise anything
         if postgresql.is_passing(error):
             raise
-        raise Unsound(f"verify of {step}: {reason_of(error)}") from error
+        raise Unsound(f"verify of {step}: {run.reason_of(error)}") from error
     if answer is False:
         raise Unsound(f"verify of {step} says no")
 
@@ -287,9 +293,3 @@ def _entry_of(tree: Tree, revision: str, run: Run, **values: Any) -> Entry:
         script_source=source,
         **values,
     )
-
-
-def reason_of(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"SystemExit: {error}"
-    return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
 
-_TEMPORARY = "_alembic_tmp_"  # how Alembic names the copy of a table
+TEMPORARY = "_alembic_tmp_"  # how Alembic names the copy of a table
 _MOST = 1000  # findings of SQLite's own check
 
 
 def leftover_tables(connection: Connection) -> list[str]:
     """Return the copies of tables that a migration was killed in the middle of."""
     names = inspect(connection).get_table_names()
-    return sorted(name for name in names if name.startswith(_TEMPORARY))
+    return sorted(name for name in names if name.startswith(TEMPORARY))
 
 
 def broken_references(connection: Connection, *, deep: bool) -> list[str]:

@@ -20,7 +20,7 @@ from quetz.errors.migrations import (
     VerificationFailed,
 )
 from quetz.migrations import sqlite
-from quetz.migrations.applying import Applying, Run, prepare_ledger, reason_of, unrecorded
+from quetz.migrations.applying import Applying, Run, prepare_ledger, unrecorded
 from quetz.migrations.ledger import Entry, has_ledger
 from quetz.migrations.locks import LOCK_SECONDS, alone, is_busy
 from quetz.migrations.plans import Step, downwards, steps_of, upwards
@@ -174,17 +174,17 @@ class _Migration:
     def _failure_of_split(self, step: Step, error: BaseException) -> BaseException:
         with looking(self.engine) as connection:
             heads = recorded_heads(connection)  # of SQLite: all before it may be committed
-        return MigrationSplit(str(step), reason_of(error), heads)
+        return MigrationSplit(str(step), self.run.reason_of(error), heads)
 
     def _failure_of(self, step: Step, error: BaseException) -> BaseException:
         run = self.run
         if run.is_committing and getattr(error, "connection_invalidated", False):
-            return MigrationUncertain(str(step), reason_of(error))
+            return MigrationUncertain(str(step), run.reason_of(error))
         if not step.transactional and not run.whole:
-            return MigrationHalfDone(str(step), reason_of(error), run.stands_at)
+            return MigrationHalfDone(str(step), run.reason_of(error), run.stands_at)
         if isinstance(error, Unsound):
             return VerificationFailed(str(error), run.stands_at)
-        return MigrationFailed(str(step), reason_of(error), run.stands_at)
+        return MigrationFailed(str(step), run.reason_of(error), run.stands_at)
 
 
 def _told(entries: Sequence[Entry]) -> str:

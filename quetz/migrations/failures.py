@@ -1,0 +1,32 @@
+"""Says why a migration failed, and where."""
+
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from quetz.migrations.integrity import TEMPORARY
+
+
+def reason_of(error: BaseException, folders: Iterable[Path] = ()) -> str:
+    """Return what was raised, after file and line if those are of a revision in ``folders``."""
+    return f"{_place_of(error, folders)}{_said_by(error)}"
+
+
+def _said_by(error: BaseException) -> str:
+    kind = type(error)
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {error}"
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    if hasattr(error, "orig"):
+        return said.replace(TEMPORARY, "")  # SQLite names the copy of a table
+    if said and kind.__module__.startswith("quetz."):
+        return said
+    return f"{kind.__name__}: {said}" if said else kind.__name__
+
+
+def _place_of(error: BaseException, folders: Iterable[Path]) -> str:
+    known = {folder.absolute() for folder in folders}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).absolute().parent in known:
+            return f"{frame.filename}, line {frame.lineno}: "
+    return ""
