@@ -71,13 +71,18 @@ def _has_broken(found: "Status") -> bool:
     return any(owner.state == "broken" for owner in found.owners)
 
 
-def _print_status(found: "Status", path: Path) -> None:
-    state = _STATES[found.state]
+def _addition(found: "Status", path: Path) -> str:
     if found.state in _WAITING:
-        state += f": run quetz init-db {quote(str(path))}"
-    elif found.state == "current" and _has_broken(found):
-        state += ", except for plugins that are broken"
-    typer.echo(f"The database is {state}")
+        return f": run quetz init-db {quote(str(path))}"
+    if found.state == "current" and _has_broken(found):
+        return ", except for plugins that are broken"
+    return ""
+
+
+def _print_status(found: "Status", path: Path) -> None:
+    from quetz.migrations.positions import warning_of_edited
+
+    typer.echo(f"The database is {_STATES[found.state]}{_addition(found, path)}")
     if found.reason:
         typer.echo(found.reason)
     width = max((len(owner.owner) for owner in found.owners), default=0)
@@ -85,6 +90,8 @@ def _print_status(found: "Status", path: Path) -> None:
         typer.echo(f"  {owner.owner:{width}}  {_told(owner)}")
         for revision in owner.pending:
             typer.echo(f"  {'':{width}}  missing: {revision}")
+    if found.edited:
+        typer.echo(warning_of_edited(found.edited))
     if found.holder:
         typer.echo(f"{found.holder} is migrating it now")
     if found.last_run:

@@ -2,10 +2,8 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from alembic.script import Script
 from sqlalchemy import Connection, Engine
 
 from quetz.errors import DatabaseMissing, QuetzError
@@ -18,7 +16,7 @@ from quetz.errors.migrations import (
 from quetz.migrations.comparisons import differences
 from quetz.migrations.fingerprints import fingerprint
 from quetz.migrations.integrity import broken_references, damage, leftover_tables
-from quetz.migrations.ledger import applied_by_ledger, checksum, owners_of_tables
+from quetz.migrations.ledger import owners_of_tables
 from quetz.migrations.positions import Position, file_of, looking, read_position
 from quetz.migrations.scratch import Scratch, Warn, scratch_like
 from quetz.migrations.trees import downs
@@ -99,7 +97,7 @@ def check_database(engine: Engine, plugins: Plugins, *, deep: bool = False) -> R
         return Report(
             drift=tuple(_drift(engine, connection, plugins, position, unchecked.append)),
             differences=_sorted(differences(connection, plugins, current)),
-            edited=tuple(_edited(position)),
+            edited=tuple(position.edited()),
             leftovers=_sorted(leftover_tables(connection)),
             invalid_indexes=_invalid(connection),
             broken_references=_sorted(broken_references(connection, deep=deep)),
@@ -156,15 +154,6 @@ def _several_heads(position: Position) -> Iterator[str]:
     for owner in sorted(set(position.tree.owners.values())):
         if len(heads := _applied_heads(position, owner)) > 1:
             yield f"'{owner}' stands at {', '.join(heads)}"
-
-
-def _edited(position: Position) -> Iterator[str]:
-    for revision, entry in applied_by_ledger(position.entries).items():
-        script: Script | None = position.tree.get_revision(revision)
-        if revision in position.tree.orphans or script is None:
-            continue
-        if checksum(Path(script.path).read_text(encoding="utf-8")) != entry.checksum:
-            yield revision
 
 
 def _invalid(connection: Connection) -> Findings:

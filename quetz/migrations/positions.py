@@ -1,18 +1,20 @@
 """Where a database stands in the tree of revisions."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import decode_source
 from pathlib import Path
 
 from alembic.migration import MigrationContext
+from alembic.script import Script
 from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 
 from quetz.db.base import Base
 from quetz.errors import DatabaseMissing, DatabaseUnreadable
 from quetz.errors.migrations import SchemaAhead, SchemaBehind, SchemaUnknown
-from quetz.migrations.ledger import Entry, applied_by_ledger, read_entries
+from quetz.migrations.ledger import Entry, applied_by_ledger, checksum, read_entries
 from quetz.migrations.sessions import settle
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import Plugins
@@ -31,6 +33,18 @@ class Position:
     def pending(self) -> list[str]:
         """The revisions that are not applied, each after what it needs."""
         return self.tree.missing(self.heads, self.tree.targets())
+
+    def edited(self) -> dict[str, str]:
+        """Return the revisions that were changed after they had been applied, with their files."""
+        found: dict[str, str] = {}
+        for revision, entry in applied_by_ledger(self.entries).items():
+            script: Script | None = self.tree.get_revision(revision)
+            if script is None or revision in self.tree.orphans:
+                continue
+            source = decode_source(Path(script.path).read_bytes())  # as the ledger got it
+            if checksum(source) != entry.checksum:
+                found[revision] = script.path
+        return found
 
 
 def read_position(connection: Connection, plugins: Plugins) -> Position:
@@ -53,6 +67,15 @@ def read_position(connection: Connection, plugins: Plugins) -> Position:
     applied = tree.applied(heads)
     _refuse_ahead(tree, plugins, applied, entries)
     return Position(tree, frozenset(heads), frozenset(applied), entries)
+
+
+def warning_of_edited(files: Mapping[str, str]) -> str:
+    """Return a sentence about what ``Position.edited`` found."""
+    named = ", ".join(f"{revision} in '{file}'" for revision, file in sorted(files.items()))
+    return (
+        f"Edited after it had been applied: {named}; "
+        "put it back as it was, and make a new migration for the change"
+    )
 
 
 def recorded_heads(connection: Connection) -> set[str]:

@@ -24,7 +24,13 @@ from quetz.migrations.applying import Applying, Run, prepare_ledger, unrecorded
 from quetz.migrations.ledger import Entry, has_ledger
 from quetz.migrations.locks import LOCK_SECONDS, alone, is_busy
 from quetz.migrations.plans import Step, downwards, steps_of, upwards
-from quetz.migrations.positions import Position, looking, read_position, recorded_heads
+from quetz.migrations.positions import (
+    Position,
+    looking,
+    read_position,
+    recorded_heads,
+    warning_of_edited,
+)
 from quetz.migrations.progress import Progress, Watch, silent
 from quetz.migrations.verification import Unsound, Witness
 from quetz.plugins import Plugins
@@ -109,6 +115,8 @@ class _Migration:
             expected = steps_of(position, run.way)
             complete = has_ledger(connection) and not unrecorded(position)
         run.stands_at = sorted(position.heads)
+        if edited := position.edited():
+            run.watch(Progress("warning", warning_of_edited(edited), {"edited": edited}))
         if expected or (position.heads and not complete):
             try:
                 with _one_run, alone(self.engine, self.lock_seconds, run.watch) as connection:

@@ -1,7 +1,7 @@
 """Tells what state a database is in, without changing it."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Engine
@@ -37,7 +37,8 @@ class OwnerStatus:
 class Status:
     """The state of the schema; ``reason`` says why it is not served.
 
-    ``holder`` migrates at this moment.
+    ``holder`` migrates at this moment. ``edited`` has the files of the revisions that were changed
+    after they had been applied.
     """
 
     state: State
@@ -46,6 +47,7 @@ class Status:
     last_run: Entry | None = None
     holder: str = ""
     reason: str = ""
+    edited: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> int:
@@ -82,6 +84,7 @@ def read_status(engine: Engine, plugins: Plugins) -> Status:
         tuple(sorted(position.heads)),
         position.entries[-1] if position.entries else None,
         holder,
+        edited=position.edited(),
     )
 
 

@@ -262,6 +262,27 @@ def test_a_status_does_not_call_a_broken_plugin_up_to_date(quetz, configured, tm
     assert any("quetz-foo" in owner and "broken: " in owner for owner in owners)
 
 
+def test_a_migration_that_was_edited_after_it_was_applied_is_warned_of(quetz, configured, tmp_path):
+    site = Site(tmp_path / "site")
+    revision = REVISION.format(
+        revision="f00", parent=None, labels=("quetz-foo",), upgrade="pass", downgrade="pass"
+    )
+    site.install("quetz-foo", {"migrations/versions/f00_first.py": revision})
+    site.command("init-db", configured)
+    file = site.folder / "quetz_foo/migrations/versions/f00_first.py"
+    file.write_text(revision.replace("pass", "op.execute('SELECT 1')", 1))
+
+    again = site.command("init-db", configured)
+    status = site.command("migrations", "status", configured)
+
+    warned, done = map(json.loads, again.stderr.splitlines())
+    sentence = f"Edited after it had been applied: f00 in '{file}'; put it back as it was"
+    assert (again.returncode, warned["event"], done["event"]) == (0, "warning", "done")
+    assert warned["message"].startswith(sentence)
+    assert status.returncode == 0
+    assert sentence in status.stdout
+
+
 def test_a_status_names_the_command_with_its_deployment(quetz, configured):
     result = quetz("migrations", "status", configured)
 
