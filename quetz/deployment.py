@@ -24,7 +24,7 @@ from quetz.errors import (
     PluginError,
     StorageFull,
 )
-from quetz.errors.migrations import BackupToolMissing, SchemaChanged
+from quetz.errors.migrations import BackupFailed, BackupToolMissing, SchemaChanged
 from quetz.migrations import upgrade
 from quetz.migrations.backups import Backups
 from quetz.migrations.gate import Gate
@@ -45,6 +45,7 @@ STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
 
 
+_WITHOUT_BACKUP = "quetz init-db --no-backup goes on without one"
 BackupChoice = Literal["default", "none", "require"] | Path
 """Back up if there is a means to, not at all, surely, or surely and to another folder."""
 
@@ -145,9 +146,9 @@ def migrate(
     def take(connection: Connection, heads: Sequence[str]) -> Path | None:
         try:
             return backups.take(engine, connection, heads)
-        except BackupToolMissing as error:
-            if backup != "default":
-                raise
+        except BackupFailed as error:
+            if backup != "default" or not isinstance(error, BackupToolMissing):
+                raise type(error)(error.reason, _WITHOUT_BACKUP) from error
             watch(Progress("warning", f"Going on without a backup: {error.reason}"))
             return None
 

@@ -101,6 +101,10 @@ def _outcome(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename:
         return f"'{error.filename}': {error.strerror}", FAILED
     if driver_error := getattr(error, "orig", None):  # of SQLAlchemy's errors
+        from quetz.migrations.failures import unreachable
+
+        if away := unreachable(error):
+            return str(away), FAILED
         return f"the database says: {_first_line(driver_error)}", FAILED
     kind = type(error).__name__
     hint = "run quetz --debug for the traceback"

@@ -248,6 +248,16 @@ class DatabaseUnreadable(Unavailable):
         super().__init__(f"the database file '{file}' cannot be read: {reason}")
 
 
+class DatabaseUnreachable(Unavailable):
+    """No connection to PostgreSQL could be made."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the database cannot be reached: {reason}; start its server, or correct "
+            "[sqlalchemy] database_url (or migration_url, if that is set)"
+        )
+
+
 class PluginError(Invalid):
     def __init__(self, plugin: str, reason: str) -> None:
         super().__init__(f"plugin '{plugin}': {reason}")

@@ -220,14 +220,12 @@ class VerificationFailed(Conflict):
 
 
 class BackupFailed(Unavailable):
-    """No backup could be made, so nothing was migrated."""
+    """No backup could be made, so nothing was migrated; ``way_out`` is how to go on."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, way_out: str = "") -> None:
         self.reason = reason
-        super().__init__(
-            f"no backup could be made: {reason}; nothing was changed "
-            "(quetz init-db --no-backup goes on without one)"
-        )
+        hint = f" ({way_out})" if way_out else ""
+        super().__init__(f"no backup could be made: {reason}; nothing was changed{hint}")
 
 
 class BackupToolMissing(BackupFailed):

@@ -1,15 +1,32 @@
-"""Says why a migration failed, and where."""
+"""Says why a migration failed, and where; and that a database cannot be reached."""
 
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+from psycopg import Error as DriverError
+from sqlalchemy.exc import OperationalError
+
+from quetz.errors import DatabaseUnreachable
 from quetz.migrations.integrity import TEMPORARY
 
 
 def reason_of(error: BaseException, folders: Iterable[Path] = ()) -> str:
     """Return what was raised, after file and line if those are of a revision in ``folders``."""
     return f"{_place_of(error, folders)}{_said_by(error)}"
+
+
+def unreachable(error: BaseException) -> DatabaseUnreachable | None:
+    """Return what to tell of an error of SQLAlchemy's, if PostgreSQL gave no connection."""
+    driver_error = getattr(error, "orig", None)
+    if not isinstance(error, OperationalError) or error.statement is not None:
+        return None
+    if not isinstance(driver_error, DriverError) or driver_error.sqlstate is not None:
+        return None
+    lines = [line.strip().removeprefix("- ") for line in str(driver_error).splitlines()]
+    # The last line of libpq asks whether the server is running; so do we, in one sentence.
+    told = [line for line in lines if line and not line.endswith("?")]
+    return DatabaseUnreachable("; ".join(told).replace(":; ", ": "))
 
 
 def _said_by(error: BaseException) -> str:

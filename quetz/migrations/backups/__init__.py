@@ -22,6 +22,7 @@ from quetz.errors.migrations import BackupFailed, BackupUnsound, RestoreFailed
 from quetz.migrations.backups import postgresql, sqlite
 from quetz.migrations.backups.manifests import SUFFIX, Manifest, digest, manifest_path, sync
 from quetz.migrations.backups.tools import ToolFailed
+from quetz.migrations.failures import unreachable
 from quetz.migrations.positions import looking, recorded_heads
 
 __all__ = ["Backups", "Manifest"]
@@ -69,6 +70,7 @@ class Backups:
 
         Raises:
             BackupToolMissing: there is no means to copy a database of this kind.
+            DatabaseUnreachable: PostgreSQL is away.
             BackupFailed: the disk is full, the database damaged, ...; nothing is left behind.
         """
         copier = _COPIERS[engine.dialect.name]
@@ -80,7 +82,7 @@ class Backups:
                         heads = sorted(recorded_heads(reading))
                 return self._copy(engine, copier, sorted(heads), safety=safety)
         except _FAULTS as error:
-            raise BackupFailed(_reason(error)) from error
+            raise unreachable(error) or BackupFailed(_reason(error)) from error
 
     def list(self) -> Sequence[Manifest]:
         """Return the newest first; ``Manifest.whole`` tells of each whether its file is there."""

@@ -99,6 +99,16 @@ def test_a_backup_may_go_to_another_folder(quetz, engine, path, tmp_path):
     assert not (path / "backups").exists()
 
 
+def test_a_backup_that_fails_is_not_told_to_do_without_one(quetz, engine, path, tmp_path):
+    (tmp_path / "taken").touch()
+
+    result = quetz("backup", path, "--backup-dir", tmp_path / "taken")
+
+    assert result.exit_code == 8
+    assert "no backup could be made: " in result.stderr
+    assert "--no-backup" not in result.stderr
+
+
 def test_as_many_are_kept_as_the_settings_say(quetz, engine, path):
     with (path / "config.toml").open("a") as config:
         config.write("[migrations]\nbackups_kept = 2\n")

@@ -12,14 +12,14 @@ HEAD = str(head_of(load_plugins([])))
 
 def test_a_revision_that_fails_ends_with_1(quetz, configured, newer, engine_of):
     quetz("init-db", configured)
-    newer.add("aaaa", "op.create_table('later', sa.Column('id', sa.Integer)); 1 / 0")
+    file = newer.add("aaaa", "op.create_table('later', sa.Column('id', sa.Integer)); 1 / 0")
 
     ended = newer.command("init-db", configured)
 
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (
-        "quetz: migration 'aaaa (aaaa)' failed and was rolled back: division by zero; "
-        f"the database stands at {HEAD}"
+        f"quetz: migration 'aaaa (aaaa)' failed and was rolled back: {file}, line 13: "
+        f"ZeroDivisionError: division by zero; the database stands at {HEAD}"
     )
     assert "later" not in tables_in(engine_of(configured))
 

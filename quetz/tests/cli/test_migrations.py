@@ -330,6 +330,23 @@ def test_looking_at_a_database_that_is_not_there_makes_none(quetz, configured):
     assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
 
 
+@pytest.mark.parametrize("command", ["init-db", "migrations check", "migrations backup"])
+def test_a_postgresql_that_is_away_is_told_with_its_setting(quetz, configured, command):
+    (configured / "config.toml").write_text(
+        "[sqlalchemy]\ndatabase_url = 'postgresql://ann:hush@127.0.0.1:1/away'\n"
+    )
+
+    result = quetz(*command.split(), configured)
+
+    [line] = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith("quetz: the database cannot be reached: connection failed: ")
+    assert line.endswith(
+        ": Connection refused; start its server, or correct [sqlalchemy] database_url "
+        "(or migration_url, if that is set)"
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [

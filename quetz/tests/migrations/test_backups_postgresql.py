@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from quetz.db.engine import open_engine
+from quetz.errors import DatabaseUnreachable
 from quetz.errors.migrations import (
-    BackupFailed,
     BackupToolMissing,
     BackupUnsound,
     MigrationLocked,
@@ -315,7 +315,7 @@ def test_passwords_are_in_the_environment_alone(limited, backups, tmp_path, monk
 def test_a_server_that_is_away_is_told_without_the_password(engine, backups):
     away = open_engine(engine.url.set(password=PASSWORD, port=1))
 
-    with pytest.raises(BackupFailed) as failure:
+    with pytest.raises(DatabaseUnreachable) as failure:
         backups.take(away)
 
     assert "connection" in str(failure.value)
