@@ -4,6 +4,7 @@ Nothing here knows of HTTP or exit codes: ``web``, ``worker`` and ``cli`` each h
 that translates kinds. A message says what, on what, and what to do.
 """
 
+from pathlib import Path
 from shlex import quote
 
 
@@ -212,11 +213,14 @@ class BadConfig(Invalid):
 
 
 class DeploymentNotFound(NotFound):
-    def __init__(self, path: object) -> None:
-        super().__init__(
-            f"'{path}' is not a quetz deployment (no config.toml); "
-            f"make one with: quetz create {quote(str(path))}"
+    def __init__(self, path: Path) -> None:
+        parent = path.absolute().parent
+        what_to_do = (
+            f"its parent '{parent}' is one"
+            if (parent / "config.toml").is_file()
+            else f"make one with: quetz create {quote(str(path))}"
         )
+        super().__init__(f"'{path}' is not a quetz deployment (no config.toml); {what_to_do}")
 
 
 class DeploymentExists(Conflict):

@@ -330,6 +330,15 @@ def test_looking_at_a_database_that_is_not_there_makes_none(quetz, configured):
     assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
 
 
+def test_a_folder_in_a_deployment_is_told_which_one_was_meant(quetz, configured):
+    (configured / "store").mkdir()
+
+    result = quetz("init-db", configured / "store")
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"; its parent '{configured}' is one\n")
+
+
 @pytest.mark.parametrize("command", ["init-db", "migrations check", "migrations backup"])
 def test_a_postgresql_that_is_away_is_told_with_its_setting(quetz, configured, command):
     (configured / "config.toml").write_text(

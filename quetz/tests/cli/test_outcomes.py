@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -78,7 +79,7 @@ def fail():
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        pytest.param(errors.DeploymentNotFound("x"), 2, id="missing deployment"),
+        pytest.param(errors.DeploymentNotFound(Path("x")), 2, id="missing deployment"),
         pytest.param(errors.BadConfig("x"), 2, id="bad configuration"),
         pytest.param(errors.PortTaken("127.0.0.1", 8000), 1, id="taken port"),
         pytest.param(migrations.SchemaBehind("x"), 3, id="pending migrations"),
