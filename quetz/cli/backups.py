@@ -141,7 +141,7 @@ def _tell(progress: "Progress") -> None:
 
 def _line(manifest: "Manifest", width: int) -> str:
     kind = "safety copy" if manifest.safety else "backup"
-    state = "whole" if manifest.whole else "damaged"
+    state = "whole" if manifest.whole else "damaged" if manifest.file.exists() else "missing"
     heads = ", ".join(manifest.heads) or "no revision"
     return (
         f"{manifest.file.name:{width}}  {_time(manifest)}  {manifest.size:>15,} bytes  "

@@ -241,6 +241,9 @@ class Backups:
             for suffix in (*(copier.SUFFIX for copier in _COPIERS.values()), SUFFIX):
                 for part in self.folder.glob(f"{_STAMP}*{suffix}.part*"):
                     part.unlink()
+                    file = part.with_name(part.name.rpartition(".part")[0])
+                    if not file.exists():  # the crash was between the manifest and its file
+                        manifest_path(file).unlink(missing_ok=True)
             yield
         finally:
             os.close(lock)

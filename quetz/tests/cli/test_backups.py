@@ -133,6 +133,14 @@ def test_backups_lists_the_newest_first(quetz, engine, path):
     assert result.exit_code == 0
 
 
+def test_a_backup_whose_file_is_gone_is_missing_and_not_damaged(quetz, engine, path):
+    printed(quetz("backup", path)).unlink()
+
+    result = quetz("backups", path)
+
+    assert " bytes  missing  backup " in result.stdout
+
+
 def test_backups_tells_of_manifests_that_it_cannot_read(quetz, file, path):
     file.with_name(f"{file.name}.json").write_text("{}")
 

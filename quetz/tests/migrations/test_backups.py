@@ -282,6 +282,16 @@ def test_what_a_killed_copy_left_is_removed_by_the_next(engine, backups):
     assert files_in(backups.folder) == [file.name, manifest_path(file).name]
 
 
+def test_the_manifest_of_a_killed_copy_is_removed_by_the_next(engine, backups):
+    killed, moved = backups.take(engine), backups.take(engine)
+    killed.rename(f"{killed}.part")
+    moved.unlink()
+
+    file = backups.take(engine)
+
+    assert [manifest.file for manifest in backups.list()] == [file, moved]
+
+
 def test_other_files_in_the_folder_are_left_alone(engine, backups):
     backups.folder.mkdir()
     (backups.folder / "photo.part").touch()
