@@ -13,8 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 from sqlalchemy.engine import URL
 
-from quetz.migrations.fingerprints import fingerprint
 from quetz.migrations.ledger import LEDGER
+from quetz.migrations.schemas.fingerprints import fingerprint
 from quetz.testing.databases import create_database
 from quetz.testing.postgresql import server_folder, server_url
 

@@ -17,8 +17,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from quetz import __version__
 from quetz.db.base import now_ms
 from quetz.migrations import postgresql
-from quetz.migrations.attachments import Attached, attached, bring_back
-from quetz.migrations.failures import reason_of
+from quetz.migrations.failures import Unsound, reason_of
 from quetz.migrations.ledger import (
     Entry,
     Signature,
@@ -31,9 +30,10 @@ from quetz.migrations.ledger import (
 from quetz.migrations.plans import Step, Way, as_step
 from quetz.migrations.positions import Position
 from quetz.migrations.progress import Progress, Watch
+from quetz.migrations.sqlite.attachments import Attached, attached, bring_back
 from quetz.migrations.transactions import Transaction
 from quetz.migrations.trees import Tree, dependencies, downs, make_config
-from quetz.migrations.verification import Statements, Unsound, Witness
+from quetz.migrations.verification import Statements, Witness
 from quetz.plugins import Plugins
 
 

@@ -13,12 +13,12 @@ from quetz.errors.migrations import (
     PluginsUnchecked,
     SchemaDrifted,
 )
-from quetz.migrations.comparisons import differences
-from quetz.migrations.fingerprints import fingerprint
-from quetz.migrations.integrity import broken_references, damage, leftover_tables
+from quetz.migrations.authoring.scratch import Scratch, Warn, scratch_like
 from quetz.migrations.ledger import owners_of_tables
 from quetz.migrations.positions import Position, file_of, looking, read_position
-from quetz.migrations.scratch import Scratch, Warn, scratch_like
+from quetz.migrations.schemas.comparisons import differences
+from quetz.migrations.schemas.fingerprints import fingerprint
+from quetz.migrations.schemas.integrity import broken_references, damage, leftover_tables
 from quetz.migrations.trees import downs
 from quetz.migrations.verification import invalid_indexes
 from quetz.plugins import Plugins

@@ -8,7 +8,11 @@ from psycopg import Error as DriverError
 from sqlalchemy.exc import OperationalError
 
 from quetz.errors import DatabaseUnreachable
-from quetz.migrations.integrity import TEMPORARY
+from quetz.migrations.schemas.integrity import TEMPORARY
+
+
+class Unsound(Exception):
+    """The work of migrations is not to be committed."""
 
 
 def reason_of(error: BaseException, folders: Iterable[Path] = ()) -> str:

@@ -21,6 +21,7 @@ from quetz.errors.migrations import (
 )
 from quetz.migrations import sqlite
 from quetz.migrations.applying import Applying, Run, prepare_ledger, unrecorded
+from quetz.migrations.failures import Unsound
 from quetz.migrations.ledger import Entry, has_ledger
 from quetz.migrations.locks import LOCK_SECONDS, alone, is_busy
 from quetz.migrations.plans import Step, downwards, steps_of, upwards
@@ -32,7 +33,7 @@ from quetz.migrations.positions import (
     warning_of_edited,
 )
 from quetz.migrations.progress import Progress, Watch, silent
-from quetz.migrations.verification import Unsound, Witness
+from quetz.migrations.verification import Witness
 from quetz.plugins import Plugins
 
 Backup = Callable[[Connection, Sequence[str]], Path | None]

@@ -14,8 +14,8 @@ from alembic import op
 from sqlalchemy import Connection, column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from quetz.migrations.expressions import escaped
 from quetz.migrations.postgresql import ATTEMPTS, LOCK_TIMEOUT, is_passing
+from quetz.migrations.schemas.expressions import escaped
 
 _IS_INVALID = text(
     "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"

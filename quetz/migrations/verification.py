@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import OperationalError
 
-from quetz.migrations.attachments import Attached, attached, dropped_by, unfit_triggers
-from quetz.migrations.comparisons import differences
+from quetz.migrations.failures import Unsound
+from quetz.migrations.schemas.comparisons import differences
+from quetz.migrations.sqlite.attachments import Attached, attached, dropped_by, unfit_triggers
 from quetz.plugins import Plugins
 
 _WRITTEN = re.compile(
@@ -28,10 +29,6 @@ Orphans = Counter[tuple[str, str, tuple[str, ...]]]
 
 Not by rowid, which a copy may give anew, and which a table may not have.
 """
-
-
-class Unsound(Exception):
-    """The work of migrations is not to be committed."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from quetz.errors import PluginError
-from quetz.migrations.sites import check_is_source
+from quetz.migrations.authoring.sites import check_is_source
 from quetz.plugins.installed import Installed, find_installed
 from quetz.settings import spelt
 

@@ -8,9 +8,9 @@ from typing import Any
 from alembic.util import to_tuple
 from sqlalchemy import Engine, event
 
+from quetz.migrations.authoring.seeds import clear, seed
 from quetz.migrations.ledger import read_entries
 from quetz.migrations.runs import downgrade, upgrade
-from quetz.migrations.seeds import clear, seed
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
 from quetz.testing.migrations.snapshots import Snapshot, lost_on_the_way, lost_rows

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
-from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.authoring.seeds import is_ruled
 from quetz.migrations.ledger import LEDGER
 from quetz.migrations.positions import recorded_heads
-from quetz.migrations.seeds import is_ruled
-from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+from quetz.migrations.schemas.fingerprints import fingerprint
+from quetz.migrations.schemas.sqlite_indexes import without_warnings_of_indexes
 
 _OURS = frozenset({"alembic_version", LEDGER.name})
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from quetz.db.engine import open_engine
 from quetz.errors import QuetzError
-from quetz.migrations.comparisons import differences as differences_from_models
+from quetz.migrations.schemas.comparisons import differences as differences_from_models
 from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins, load_plugins
 from quetz.testing.databases import Databases, DbInit, build_schema

@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Boolean, Column, Engine, Table, insert, inspect, select, text
 
 from quetz.db.base import Base
-from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.schemas.fingerprints import fingerprint
 from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins
 

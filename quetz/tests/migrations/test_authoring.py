@@ -13,8 +13,8 @@ from quetz.db.base import Base
 from quetz.errors import PluginError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnfit, MigrationUnsound
 from quetz.migrations import make_migration, upgrade
-from quetz.migrations.proofs import prove
-from quetz.migrations.scratch import scratch_databases
+from quetz.migrations.authoring.proofs import prove
+from quetz.migrations.authoring.scratch import scratch_databases
 from quetz.migrations.trees import load_tree
 from quetz.plugins import Plugins
 from quetz.tests.migrations.databases import add_revision, head_of, schema_of

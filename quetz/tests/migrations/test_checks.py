@@ -17,7 +17,7 @@ from quetz.errors.migrations import (
 )
 from quetz.migrations import downgrade, upgrade
 from quetz.migrations.checks import Report, check_database
-from quetz.migrations.comparisons import differences
+from quetz.migrations.schemas.comparisons import differences
 from quetz.tests.migrations.databases import (
     REVISION,
     add_a_row_everywhere,

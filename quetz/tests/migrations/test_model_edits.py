@@ -25,12 +25,12 @@ from sqlalchemy.engine import URL
 from quetz.db.base import NAMING_CONVENTION, RowId
 from quetz.db.engine import open_engine
 from quetz.migrations import sqlite
-from quetz.migrations.comparisons import Models, compare_models
-from quetz.migrations.descriptions import describe
-from quetz.migrations.fingerprints import fingerprint
-from quetz.migrations.portability import Reflection, add_missing, change_of
-from quetz.migrations.rendering import render
-from quetz.migrations.seeds import count_rows, seed
+from quetz.migrations.authoring.portability import Reflection, add_missing, change_of
+from quetz.migrations.authoring.rendering import render
+from quetz.migrations.authoring.seeds import count_rows, seed
+from quetz.migrations.schemas.comparisons import Models, compare_models
+from quetz.migrations.schemas.descriptions import describe
+from quetz.migrations.schemas.fingerprints import fingerprint
 from quetz.testing.model_edits import EDITS, OWNER, TABLE
 from quetz.testing.model_edits.edits import column
 

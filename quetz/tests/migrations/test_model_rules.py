@@ -28,14 +28,14 @@ from sqlalchemy.dialects.postgresql import INT4RANGE, ExcludeConstraint
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
-from quetz.migrations.comparisons import Models, compare_models
-from quetz.migrations.descriptions import describe
-from quetz.migrations.model_rules import (
+from quetz.migrations.authoring.model_rules import (
     check_changes,
     check_models,
     warn_of_equal_rows,
     warn_of_losses,
 )
+from quetz.migrations.schemas.comparisons import Models, compare_models
+from quetz.migrations.schemas.descriptions import describe
 from quetz.testing.model_edits import OWNER, TABLE
 from quetz.testing.model_edits.edits import column, table
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from quetz.db.base import Base
 from quetz.db.engine import open_engine
 from quetz.migrations import downgrade, upgrade
-from quetz.migrations.comparisons import compare, differences
+from quetz.migrations.schemas.comparisons import compare, differences
 from quetz.migrations.trees import load_tree
 from quetz.tests.migrations.databases import (
     add_a_row_everywhere,

@@ -7,7 +7,7 @@ from sqlalchemy import Column, ForeignKey, Integer, Table
 
 from quetz.db.base import Base, RowId
 from quetz.errors import PluginError
-from quetz.migrations.reference_rules import check_references
+from quetz.migrations.authoring.reference_rules import check_references
 from quetz.plugins.tables import forget, imports_of
 
 

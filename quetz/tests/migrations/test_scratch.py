@@ -9,7 +9,7 @@ from quetz.cli.outcomes import exit_code
 from quetz.db.engine import open_engine
 from quetz.errors.migrations import MigrationUnfit, PostgreSQLUnseen
 from quetz.migrations import make_migration, upgrade
-from quetz.migrations.scratch import scratch_databases
+from quetz.migrations.authoring.scratch import scratch_databases
 from quetz.tests.migrations.databases import add_revision, run_sql, schema_of, tables_in
 
 pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)

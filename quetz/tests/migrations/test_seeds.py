@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from quetz.db.base import RowId
 from quetz.migrations import upgrade
-from quetz.migrations.seeds import clear, count_rows, seed
+from quetz.migrations.authoring.seeds import clear, count_rows, seed
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from quetz.db.engine import open_engine
-from quetz.migrations.seeds import seed
+from quetz.migrations.authoring.seeds import seed
 from quetz.testing.migrations.snapshots import Snapshot
 from quetz.tests.e2e.workplaces import Workplace
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from quetz.migrations.seeds import seed
+from quetz.migrations.authoring.seeds import seed
 from quetz.testing.migrations.snapshots import Snapshot
 from quetz.tests.architecture.sources import PACKAGE
 from quetz.tests.e2e.workplaces import Ended, Workplace

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, Table, event, text
 
-from quetz.migrations.expressions import escaped, parameters_of
-from quetz.migrations.sqlite_indexes import without_warnings_of_indexes
+from quetz.migrations.schemas.expressions import escaped, parameters_of
+from quetz.migrations.schemas.sqlite_indexes import without_warnings_of_indexes
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from sqlalchemy.types import TypeEngine
 
 from quetz.db.base import Base
 from quetz.errors import PluginError
-from quetz.migrations.comparators import ChangeKeyOp
-from quetz.migrations.comparisons import atomic
-from quetz.migrations.expressions import sql_of
-from quetz.migrations.portability import POSTGRESQL, default_of
-from quetz.migrations.reference_rules import check_references
-from quetz.migrations.scratch import Warn
-from quetz.migrations.table_rules import faults_of_tables
+from quetz.migrations.authoring.portability import POSTGRESQL, default_of
+from quetz.migrations.authoring.reference_rules import check_references
+from quetz.migrations.authoring.scratch import Warn
+from quetz.migrations.authoring.table_rules import faults_of_tables
+from quetz.migrations.schemas.comparators import ChangeKeyOp
+from quetz.migrations.schemas.comparisons import atomic
+from quetz.migrations.schemas.expressions import sql_of
 from quetz.plugins import CORE, Plugins
 from quetz.settings import spelt
 

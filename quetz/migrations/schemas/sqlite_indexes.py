@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Index, MetaData, Table, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
 
-from quetz.migrations.expressions import escaped
+from quetz.migrations.schemas.expressions import escaped
 
 _STATEMENT = re.compile(
     r"CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s.*?\sON\s+\S+?\s*\((?P<what>.*?)\)"

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from quetz.errors.migrations import MigrationFailed, MigrationUnsound, VerificationFailed
-from quetz.migrations.descriptions import describe
-from quetz.migrations.scratch import Scratch
+from quetz.migrations.authoring.scratch import Scratch
+from quetz.migrations.schemas.descriptions import describe
 from quetz.plugins import Plugins
 
 

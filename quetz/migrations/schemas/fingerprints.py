@@ -7,14 +7,14 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
 from sqlalchemy.types import NullType
 
-from quetz.migrations.comparators import plain_default, without_casts
 from quetz.migrations.ledger import LEDGER
-from quetz.migrations.sqlite_indexes import (
+from quetz.migrations.schemas.comparators import plain_default, without_casts
+from quetz.migrations.schemas.sqlite_indexes import (
     index_statements,
     plain_statement,
     without_warnings_of_indexes,
 )
-from quetz.migrations.sqlite_tables import has_autoincrement, parts
+from quetz.migrations.schemas.sqlite_tables import has_autoincrement, parts
 
 Lines = Iterator[tuple[str, str]]
 """Tables, and what is said of them."""

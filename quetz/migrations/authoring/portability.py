@@ -22,11 +22,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import Boolean, String, TypeEngine
 
-from quetz.migrations.comparators import NOW, default_text, without_casts
-from quetz.migrations.comparisons import atomic
-from quetz.migrations.expressions import escaped, sql_of
-from quetz.migrations.seeds import a_filler, is_ruled, listed_value
-from quetz.migrations.sqlite_tables import has_autoincrement
+from quetz.migrations.authoring.seeds import a_filler, is_ruled, listed_value
+from quetz.migrations.schemas.comparators import NOW, default_text, without_casts
+from quetz.migrations.schemas.comparisons import atomic
+from quetz.migrations.schemas.expressions import escaped, sql_of
+from quetz.migrations.schemas.sqlite_tables import has_autoincrement
 
 SQLITE: Dialect = sqlite.dialect()
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]

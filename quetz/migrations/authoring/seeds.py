@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from quetz.migrations.ledger import LEDGER
-from quetz.migrations.reflections import reflecting
+from quetz.migrations.schemas.reflections import reflecting
 
 _NOT_SEEDED = frozenset({"alembic_version", LEDGER.name})
 _TIME, _DAY = dt.datetime(2001, 1, 1, tzinfo=dt.UTC), dt.timedelta(days=1)

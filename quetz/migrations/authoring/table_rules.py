@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import sort_tables_and_constraints
 
-from quetz.migrations.expressions import parameters_of
+from quetz.migrations.schemas.expressions import parameters_of
 
 LONGEST_NAME = 63  # bytes, on PostgreSQL
 _CONSTRAINTS = (PrimaryKeyConstraint, ForeignKeyConstraint, UniqueConstraint, CheckConstraint)

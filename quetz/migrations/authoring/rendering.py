@@ -28,9 +28,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import immutabledict
 
-from quetz.migrations.comparators import NOW, without_casts
-from quetz.migrations.expressions import escaped, sql_of
-from quetz.migrations.portability import POSTGRESQL, SQLITE, CastColumnOp, Change
+from quetz.migrations.authoring.portability import POSTGRESQL, SQLITE, CastColumnOp, Change
+from quetz.migrations.schemas.comparators import NOW, without_casts
+from quetz.migrations.schemas.expressions import escaped, sql_of
 
 _DIALECT_TYPE = re.compile(r"(?<![\w.'\"])(postgresql|sqlite)\.[A-Z]")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|-?[\d.]+")

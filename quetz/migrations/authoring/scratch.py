@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 
 from quetz.db.engine import open_engine
 from quetz.errors.migrations import MigrationFailed, MigrationUnfit
-from quetz.migrations.comparisons import compare
-from quetz.migrations.fingerprints import fingerprint
+from quetz.migrations.authoring.portability import Change, Reflection
+from quetz.migrations.authoring.rendering import Code, render
+from quetz.migrations.authoring.seeds import clear, count_rows, seed
 from quetz.migrations.ledger import owners_of_tables, read_entries
-from quetz.migrations.portability import Change, Reflection
-from quetz.migrations.rendering import Code, render
 from quetz.migrations.runs import downgrade, upgrade
-from quetz.migrations.seeds import clear, count_rows, seed
+from quetz.migrations.schemas.comparisons import compare
+from quetz.migrations.schemas.fingerprints import fingerprint
 from quetz.plugins import Plugins
 
 Warn = Callable[[str], None]

@@ -16,8 +16,8 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import CheckConstraint, Column, DefaultClause, Dialect, Table
 from sqlalchemy.types import JSON, Boolean, Float, Integer, Numeric, String, TypeEngine, Uuid
 
-from quetz.migrations.expressions import sql_of
-from quetz.migrations.sqlite_indexes import compare_indexes
+from quetz.migrations.schemas.expressions import sql_of
+from quetz.migrations.schemas.sqlite_indexes import compare_indexes
 
 PLUGIN = Plugin("quetz.comparators")
 

@@ -17,8 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
-from quetz.migrations.comparators import ChangeKeyOp
-from quetz.migrations.expressions import sql_of
+from quetz.migrations.schemas.comparators import ChangeKeyOp
+from quetz.migrations.schemas.expressions import sql_of
 
 _EXTRA = (ops.DropTableOp, ops.DropColumnOp, ops.DropConstraintOp, ops.DropIndexOp)
 

@@ -20,21 +20,21 @@ from sqlalchemy.exc import DBAPIError
 
 from quetz.errors import PluginError, QuetzError
 from quetz.errors.migrations import MigrationNeeded, MigrationUnsound, PostgreSQLUnseen
-from quetz.migrations.descriptions import describe
-from quetz.migrations.ledger import applied_by_ledger, read_entries
-from quetz.migrations.model_rules import (
+from quetz.migrations.authoring.model_rules import (
     check_changes,
     check_models,
     warn_of_equal_rows,
     warn_of_losses,
     warn_of_names,
 )
-from quetz.migrations.portability import Change, add_missing, change_of
+from quetz.migrations.authoring.portability import Change, add_missing, change_of
+from quetz.migrations.authoring.proofs import prove
+from quetz.migrations.authoring.reference_rules import references_of
+from quetz.migrations.authoring.scratch import Scratch, Warn, scratch_databases
+from quetz.migrations.authoring.sites import check_is_source
+from quetz.migrations.ledger import applied_by_ledger, read_entries
 from quetz.migrations.positions import file_of, looking
-from quetz.migrations.proofs import prove
-from quetz.migrations.reference_rules import references_of
-from quetz.migrations.scratch import Scratch, Warn, scratch_databases
-from quetz.migrations.sites import check_is_source
+from quetz.migrations.schemas.descriptions import describe
 from quetz.migrations.trees import Tree, load_tree
 from quetz.plugins import CORE, Plugins
 from quetz.settings import spelt

@@ -25,10 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import NullType, String, TypeEngine, UserDefinedType
 
-from quetz.migrations.attachments import Attached, attached, bring_back
-from quetz.migrations.sqlite_casts import check_values, is_cast
-from quetz.migrations.sqlite_indexes import index_statements
-from quetz.migrations.sqlite_tables import (
+from quetz.migrations.failures import Unsound
+from quetz.migrations.schemas.sqlite_indexes import index_statements
+from quetz.migrations.schemas.sqlite_tables import (
     Part,
     Parts,
     definitions,
@@ -37,7 +36,8 @@ from quetz.migrations.sqlite_tables import (
     references,
     renamed,
 )
-from quetz.migrations.verification import Unsound
+from quetz.migrations.sqlite.attachments import Attached, attached, bring_back
+from quetz.migrations.sqlite.casts import check_values, is_cast
 
 _Kind = TypeVar("_Kind", bound=Constraint)
 _SAME = "quetz_unchanged_copy"  # for as long as it is looked at

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from quetz.migrations.sqlite_tables import plain
+from quetz.migrations.schemas.sqlite_tables import plain
 
 Attached = Mapping[str, tuple[str, str]]
 """Table and statement of triggers and indexes, by name."""

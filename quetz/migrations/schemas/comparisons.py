@@ -14,10 +14,10 @@ from alembic.operations import ops
 from sqlalchemy import Connection, MetaData, UniqueConstraint
 
 from quetz.db.base import Base
-from quetz.migrations.comparators import PLUGIN, differ, differ_in_use
-from quetz.migrations.descriptions import describe, is_extra, table_of
 from quetz.migrations.ledger import LEDGER, owners_of_tables, read_entries
-from quetz.migrations.reflections import reflecting
+from quetz.migrations.schemas.comparators import PLUGIN, differ, differ_in_use
+from quetz.migrations.schemas.descriptions import describe, is_extra, table_of
+from quetz.migrations.schemas.reflections import reflecting
 from quetz.plugins import Plugins
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from quetz.migrations.reflections import reflecting
-from quetz.migrations.sqlite_copies import reflecting_more
-from quetz.migrations.sqlite_tables import has_autoincrement
+from quetz.migrations.schemas.reflections import reflecting
+from quetz.migrations.schemas.sqlite_tables import has_autoincrement
+from quetz.migrations.sqlite.copies import reflecting_more
 
 _GIVEN = "SELECT name, seq FROM sqlite_sequence"
 _TEMPORARY = "_alembic_tmp_"

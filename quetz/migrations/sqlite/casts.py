@@ -7,8 +7,8 @@ from alembic.operations.batch import ApplyBatchImpl
 from sqlalchemy import Cast, Connection, Dialect
 from sqlalchemy.types import TypeEngine
 
-from quetz.migrations.sqlite_tables import affinity_of
-from quetz.migrations.verification import Unsound
+from quetz.migrations.failures import Unsound
+from quetz.migrations.schemas.sqlite_tables import affinity_of
 
 _NUMBERS = ("BOOL", "DEC", "NUM")
 _DIGITS = 15  # of a decimal number; SQLite keeps no more
