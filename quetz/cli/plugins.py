@@ -131,17 +131,17 @@ def report(former: str, deployment: str, *wheels: str) -> None:
 
 def _kept(wheel: Path) -> str:
     """Tell what is installed in place of a wheel that was given, or return an empty text."""
-    import hashlib
-    import json
     from importlib.metadata import PackageNotFoundError, distribution
+    from zipfile import ZipFile
 
     try:
         found = distribution(wheel.name.partition("-")[0])
     except PackageNotFoundError:
         return ""
-    # PEP 610; what comes from an index has no such file.
-    origin = json.loads(found.read_text("direct_url.json") or "{}").get("archive_info", {})
-    if origin.get("hashes", {}).get("sha256") == hashlib.sha256(wheel.read_bytes()).hexdigest():
+    with ZipFile(wheel) as archive:
+        modules = [name for name in archive.namelist() if ".dist-info/" not in name]
+        files = {Path(str(found.locate_file(name))): archive.read(name) for name in modules}
+    if all(file.is_file() and file.read_bytes() == content for file, content in files.items()):
         return ""
     name = found.metadata["Name"]
     return (

@@ -257,6 +257,6 @@ def test_the_password_of_the_database_is_never_printed(quetz, tmp_path, debug):
     result = quetz(*debug, "init-db", tmp_path)
 
     assert result.exit_code == 1
-    assert "quetz: the database says: " in result.stderr
+    assert "quetz: the database cannot be reached: " in result.stderr
     for part in (PASSWORD, "p@ss:w%rd", "ss:w", "ss%3Aw"):
         assert part not in result.output

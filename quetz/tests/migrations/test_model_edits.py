@@ -145,7 +145,7 @@ def written(found, connections):
 
 
 def run(connection, code, body):
-    lines = [*code.imports, "def run(op, sa):", textwrap.indent(body, "    ")]
+    lines = [*code.imports, "def run(op, sa):", textwrap.indent(body or "pass", "    ")]
     names: dict[str, Any] = {}
     exec("\n".join(lines), names)  # as the file of a revision
     with Operations.context(MigrationContext.configure(connection)) as op:
