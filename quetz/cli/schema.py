@@ -48,10 +48,10 @@ def status(
     with _opened(path) as engine:
         plugins = find_plugins(settings_of(path).plugins.enabled)
         deadline = time.monotonic() + wait
-        found = read_status(engine, plugins)
+        found = read_status(engine, plugins, with_edited=True)
         while found.state in _WAITING and time.monotonic() < deadline:
             time.sleep(min(LOOK_SECONDS, max(deadline - time.monotonic(), 0)))
-            found = read_status(engine, plugins)
+            found = read_status(engine, plugins, with_edited=True)
     if as_json:
         typer.echo(json_of(found.document()))
     else:

@@ -59,8 +59,10 @@ class Status:
         return asdict(self) | {"pending": self.pending, "last_run": last_run}
 
 
-def read_status(engine: Engine, plugins: Plugins) -> Status:
+def read_status(engine: Engine, plugins: Plugins, *, with_edited: bool = False) -> Status:
     """Look at a database, which is left as it is.
+
+    What was edited is told only if it is asked for: it takes longer than all else.
 
     Raises:
         DatabaseUnreadable: the SQLite file cannot be opened, or is none.
@@ -84,7 +86,7 @@ def read_status(engine: Engine, plugins: Plugins) -> Status:
         tuple(sorted(position.heads)),
         position.entries[-1] if position.entries else None,
         holder,
-        edited=position.edited(),
+        edited=position.edited() if with_edited else {},
     )
 
 
