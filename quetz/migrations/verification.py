@@ -162,8 +162,9 @@ def _tables(connection: Connection) -> list[str]:
 
 
 def _rows(connection: Connection) -> dict[str, int]:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
     return {
-        table: connection.exec_driver_sql(f"SELECT count(*) FROM {_quoted(table)}").scalar_one()  # noqa: S608 (from the schema)
+        table: connection.exec_driver_sql(f"SELECT count(*) FROM {quoted(table)}").scalar_one()  # noqa: S608 (from the schema)
         for table in _tables(connection)
         if table not in _OURS
     }
@@ -173,8 +174,9 @@ def _references(connection: Connection) -> tuple[Orphans, set[str]]:
     """Return rows that refer to none, and, in SQLite's words, foreign keys to what is no key."""
     orphans: Orphans = Counter()
     mismatched = set()
+    quoted = connection.dialect.identifier_preparer.quote_identifier
     for table in _tables(connection):
-        found = f"FROM pragma_foreign_key_check({_quoted(table)})"
+        found = f"FROM pragma_foreign_key_check({quoted(table)})"
         query = f"SELECT parent, fkid, rowid, count(*) {found} GROUP BY parent, fkid"
         try:
             for parent, key, row, count in connection.exec_driver_sql(query).all():
@@ -189,13 +191,10 @@ def _references(connection: Connection) -> tuple[Orphans, set[str]]:
 
 
 def _values(connection: Connection, table: str, parent: str, key: int, wanted: str) -> Orphans:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
     query = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
     columns = connection.exec_driver_sql(query, (table, key)).scalars()
-    listed = ", ".join(map(_quoted, columns))
-    query = f"SELECT {listed} FROM {_quoted(table)} WHERE {wanted}"  # noqa: S608 (from the schema)
+    listed = ", ".join(map(quoted, columns))
+    query = f"SELECT {listed} FROM {quoted(table)} WHERE {wanted}"  # noqa: S608 (from the schema)
     rows = connection.exec_driver_sql(query)
     return Counter((table, parent, tuple(map(str, row))) for row in rows)
-
-
-def _quoted(table: str) -> str:
-    return '"' + table.replace('"', '""') + '"'

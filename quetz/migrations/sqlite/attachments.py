@@ -62,13 +62,14 @@ def unfit_triggers(connection: Connection) -> set[str]:
 
 
 def _faults(connection: Connection, table: str, triggers: Collection[str]) -> Iterator[str]:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
     query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
     columns = connection.exec_driver_sql(query, (table,)).scalars().all()
-    changed = ", ".join(f"{_quoted(name)} = NULL" for name in columns)
+    changed = ", ".join(f"{quoted(name)} = NULL" for name in columns)
     for statement in (
-        f"INSERT INTO {_quoted(table)} DEFAULT VALUES",
-        f"UPDATE {_quoted(table)} SET {changed}",  # noqa: S608 (from the schema)
-        f"DELETE FROM {_quoted(table)}",  # noqa: S608 (as above)
+        f"INSERT INTO {quoted(table)} DEFAULT VALUES",
+        f"UPDATE {quoted(table)} SET {changed}",  # noqa: S608 (from the schema)
+        f"DELETE FROM {quoted(table)}",  # noqa: S608 (as above)
     ):
         try:
             connection.exec_driver_sql(f"EXPLAIN {statement}").close()
@@ -78,7 +79,3 @@ def _faults(connection: Connection, table: str, triggers: Collection[str]) -> It
     for listed in [found[1] for trigger in triggers if (found := _UPDATED.search(trigger))]:
         for name in sorted({plain(one.strip()) for one in listed.split(",")} - known):
             yield f"no such column: {name}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
