@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from quetz.db.engine import open_engine
+from quetz.migrations.backups import Backups
 from quetz.plugins import Plugins, load_plugins
 
 
@@ -43,3 +44,8 @@ def none_yet(plugins, tmp_path) -> Plugins:
     """The plugins, with an empty folder for the core's revisions."""
     (tmp_path / "none").mkdir()
     return replace(plugins, migrations={"quetz": Path(tmp_path, "none")})
+
+
+@pytest.fixture
+def backups(tmp_path) -> Backups:
+    return Backups(tmp_path / "backups")

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from quetz.migrations.backups import Backups
 from quetz.migrations.locks import alone
 from quetz.tests.migrations.databases import run_sql
-
-
-@pytest.fixture
-def backups(tmp_path) -> Backups:
-    return Backups(tmp_path / "backups")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from quetz.migrations.backups import Backups
 from quetz.migrations.backups.tools import find_tools
 from quetz.tests.migrations.databases import run_sql
 from quetz.tests.migrations.programs import client_programs
@@ -105,11 +104,6 @@ MADE = {
 @pytest.fixture(autouse=True)
 def programs(monkeypatch):
     monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
-
-
-@pytest.fixture
-def backups(tmp_path) -> Backups:
-    return Backups(tmp_path / "backups")
 
 
 def told_of(engine):

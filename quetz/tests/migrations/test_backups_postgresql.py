@@ -15,7 +15,6 @@ from quetz.errors.migrations import (
     MigrationLocked,
     RestoreFailed,
 )
-from quetz.migrations.backups import Backups
 from quetz.migrations.locks import alone
 from quetz.tests.migrations.databases import run_sql, tables_in
 from quetz.tests.migrations.programs import client_programs, fake_programs, run_apart
@@ -28,11 +27,6 @@ PASSWORD = "s%e@c:r/e t"
 @pytest.fixture(autouse=True)
 def programs(monkeypatch):
     monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
-
-
-@pytest.fixture
-def backups(tmp_path) -> Backups:
-    return Backups(tmp_path / "backups")
 
 
 @pytest.fixture

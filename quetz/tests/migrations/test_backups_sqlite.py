@@ -11,17 +11,12 @@ from sqlalchemy.engine import URL
 
 from quetz.db.engine import open_engine
 from quetz.errors.migrations import BackupFailed, MigrationLocked, RestoreFailed
-from quetz.migrations.backups import Backups, sqlite
+from quetz.migrations.backups import sqlite
 from quetz.migrations.locks import alone
 from quetz.tests.migrations.databases import run_sql
 from quetz.tests.migrations.programs import run_apart
 
 MEGABYTE = 1_000_000
-
-
-@pytest.fixture
-def backups(tmp_path) -> Backups:
-    return Backups(tmp_path / "backups")
 
 
 @pytest.fixture
