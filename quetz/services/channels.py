@@ -75,7 +75,7 @@ def create_channel(
     if new.size_limit is not None:
         authorize(session, principal, Operation.CHANNEL_SET_SIZE_LIMIT, channel)
         channel.size_limit = new.size_limit
-    record_event(session, principal, Operation.CHANNEL_CREATE, channel=channel.name)
+    record_event(session, principal, Operation.CHANNEL_CREATE, channel=channel)
     session.flush()
     return channel
 
@@ -123,7 +123,7 @@ def patch_channel(
         session,
         principal,
         Operation.CHANNEL_PATCH,
-        channel=channel.name,
+        channel=channel,
         before=json.dumps(before),
         after=json.dumps({key: _setting(channel, key) for key in changes}),
     )
@@ -140,7 +140,7 @@ def delete_channel(session: Session, principal: Principal, channel: Channel) -> 
     queries.lock_channel(session, channel)
     forget_channel(session, channel)
     queries.remove_channel(session, channel)
-    record_event(session, principal, Operation.CHANNEL_DELETE, channel=channel.name)
+    record_event(session, principal, Operation.CHANNEL_DELETE, channel=channel)
     session.flush()
 
 

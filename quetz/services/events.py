@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from quetz.db.models import Event
+from quetz.db.models import Channel, Event
 from quetz.services.permissions import Principal
 
 
@@ -11,7 +11,7 @@ def record_event(
     principal: Principal,
     action: str,
     *,
-    channel: str | None = None,
+    channel: Channel | None = None,
     subject: str | None = None,
     before: str | None = None,
     after: str | None = None,
@@ -28,7 +28,8 @@ def record_event(
             api_key=principal.api_key,
             address=principal.address,
             action=action,
-            channel=channel,
+            channel=channel.name if channel else None,
+            channel_id=channel.id if channel else None,
             subject=subject,
             before=before,
             after=after,

@@ -101,7 +101,7 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
         session,
         principal,
         Operation.VERSION_DELETE,
-        channel=channel.name,
+        channel=channel,
         subject=path,
         before=removed[0].sha256,
     )

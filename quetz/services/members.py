@@ -39,7 +39,7 @@ def set_member(
         session,
         principal,
         Operation.CHANNEL_MEMBERS_ADD,
-        channel=channel.name,
+        channel=channel,
         subject=username,
         before=before,
         after=role,
@@ -66,7 +66,7 @@ def remove_member(session: Session, principal: Principal, channel: Channel, user
         session,
         principal,
         Operation.CHANNEL_MEMBERS_REMOVE,
-        channel=channel.name,
+        channel=channel,
         subject=username,
         before=before,
     )

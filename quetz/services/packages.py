@@ -77,7 +77,7 @@ def delete_package(
     if not queries.remove_package(session, package.id):
         raise PackageNotFound(channel.name, name)
     channels.count_up(session, channel.id, packages=-1)
-    record_event(session, principal, Operation.PACKAGE_DELETE, channel=channel.name, subject=name)
+    record_event(session, principal, Operation.PACKAGE_DELETE, channel=channel, subject=name)
     session.flush()
 
 

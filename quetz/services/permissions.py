@@ -193,6 +193,10 @@ def _authorize_in_channel(
     role = _role(session, principal, channel, package, enough=rule.role)
     if channel.private and role is None:
         raise _hidden(principal, channel.name)
+    if rule.in_channel is not None:
+        whole = _role(session, principal, channel)
+        if whole is not None and whole >= rule.in_channel:
+            return
     _judge(principal, rule, role)
 
 
@@ -217,6 +221,7 @@ def _judge(principal: Principal, rule: Rule, role: Role | None) -> None:
     allowed = {
         Takes.NOTHING: True,
         Takes.LOGIN: principal.known,
+        Takes.BROWSER: principal.known and principal.api_key is None,
         Takes.UNLIMITED: principal.unlimited,
         Takes.SERVER_ROLE: role is not None and role >= rule.role,
         Takes.ROLE: role is not None and role >= rule.role,

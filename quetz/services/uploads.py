@@ -235,7 +235,7 @@ def _record_file(
         session,
         principal,
         operation,
-        channel=channel.name,
+        channel=channel,
         subject=item.path,
         before=None if before is None else before.stored,
         after=item.sha256,

@@ -1,9 +1,9 @@
 """The core tables, one plural noun a file."""
 
 from quetz.db.models.api_keys import ApiKey, ApiKeyScope
-from quetz.db.models.channels import Channel
+from quetz.db.models.channels import Channel, ChannelMirror
 from quetz.db.models.events import Event
-from quetz.db.models.files import File, FileDownloads, ReplacedFile, Tombstone
+from quetz.db.models.files import DownloadCounts, File, FileDownloads, ReplacedFile, Tombstone
 from quetz.db.models.index import IndexDirty, IndexState, IndexSuperseded
 from quetz.db.models.members import ChannelMember, PackageMember
 from quetz.db.models.objects import StoredObject, Upload
@@ -15,6 +15,8 @@ __all__ = [
     "ApiKeyScope",
     "Channel",
     "ChannelMember",
+    "ChannelMirror",
+    "DownloadCounts",
     "Event",
     "File",
     "FileDownloads",

@@ -11,6 +11,7 @@ class ApiKey(Base):
 
     A key without scopes has the rights of its owner; with scopes, their intersection with
     the owner's present rights. ``read_only`` takes away every right to change things.
+    ``verbs`` names, apart by spaces, what kinds of deeds it is good for; None for all.
     """
 
     __tablename__ = "api_keys"
@@ -22,6 +23,7 @@ class ApiKey(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     read_only: Mapped[bool] = mapped_column(default=False)
     scoped: Mapped[bool] = mapped_column(default=False)
+    verbs: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[int] = mapped_column(Milliseconds, default=now_ms)
     expires_at: Mapped[int | None] = mapped_column(Milliseconds)
     revoked_at: Mapped[int | None] = mapped_column(Milliseconds)

@@ -1,6 +1,6 @@
-"""Channels: named collections of packages."""
+"""Channels: named collections of packages, and the mirrors that others keep of them."""
 
-from sqlalchemy import BigInteger, String, Text
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quetz.db.base import Base, ByteOrdered, Milliseconds, RowId, new_public_id, now_ms
@@ -30,3 +30,17 @@ class Channel(Base):
     size: Mapped[int] = mapped_column(BigInteger, default=0)
     packages_count: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[int] = mapped_column(Milliseconds, default=now_ms)
+
+
+class ChannelMirror(Base):
+    """Where another server keeps a copy of a channel, as it was told to us."""
+
+    __tablename__ = "channel_mirrors"
+    __table_args__ = (UniqueConstraint("channel_id", "url"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    public_id: Mapped[str] = mapped_column(String(36), unique=True, default=new_public_id)
+    channel_id: Mapped[int] = mapped_column(ForeignKey("channels.id", ondelete="CASCADE"))
+    url: Mapped[str] = mapped_column(Text)
+    api_endpoint: Mapped[str] = mapped_column(Text)
+    metrics_endpoint: Mapped[str] = mapped_column(Text)

@@ -13,6 +13,8 @@ class File(Base):
     ``size`` and ``indexed_timestamp`` inside; the typed columns repeat what is asked for.
     ``run_exports`` is the JSON object of CEP 12. ``about`` is the JSON object from which
     channeldata.json (CEP 38) is made.
+
+    A file that was yanked is listed as removed in every index, and can still be downloaded.
     """
 
     __tablename__ = "files"
@@ -41,6 +43,8 @@ class File(Base):
     about: Mapped[str] = mapped_column(Text, default="{}")
     uploaded_at: Mapped[int] = mapped_column(Milliseconds, default=now_ms)
     uploader_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    yanked_at: Mapped[int | None] = mapped_column(Milliseconds)
+    yank_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class Tombstone(Base):
@@ -79,4 +83,20 @@ class FileDownloads(Base):
     file_id: Mapped[int] = mapped_column(
         ForeignKey("files.id", ondelete="CASCADE"), primary_key=True
     )
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
+class DownloadCounts(Base):
+    """How often a file was downloaded in each hour, day, month and year (UTC).
+
+    ``period`` is H, D, M or Y; ``at`` is when it began.
+    """
+
+    __tablename__ = "download_counts"
+
+    file_id: Mapped[int] = mapped_column(
+        ForeignKey("files.id", ondelete="CASCADE"), primary_key=True
+    )
+    period: Mapped[str] = mapped_column(String(1), primary_key=True)
+    at: Mapped[int] = mapped_column(Milliseconds, primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)

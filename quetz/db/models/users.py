@@ -1,13 +1,16 @@
 """Users, the identities they log in by, and their sessions."""
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quetz.db.base import Base, ByteOrdered, Milliseconds, RowId, new_public_id, now_ms
 
 
 class User(Base):
-    """A person or a service; ``role`` is the server role: owner, maintainer, member or None."""
+    """A person or a service; ``role`` is the server role: owner, maintainer, member or None.
+
+    A service account never logs in: it acts by its API keys alone.
+    """
 
     __tablename__ = "users"
 
@@ -17,6 +20,7 @@ class User(Base):
     role: Mapped[str | None] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(Text, default="")
     avatar_url: Mapped[str] = mapped_column(Text, default="")
+    service: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_at: Mapped[int | None] = mapped_column(Milliseconds)
     created_at: Mapped[int] = mapped_column(Milliseconds, default=now_ms)
 
