@@ -229,12 +229,16 @@ def _change(found: UpgradeOps, databases: list[Scratch]) -> Change:
 
 
 def _needed(place: _Place, references: list[ForeignKey], scratch: Scratch) -> set[str]:
-    """Return the revisions of others that the new one needs, and its parents do not."""
+    """Return the revisions of others that the new one needs, and its parents do not.
+
+    The first of a plugin needs all there is of the core.
+    """
     makers = scratch.makers()
     needed = {makers[reference.column.table.name] for reference in references}
-    if place.parent is None:
-        return needed | (set(place.tree.heads_of(CORE)) if place.owner != CORE else set())
-    return needed - place.tree.applied([place.parent])
+    if place.parent is not None:
+        return needed - place.tree.applied([place.parent])
+    core = [] if place.owner == CORE else place.tree.heads_of(CORE)
+    return set(core) | (needed - place.tree.applied(core))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Column, Engine, Table, insert, inspect, select, 
 from quetz.db.base import Base
 from quetz.migrations.schemas.fingerprints import fingerprint
 from quetz.migrations.trees import load_tree
-from quetz.plugins import Plugins
+from quetz.plugins import CORE, Plugins
 
 REVISION = '''\
 """{revision}"""
@@ -51,6 +51,11 @@ def head_of(plugins: Plugins) -> str | None:
     return load_tree(plugins).get_current_head()
 
 
+def revisions_of(plugins: Plugins) -> list[str]:
+    """Return the core's revisions, the oldest first."""
+    return [script.revision for script in load_tree(plugins).scripts_of(CORE)]
+
+
 def heads_in(engine: Engine) -> set[str]:
     with engine.connect() as connection:
         return set(MigrationContext.configure(connection).get_current_heads())
@@ -86,7 +91,9 @@ def a_value(column: Column[Any]) -> Any:
         return True
     for reference in column.foreign_keys:
         return a_value(reference.column)
-    return 7 if column.type.python_type is int else column.name[:16]
+    if column.type.python_type is int:
+        return 7
+    return column.name[: getattr(column.type, "length", None) or 16]
 
 
 def all_rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:

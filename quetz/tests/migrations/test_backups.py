@@ -19,9 +19,11 @@ from quetz.errors.migrations import BackupFailed, BackupUnsound, MigrationLocked
 from quetz.migrations.backups import Backups
 from quetz.migrations.backups.manifests import manifest_path
 from quetz.migrations.runs import upgrade
+from quetz.plugins import find_plugins
 from quetz.tests.migrations.databases import (
     add_a_row_everywhere,
     heads_in,
+    revisions_of,
     run_sql,
     schema_of,
     tables_in,
@@ -124,7 +126,9 @@ def test_a_manifest_says_what_is_in_a_backup(engine, backups):
     assert manifest.file == file
     assert manifest.kind == engine.dialect.name
     assert set(manifest.heads) == heads_in(engine)
-    assert manifest.rows == dict.fromkeys(tables_in(engine), 1)
+    assert manifest.rows == dict.fromkeys(tables_in(engine), 1) | {
+        "quetz_migration_log": len(revisions_of(find_plugins([])))
+    }
     assert manifest.size == file.stat().st_size
     assert manifest.app_version == quetz.__version__
     assert began <= manifest.created <= datetime.now(UTC)
