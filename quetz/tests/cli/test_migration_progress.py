@@ -13,10 +13,11 @@ import pytest
 from quetz.migrations.locks import alone
 from quetz.plugins import load_plugins
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.migrations.databases import head_of, heads_in, tables_in
+from quetz.tests.migrations.databases import head_of, heads_in, revisions_of, tables_in
 from quetz.tests.migrations.programs import client_programs
 
 HEAD = str(head_of(load_plugins([])))
+REVISIONS = revisions_of(load_plugins([]))
 LATER = "op.create_table('later', sa.Column('id', sa.Integer))"
 ORDER = ("step", "stepped", "verifying", "done")
 INTERRUPTED = (
@@ -81,13 +82,18 @@ def test_elsewhere_each_line_of_progress_has_its_facts(quetz, on_each):
     result = quetz("init-db", on_each)
 
     lines = [json.loads(line) for line in result.stderr.splitlines()]
-    step, stepped, verifying, done = sorted(lines, key=lambda line: ORDER.index(line["event"]))
-    assert step["message"] == f"1/1 quetz: {HEAD} (initial revision)"
-    assert (step["number"], step["total"], step["transactional"]) == (1, 1, True)
-    assert (stepped["revision"], stepped["owner"]) == (HEAD, "quetz")
-    assert stepped["seconds"] >= 0
+    total = len(REVISIONS)
+    *work, verifying, done = sorted(lines, key=lambda line: ORDER.index(line["event"]))
+    steps, stepped = work[:total], work[total:]
+    assert steps[0]["message"] == f"1/{total} quetz: {REVISIONS[0]} (initial revision)"
+    assert [step["number"] for step in steps] == list(range(1, total + 1))
+    assert {(step["total"], step["transactional"]) for step in steps} == {(total, True)}
+    assert [line["revision"] for line in stepped] == [step["revision"] for step in steps]
+    assert [line["revision"] for line in stepped] == REVISIONS
+    assert {line["owner"] for line in stepped} == {"quetz"}
+    assert all(line["seconds"] >= 0 for line in stepped)
     assert verifying == {"event": "verifying", "message": "Verifying"}
-    assert done["applied"] == 1
+    assert done["applied"] == total
 
 
 def test_who_waits_is_told_for_whom_and_then_who_was_faster(on_each, engine_of):
@@ -101,7 +107,7 @@ def test_who_waits_is_told_for_whom_and_then_who_was_faster(on_each, engine_of):
     assert [process.returncode for process in (one, two)] == [0, 0]
     outcomes = [(read_output("init-db", stdout), stderr) for stdout, stderr in ended]
     (slow, last_line), (fast, _) = sorted(outcomes, key=lambda outcome: outcome[0]["applied"])
-    assert (slow["applied"], fast["applied"]) == ([], [HEAD])
+    assert (slow["applied"], fast["applied"]) == ([], REVISIONS)
     assert slow["already"].startswith("Already migrated by process ")
     assert json.loads(last_line.splitlines()[-1])["message"] == slow["already"]
 

@@ -1,6 +1,7 @@
 """quetz init-db and quetz migrations, as an operator meets them."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -8,12 +9,18 @@ import pytest
 from sqlalchemy import Engine, Pool, event
 
 from quetz.migrations import upgrade
-from quetz.plugins import load_plugins
+from quetz.migrations.trees import load_tree
+from quetz.plugins import CORE, load_plugins
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.migrations.databases import REVISION, head_of, run_sql
+from quetz.tests.migrations.databases import REVISION, head_of, revisions_of, run_sql
 from quetz.tests.migrations.distributions import Site
 
 HEAD = str(head_of(load_plugins([])))
+REVISIONS = revisions_of(load_plugins([]))
+PLAN = "".join(
+    f"{script.revision}  quetz: {script.doc}\n"
+    for script in load_tree(load_plugins([])).scripts_of(CORE)
+)
 
 
 def events(stderr: str) -> list[str]:
@@ -25,7 +32,7 @@ def test_init_db_prints_what_it_applied_and_the_second_time_nothing(quetz, on_ea
     second = quetz("init-db", on_each)
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert first.stdout.split() == [HEAD]
+    assert first.stdout.split() == REVISIONS
     assert second.stdout == ""
     assert json.loads(second.stderr)["message"] == "The database is up to date"
 
@@ -33,20 +40,21 @@ def test_init_db_prints_what_it_applied_and_the_second_time_nothing(quetz, on_ea
 def test_elsewhere_than_on_a_terminal_each_line_of_progress_is_json(quetz, on_each):
     result = quetz("init-db", on_each)
 
-    assert sorted(events(result.stderr)) == ["done", "step", "stepped", "verifying"]
+    of_each = ["step", "stepped"] * len(REVISIONS)
+    assert sorted(events(result.stderr)) == sorted([*of_each, "verifying", "done"])
 
 
 def test_migrate_is_init_db(quetz, configured):
     result = quetz("migrate", configured)
 
-    assert (result.exit_code, result.stdout.split()) == (0, [HEAD])
+    assert (result.exit_code, result.stdout.split()) == (0, REVISIONS)
 
 
 def test_the_outcome_is_told_in_json(quetz, on_each):
     result = quetz("init-db", on_each, "--json")
 
     document = read_output("init-db", result.stdout)
-    assert document["applied"] == [HEAD]
+    assert document["applied"] == REVISIONS
     assert document["backup"] is None
 
 
@@ -68,7 +76,7 @@ def test_a_plan_is_printed_and_nothing_is_changed(quetz, configured):
     result = quetz("init-db", configured, "--plan")
 
     assert result.exit_code == 3
-    assert result.stdout == f"{HEAD}  quetz: initial revision\n"
+    assert result.stdout == PLAN
     assert [entry.name for entry in configured.iterdir()] == ["config.toml"]
 
 
@@ -102,7 +110,7 @@ def test_a_plan_leaves_out_what_is_broken(configured, tmp_path, models, needed, 
 
     ended = site.command("init-db", configured, "--plan")
 
-    assert (ended.returncode, ended.stdout) == (3, f"{HEAD}  quetz: initial revision\n")
+    assert (ended.returncode, ended.stdout) == (3, PLAN)
     assert f"Left out: plugin 'quetz-foo': {reason}" in ended.stderr
 
 
@@ -111,8 +119,8 @@ def test_a_plan_is_told_in_json_and_is_empty_when_nothing_is_missing(quetz, on_e
     quetz("init-db", on_each)
     done = quetz("init-db", on_each, "--plan", "--json")
 
-    [step] = read_output("init-db --plan", planned.stdout)
-    assert step["revision"] == HEAD
+    steps = read_output("init-db --plan", planned.stdout)
+    assert [step["revision"] for step in steps] == REVISIONS
     assert (done.exit_code, json.loads(done.stdout)) == (0, [])
 
 
@@ -151,7 +159,7 @@ def test_a_revision_that_is_not_there_is_named(quetz, configured, to, reason):
 def test_init_db_stops_at_a_revision(quetz, configured, to):
     result = quetz("init-db", configured, "--to", to)
 
-    assert (result.exit_code, result.stdout.split()) == (0, [HEAD])
+    assert (result.exit_code, result.stdout.split()) == (0, REVISIONS)
 
 
 def test_a_backup_is_made_before_a_database_with_rows_is_changed(quetz, configured, newer):
@@ -182,9 +190,10 @@ def test_a_status_tells_each_owner_and_what_is_missing(quetz, on_each):
     after = quetz("migrations", "status", on_each)
 
     assert (before.exit_code, after.exit_code) == (3, 0)
-    assert f"missing: {HEAD}" in before.stdout or "is missing" in before.stdout
+    told = re.findall(r"missing: (\w+)", before.stdout)
+    assert told == REVISIONS or "is missing" in before.stdout
     assert "The database is up to date" in after.stdout
-    assert "1 applied, 0 missing" in after.stdout
+    assert f"{len(REVISIONS)} applied, 0 missing" in after.stdout
 
 
 def test_a_status_is_told_in_json(quetz, on_each):
@@ -194,7 +203,7 @@ def test_a_status_is_told_in_json(quetz, on_each):
 
     document = read_output("migrations status", result.stdout)
     assert document["state"] == "current"
-    assert document["owners"][0]["applied"] == [HEAD]
+    assert document["owners"][0]["applied"] == REVISIONS
 
 
 def test_a_status_waits_until_somebody_has_migrated(quetz, configured, engine_of):
@@ -228,9 +237,11 @@ def test_a_check_does_not_say_that_nothing_is_wrong_while_migrations_are_missing
 
     result = quetz("migrations", "check", configured)
 
-    assert (result.exit_code, result.stdout) == (3, f"pending: {HEAD}\n")
+    pending = "".join(f"pending: {revision}\n" for revision in REVISIONS)
+    assert (result.exit_code, result.stdout) == (3, pending)
     assert result.stderr == (
-        f"quetz: 1 migration is missing, run: quetz init-db {configured}; nothing else is wrong\n"
+        f"quetz: {len(REVISIONS)} migrations are missing, run: quetz init-db {configured}; "
+        "nothing else is wrong\n"
     )
 
 
@@ -306,9 +317,9 @@ def test_a_history_tells_who_applied_what(quetz, on_each):
     told = quetz("migrations", "history", on_each)
     document = quetz("migrations", "history", on_each, "--json")
 
-    assert f"up {HEAD} quetz" in told.stdout
-    [entry] = read_output("migrations history", document.stdout)
-    assert entry["revision"] == HEAD
+    assert re.findall(r"up (\w+) quetz", told.stdout) == REVISIONS
+    entries = read_output("migrations history", document.stdout)
+    assert [entry["revision"] for entry in entries] == REVISIONS
 
 
 def test_a_history_is_of_the_newest_entries(quetz, on_each, newer):
@@ -319,7 +330,7 @@ def test_a_history_is_of_the_newest_entries(quetz, on_each, newer):
     whole = quetz("migrations", "history", on_each)
     newest = quetz("migrations", "history", on_each, "--limit", "1")
 
-    assert [line.split()[3] for line in whole.stdout.splitlines()] == [HEAD, "aaaa"]
+    assert [line.split()[3] for line in whole.stdout.splitlines()] == [*REVISIONS, "aaaa"]
     assert [line.split()[3] for line in newest.stdout.splitlines()] == ["aaaa"]
 
 

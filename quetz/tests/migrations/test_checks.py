@@ -22,7 +22,7 @@ from quetz.tests.migrations.databases import (
     REVISION,
     add_a_row_everywhere,
     add_revision,
-    head_of,
+    revisions_of,
     run_sql,
     tables_in,
 )
@@ -223,13 +223,13 @@ def test_tables_of_a_plugin_that_is_gone_are_no_finding(engine, copied, tmp_path
 def test_an_empty_database_lacks_migrations_and_has_no_other_finding(empty_engine, copied):
     empty_engine.connect().close()  # which makes the file of SQLite
 
-    assert check_database(empty_engine, copied) == Report(pending=(str(head_of(copied)),))
+    assert check_database(empty_engine, copied) == Report(pending=tuple(revisions_of(copied)))
 
 
 def test_a_database_that_was_taken_back_lacks_migrations_and_has_no_other_finding(engine, copied):
     downgrade(engine, copied, "quetz@base")
 
-    assert check_database(engine, copied) == Report(pending=(str(head_of(copied)),))
+    assert check_database(engine, copied) == Report(pending=tuple(revisions_of(copied)))
 
 
 def test_a_database_of_nobody_knows_whom_is_refused(empty_engine, copied):

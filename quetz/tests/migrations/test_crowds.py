@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event
 
 from quetz.db.engine import open_engine
 from quetz.migrations import check_schema, upgrade
-from quetz.tests.migrations.databases import head_of
+from quetz.tests.migrations.databases import revisions_of
 
 CROWD = 8
 
@@ -67,5 +67,5 @@ def test_a_crowd_on_an_empty_database_applies_each_revision_once(
 
     assert [process.returncode for process in crowd] == [0] * CROWD
     applied = sorted(json.loads(output) for output in outputs)
-    assert applied == [[]] * (CROWD - 1) + [[head_of(plugins)]]
+    assert applied == [[]] * (CROWD - 1) + [revisions_of(plugins)]
     check_schema(empty_engine, plugins, "x")

@@ -3,18 +3,24 @@
 import pytest
 
 from quetz.db.engine import open_engine
-from quetz.migrations.trees import load_tree
-from quetz.plugins import CORE, find_plugins
+from quetz.plugins import find_plugins
 from quetz.tests.e2e.founding_page.steps import (
     with_deployment,
 )
 from quetz.tests.e2e.workplaces import Workplace
+from quetz.tests.migrations.databases import revisions_of
 
 
 @pytest.fixture
-def head() -> str:
+def head(revisions) -> str:
     """The newest revision of quetz."""
-    return load_tree(find_plugins([])).heads_of(CORE)[0]
+    return revisions[-1]
+
+
+@pytest.fixture
+def revisions() -> list[str]:
+    """The revisions of quetz, the oldest first."""
+    return revisions_of(find_plugins([]))
 
 
 @pytest.fixture
