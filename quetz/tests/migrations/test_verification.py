@@ -11,6 +11,7 @@ from quetz.tests.migrations.databases import (
     all_rows,
     head_of,
     heads_in,
+    revisions_of,
     run_sql,
     schema_of,
     tables_in,
@@ -204,7 +205,7 @@ def test_a_view_of_a_table_and_a_trigger_that_names_it_stay_when_a_copy_takes_it
 
 
 def test_models_that_are_ahead_of_their_migrations_stop_no_upgrade(empty_engine, copied):
-    [file] = copied.migrations["quetz"].glob("*.py")
+    [file] = copied.migrations["quetz"].glob(f"{revisions_of(copied)[0]}_*.py")
     text = file.read_text()
     column = '        sa.Column("mirror_mode", sa.String(length=16), nullable=True),\n'
     assert column in text

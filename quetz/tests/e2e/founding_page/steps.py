@@ -77,8 +77,12 @@ def add_column(models: Path, line: str = COLUMN) -> None:
     models.write_text(models.read_text() + line)
 
 
-def change_core(checkout: Workplace) -> None:
-    add_column(checkout.folder / "quetz/db/models/channels.py", "    motto: Mapped[str | None]\n")
+def change_core(checkout: Workplace, column: str = "motto") -> None:
+    """Give the model of channels one more column."""
+    models = checkout.folder / "quetz/db/models/channels.py"
+    before, table, after = models.read_text().partition('    __tablename__ = "channels"\n')
+    assert table
+    models.write_text(f"{before}{table}    {column}: Mapped[str | None]\n{after}")
 
 
 def written(ended_or_out: str) -> Path:
