@@ -155,11 +155,20 @@ def test_a_revision_that_is_not_there_is_named(quetz, configured, to, reason):
     assert reason in result.stderr
 
 
-@pytest.mark.parametrize("to", [HEAD, HEAD[:4], "quetz@head", f"quetz@{HEAD[:3]}"])
-def test_init_db_stops_at_a_revision(quetz, configured, to):
+@pytest.mark.parametrize(
+    ("to", "applied"),
+    [
+        (HEAD, REVISIONS),
+        (HEAD[:4], REVISIONS),
+        ("quetz@head", REVISIONS),
+        (f"quetz@{HEAD[:3]}", REVISIONS),
+        (REVISIONS[0], REVISIONS[:1]),
+    ],
+)
+def test_init_db_stops_at_a_revision(quetz, configured, to, applied):
     result = quetz("init-db", configured, "--to", to)
 
-    assert (result.exit_code, result.stdout.split()) == (0, REVISIONS)
+    assert (result.exit_code, result.stdout.split()) == (0, applied)
 
 
 def test_a_backup_is_made_before_a_database_with_rows_is_changed(quetz, configured, newer):
