@@ -6,8 +6,9 @@ from pathlib import Path
 import fastjsonschema
 import pytest
 
+from quetz.plugins import load_plugins
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.migrations.databases import run_sql
+from quetz.tests.migrations.databases import revisions_of, run_sql
 from quetz.tests.migrations.distributions import Site
 from quetz.tests.migrations.programs import client_programs
 
@@ -81,7 +82,8 @@ def test_an_empty_database_is_told_as_published(quetz, on_each):
     history = quetz("migrations", "history", on_each, "--json")
 
     assert read_output("migrations status", status.stdout)["state"] in {"empty", "missing"}
-    assert len(read_output("init-db --plan", plan.stdout)) == 1
+    planned = [step["revision"] for step in read_output("init-db --plan", plan.stdout)]
+    assert planned == revisions_of(load_plugins([]))
     assert read_output("migrations history", history.stdout) == []
 
 

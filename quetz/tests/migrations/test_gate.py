@@ -141,7 +141,7 @@ def test_a_server_waits_until_somebody_has_migrated(behind):
 def test_who_waits_says_once_who_migrates(behind, monkeypatch):
     monkeypatch.setattr(gate, "LOOK_SECONDS", 0.05)
     engine, plugins = behind
-    looks = SimpleQueue()
+    looks: SimpleQueue[int] = SimpleQueue()
 
     def look(*_args: object) -> None:
         looks.put(1)
