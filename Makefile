@@ -12,7 +12,7 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 .DELETE_ON_ERROR:
 .SECONDARY: # make would remove the stamps that a pattern made
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all bench campaign-crash campaign-migrations lock clean
+.PHONY: help run test check docs test-all bench campaign-crash campaign-migrations lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 27
@@ -28,6 +28,9 @@ check: .venv-dev/installed ## Check format, lint, types and floors.
 	$(DEV)/ruff check
 	$(DEV)/mypy
 	$(DEV)/lint-imports
+
+docs: .venv-dev/installed ## Write the page of the API from its description.
+	$(DEV)/python -m quetz.tests.architecture.api_page
 
 test-all: ## Run the tests on every Python found of 3.11 to 3.14.
 	@found=; for version in $(VERSIONS); do \

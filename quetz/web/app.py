@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from quetz import __version__
 from quetz.deployment import Deployment
@@ -63,16 +64,27 @@ def create_app(
         lifespan=_lifespan(deployment, background),
         redirect_slashes=False,
         openapi_url=None,  # served by a guarded route of ours
+        generate_unique_id_function=_operation_id,
     )
     app.state.deployment = deployment
     install_error_handlers(app)
-    for module in ROUTERS:
-        app.include_router(module.router)
+    add_core_routes(app)
     if deployment.settings.general.dev:
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
     return Front(app, deployment, root_path=root_path)
+
+
+def add_core_routes(app: FastAPI) -> None:
+    """Add the routes that every server has."""
+    for module in ROUTERS:
+        app.include_router(module.router)
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return what generators of clients name a function by."""
+    return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
 
 
 def check_routes(plugins: Plugins) -> None:

@@ -17,7 +17,7 @@ from quetz.services.operations import RULES, Operation, Place
 from quetz.services.permissions import Principal, authorize_path
 from quetz.web.authentication import TRUST_SECONDS, authenticate_again
 
-_KEY = "x-operation"
+OPERATION = "x-operation"
 JSON_BODY_LIMIT = 1 << 20
 BODY_SECONDS = 60.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -47,9 +47,13 @@ class UnnamedChannel(FaultyRoute):
         )
 
 
-def declares(operation: Operation) -> dict[str, Any]:
-    """Return the arguments that make a route declare ``operation``."""
-    return {"openapi_extra": {_KEY: operation.value}}
+def declares(operation: Operation, **described: Any) -> dict[str, Any]:
+    """Return the arguments that make a route declare ``operation``.
+
+    ``described`` is added to the route's description, such as the ``requestBody`` of one that
+    reads its body itself.
+    """
+    return {"openapi_extra": {OPERATION: operation.value, **described}}
 
 
 class GuardedRoute(APIRoute):
@@ -65,7 +69,7 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
-        declared = (self.openapi_extra or {}).get(_KEY)
+        declared = (self.openapi_extra or {}).get(OPERATION)
         if declared is None:
             raise UndeclaredRoute(self.path)
         operation = Operation(declared)
@@ -145,7 +149,7 @@ def check_declared(app: FastAPI) -> None:
         route = context.original_route
         if not isinstance(route, GuardedRoute):
             raise UndeclaredRoute(getattr(route, "path", repr(route)))
-        operation = Operation((route.openapi_extra or {})[_KEY])
+        operation = Operation((route.openapi_extra or {})[OPERATION])
         named = context.param_convertors  # of the whole path, with the prefixes of routers
         if RULES[operation].place is not Place.SERVER and "channel" not in named:
             raise UnnamedChannel(str(context.path), operation)

@@ -13,6 +13,7 @@ from quetz.cli.app import app
 from quetz.cli.outcomes import EXIT_CODES, INTERRUPTED
 from quetz.services.operations import RULES
 from quetz.settings import SECTIONS
+from quetz.tests.architecture.api_page import PAGE, page
 from quetz.tests.architecture.sources import ROOT
 from quetz.tests.cli.outputs import OUTPUTS
 
@@ -97,3 +98,7 @@ def test_each_operation_that_a_route_may_declare_is_described_with_what_it_takes
 
     rows = [f"| `{one.name}` | {rule.deed} | {rule.needed} |" for one, rule in RULES.items()]
     assert re.findall(r"^\| `[A-Z_]+` \|.*$", text, re.MULTILINE) == rows
+
+
+def test_the_page_of_the_api_is_what_make_docs_writes():
+    assert PAGE.read_text(encoding="utf-8") == page()

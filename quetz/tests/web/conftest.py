@@ -7,6 +7,7 @@ from quetz.deployment import Deployment
 from quetz.services.accounts import create_user
 from quetz.services.api_keys import create_api_key
 from quetz.services.permissions import OPERATOR, Role, principal_of
+from quetz.tests.web.described import DescribedClient
 from quetz.web.app import create_app
 from quetz.web.front import Front
 
@@ -20,7 +21,7 @@ def app(deployment: Deployment) -> Front:
 @pytest.fixture
 def client(app: Front) -> TestClient:
     """Open a client that sends no credential of its own."""
-    return TestClient(app)
+    return DescribedClient(app)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import Request
 
 from quetz.services.permissions import Operation
+from quetz.web import descriptions
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["description"])
@@ -12,5 +13,8 @@ router = GuardedRouter(tags=["description"])
 
 @router.get("/openapi.json", include_in_schema=False, **declares(Operation.OPENAPI))
 def describe(request: Request) -> dict[str, Any]:
-    description: dict[str, Any] = request.app.openapi()
-    return description
+    app = request.app
+    if app.openapi_schema is None:
+        app.openapi_schema = descriptions.describe(app)
+    document: dict[str, Any] = app.openapi_schema
+    return document

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -26,13 +26,49 @@ router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_siz
 
 Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")]
 S = TypeVar("S", bound=Sink)
+RAW_BODY = {
+    "required": True,
+    "description": "The bytes of the package.",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+FORM_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {
+                    "files": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Packages, each with its file name.",
+                    },
+                    "force": {"type": "string", "enum": ["true", "false"]},
+                },
+            }
+        }
+    },
+}
+# The answer is written by hand, for it may be either.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The same bytes were there already; nothing was changed",
+        "content": {"application/json": {"schema": {"type": "null"}}},
+    },
+    201: {
+        "description": "Stored. `ETag` is the SHA-256, `Quetz-Change` the number of the change",
+        "content": {"application/json": {"schema": {"type": "null"}}},
+    },
+}
 FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "": False}
 
 
 @router.post(
     "/api/channels/{channel}/upload/{filename}",
     status_code=201,
-    **declares(Operation.FILE_UPLOAD),
+    responses=ANSWERS,
+    **declares(Operation.FILE_UPLOAD, requestBody=RAW_BODY),
 )
 async def upload_file(
     request: Request,
@@ -55,7 +91,10 @@ async def upload_file(
 
 
 @router.post(
-    "/api/channels/{channel}/files/", status_code=201, **declares(Operation.FILE_UPLOAD_ANY)
+    "/api/channels/{channel}/files/",
+    status_code=201,
+    responses=ANSWERS,
+    **declares(Operation.FILE_UPLOAD_ANY, requestBody=FORM_BODY),
 )
 async def upload_files(
     request: Request, channel: str, deployment: DeploymentDep, caller: Caller
