@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -166,6 +167,7 @@ def owners_of_tables(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
     return makers
 
 
+@lru_cache
 def checksum(source: str) -> str:
     """Return the sha256 of what a script does.
 

@@ -23,13 +23,14 @@ _UNREFLECTED = {"collation": "by", "generation": "made of"}
 _ORDERED = re.compile(r"\b(?:COLLATE|DESC)\b", re.IGNORECASE)
 
 
-def fingerprint(connection: Connection) -> set[str]:
+def fingerprint(connection: Connection, inspector: Inspector | None = None) -> set[str]:
     """Return a line for each part of each table but those that tell of migrations.
 
     ``{"channels: column private BOOLEAN not null, default None", ...}``. The order of columns
-    does not count: it depends on when a column was added.
+    does not count: it depends on when a column was added. What an ``inspector`` has read already
+    is not read again.
     """
-    inspector = inspect(connection)
+    inspector = inspector or inspect(connection)
     with without_warnings_of_indexes():
         # All tables at once: one by one, PostgreSQL would be asked a hundred times.
         told = [tell(inspector) for tell in (_columns, _keys, _rules, _indexes, _references)]

@@ -44,12 +44,13 @@ class Snapshot:
     @classmethod
     def of(cls, connection: Connection) -> "Snapshot":
         inspector = inspect(connection)
+        bound = dict(_bound_columns(inspector))
         tables = {
-            table: _contents(connection, inspector, table, columns)
+            table: _contents(connection, table, columns, bound[table])
             for (_schema, table), columns in inspector.get_multi_columns().items()
             if table not in _OURS
         }
-        heads, schema = recorded_heads(connection), fingerprint(connection)
+        heads, schema = recorded_heads(connection), fingerprint(connection, inspector)
         return cls(frozenset(heads), frozenset(schema), tables)
 
     def schema_of(self, tables: Collection[str]) -> frozenset[str]:
@@ -57,32 +58,41 @@ class Snapshot:
 
 
 def _contents(
-    connection: Connection, inspector: Inspector, table: str, columns: list[ReflectedColumn]
+    connection: Connection, table: str, columns: list[ReflectedColumn], bound: frozenset[str]
 ) -> Contents:
     quoted = connection.dialect.identifier_preparer.quote(table)
     rows = connection.exec_driver_sql(f"SELECT * FROM {quoted}").mappings()
     return Contents(
         {column["name"]: column["type"].compile(connection.dialect) for column in columns},
         sorted((dict(row) for row in rows), key=repr),
-        _bound(inspector, table, columns),
+        bound,
     )
 
 
-def _bound(inspector: Inspector, table: str, columns: list[ReflectedColumn]) -> frozenset[str]:
-    """Name the columns that refer to a row, are unique or ruled by a CHECK, and are never null."""
-    checks = [check["sqltext"] for check in inspector.get_check_constraints(table)]
+def _bound_columns(inspector: Inspector) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the columns that refer to a row, are unique or ruled by a CHECK, and are never null."""
     with without_warnings_of_indexes():
+        # All tables at once: one by one, PostgreSQL would be asked a hundred times.
+        all_keys = inspector.get_multi_foreign_keys()
+        all_uniques = inspector.get_multi_unique_constraints()
+        all_indexes = inspector.get_multi_indexes()
+        all_checks = inspector.get_multi_check_constraints()
+    for table, columns in inspector.get_multi_columns().items():
+        checks = [check["sqltext"] for check in all_checks[table]]
         special: set[str | None] = set().union(
-            *(key["constrained_columns"] for key in inspector.get_foreign_keys(table)),
-            *(unique["column_names"] for unique in inspector.get_unique_constraints(table)),
-            *(one["column_names"] for one in inspector.get_indexes(table) if one["unique"]),
+            *(key["constrained_columns"] for key in all_keys[table]),
+            *(unique["column_names"] for unique in all_uniques[table]),
+            *(index["column_names"] for index in all_indexes[table] if index["unique"]),
         )
-    return frozenset(
-        column["name"]
-        for column in columns
-        if not column["nullable"]
-        and (column["name"] in special or is_ruled(column["name"], checks))
-    )
+        yield (
+            table[1],
+            frozenset(
+                column["name"]
+                for column in columns
+                if not column["nullable"]
+                and (column["name"] in special or is_ruled(column["name"], checks))
+            ),
+        )
 
 
 def lost_rows(before: Snapshot, after: Snapshot, rewritten: Collection[str] = ()) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
-from quetz.tests.migrations.forks import SECONDS, run_in_fork
+from quetz.tests.forks import SECONDS, run_in_fork
 
 START = """\
 import json
@@ -29,6 +29,9 @@ except QuetzError as error:
     answer = {{"raised": type(error).__name__, "message": str(error)}}
 print(json.dumps(answer, default=str))
 """
+
+# Two texts of one length in one second would be one to Python.
+UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Refused(Exception):
@@ -75,13 +78,13 @@ class Site:
 
     def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run the command ``quetz``."""
-        return self._run(*map(str, arguments))
+        return self._run("-m", "quetz", *map(str, arguments))
 
     def command_apart(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run the command in an interpreter of its own, as pip needs it."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
-            env=os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=os.environ | {"PYTHONPATH": str(self.folder)} | UNCACHED,
             capture_output=True,
             text=True,
             check=False,
@@ -89,4 +92,4 @@ class Site:
         )
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return run_in_fork(list(arguments), self.folder, os.environ)
+        return run_in_fork(list(arguments), self.folder, os.environ | UNCACHED)

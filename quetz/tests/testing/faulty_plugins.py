@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent, indent
 
 from quetz.migrations.trees import load_tree
 from quetz.plugins import CORE, find_plugins
+from quetz.tests.forks import run_in_fork
+
+PYTEST = ["-m", "pytest", "-rA", "-p", "no:cacheprovider"]
 
 MODELS = """\
 from sqlalchemy import ForeignKey
@@ -128,20 +132,28 @@ class Plugin:
 
     def run_tests(self, *options: str, **variables: str) -> "Result":
         """Run pytest in the plugin's folder."""
-        kept = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
-        # No other plugins of pytest: they take longer to load than the tests to run.
-        own = {"PYTHONPATH": str(self.folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options]
+        arguments = [*PYTEST, *options]
+        environment = self._environment(variables)
+        return Result.of(run_in_fork(arguments, self.folder, environment, self.folder))
+
+    def run_tests_apart(self, *options: str, **variables: str) -> "Result":
+        """Run them in an interpreter of its own, as a user would."""
         done = subprocess.run(
-            command,
+            [sys.executable, *PYTEST, *options],
             cwd=self.folder,
-            env=kept | own | variables,
+            env=self._environment(variables),
             capture_output=True,
             text=True,
             check=False,
             timeout=300,
         )
-        return Result(done.returncode, done.stdout + done.stderr)
+        return Result.of(done)
+
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+        # No other plugins of pytest: they take longer to load than the tests to run.
+        own = {"PYTHONPATH": str(self.folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        return {**kept, **own, **variables}
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,10 @@ class Result:
 
     code: int
     output: str
+
+    @classmethod
+    def of(cls, done: "subprocess.CompletedProcess[str]") -> "Result":
+        return cls(done.returncode, done.stdout + done.stderr)
 
     def tests(self, outcome: str) -> set[str]:
         """Return the names of the tests with an outcome, as ``PASSED``."""

@@ -238,7 +238,7 @@ def test_a_change_that_can_be_repeated_passes_all_tests(plugin, on_postgresql):
     upgrade = in_pieces(f"op.add_column('quetz_notes', {column}, if_not_exists=True)")
     plugin.revise("second", upgrade=upgrade, downgrade=DROP_STARS, transactional=False)
 
-    result = plugin.run_tests(**on_postgresql)
+    result = plugin.run_tests_apart(**on_postgresql)
 
     assert result.tests("PASSED") >= ALL
     assert result.code == 0
@@ -309,7 +309,7 @@ def test_of_two_plugins_one_has_to_be_named(plugin):
 def test_a_plugin_that_is_not_installed_is_named_before_any_test(plugin):
     plugin.write("pyproject.toml", '[tool.pytest.ini_options]\nquetz_plugin = "quetz-other"\n')
 
-    result = plugin.run_tests()
+    result = plugin.run_tests_apart()
 
     assert result.code == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: quetz_plugin: 'quetz-other' is not installed" in result.output

@@ -1,12 +1,14 @@
-"""Programs as forks of a process that has imported quetz, and nothing of a plugin.
+"""Programs as forks of a process that has imported quetz and pytest, and nothing of a plugin.
 
 Each is a process of its own, as ``python`` would be, and starts at once.
 """
 
 import atexit
+import gc
 import importlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,11 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import quetz.cli
-
 SECONDS = 120
-# What most of them import when they run; not the web, which some must not.
+# What most of them import when they run. Not the web, which some must not, and nothing of
+# quetz.testing, which pytest has to import: it rewrites the assertions there.
 IMPORTED = (
+    "_pytest.config",
+    "pytest",
     "quetz.cli.app",
     "quetz.migrations.backups",
     "quetz.migrations.checks",
@@ -33,9 +36,12 @@ IMPORTED = (
 
 
 def run_in_fork(
-    arguments: list[str], folder: Path, environment: Mapping[str, str]
+    arguments: list[str], folder: Path, environment: Mapping[str, str], cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run ``quetz`` with the arguments, or ``-c`` and a program, with distributions in a folder."""
+    """Run ``python`` with ``-m`` and a module or ``-c`` and a program, and arguments of these.
+
+    It finds the distributions in a folder, too.
+    """
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
@@ -45,7 +51,7 @@ def run_in_fork(
             "folder": str(folder),
             "outputs": outputs,
             "environment": dict(environment),
-            "cwd": str(Path.cwd()),
+            "cwd": str(cwd or Path.cwd()),
         }
         print(json.dumps(order), file=server.stdin, flush=True)
         code = int(server.stdout.readline())
@@ -57,7 +63,6 @@ def run_in_fork(
 def _server() -> "subprocess.Popen[str]":
     server = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", __name__],
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -73,6 +78,7 @@ def _server() -> "subprocess.Popen[str]":
 def main() -> None:
     for module in IMPORTED:
         importlib.import_module(module)
+    gc.freeze()  # a collection in a fork would look at all of it, and copy its pages
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
@@ -99,6 +105,7 @@ def _become(order: Mapping[str, Any]) -> None:
         os.dup2(file, number)
     os.environ.clear()
     os.environ.update(order["environment"])
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
     os.chdir(order["cwd"])
     sys.path.insert(0, order["folder"])
     importlib.invalidate_caches()
@@ -114,12 +121,13 @@ def _become(order: Mapping[str, Any]) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    sys.argv = ["quetz", *arguments]
+    option, program, *others = arguments
+    sys.argv = [program if option == "-m" else option, *others]
     try:
-        if arguments[0] == "-c":
-            exec(arguments[1], {"__name__": "__main__"})
+        if option == "-c":
+            exec(program, {"__name__": "__main__"})
         else:
-            quetz.cli.main()
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
