@@ -1,28 +1,18 @@
 """A new plugin is tested; the guide and the plugin's README are followed as they stand there."""
 
 import ast
-import os
 import re
 import shlex
-import site
 import sqlite3
-import subprocess
-import venv
 import zipfile
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from quetz.tests.architecture.sources import ROOT
-
-SECONDS = 300
-
-# Nothing is fetched: all that a plugin needs is there.
-PIP = '#!/bin/sh\nverb=$1; shift\nexec python -m pip "$verb" --no-deps --no-build-isolation "$@"\n'
-MODULE = '#!/bin/sh\nexec python -m {} "$@"\n'
+from quetz.tests.e2e.workplaces import Workplace
 
 ADD_A_NOTE = """\
 from pathlib import Path
@@ -37,72 +27,23 @@ deployment.close()
 """
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """A folder, and an environment that sees what this one has, and gets plugins of its own."""
-
-    folder: Path
-    commands: Path
-
-    @classmethod
-    def make(cls, parent: Path) -> "Workplace":
-        folder, environment = parent / "work", parent / "environment"
-        folder.mkdir()
-        venv.create(environment, with_pip=False)
-        [packages] = environment.glob("lib/python*/site-packages")
-        lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
-        (packages / "tests.pth").write_text("\n".join(lines) + "\n")
-        commands = environment / "bin"
-        programs = {"pip": PIP, "quetz": MODULE.format("quetz"), "pytest": MODULE.format("pytest")}
-        for name, text in programs.items():
-            (commands / name).write_text(text)
-            (commands / name).chmod(0o755)
-        return cls(folder, commands)
-
-    def run(self, script: str) -> str:
-        """Run a script of the shell, and return what it wrote to standard output."""
-        done = subprocess.run(
-            ["sh", "-eu", "-c", script],
-            cwd=self.folder,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def follow(self, steps: list[tuple[str, str]], models: Path) -> None:
-        """Run the commands, add the code to the models or the newest migration, make changes."""
-        for kind, block in steps:
-            if kind == "sh":
-                self.run(block)
-            elif "def upgrade" in block:
-                newest = max((models.parent / "migrations/versions").glob("*.py"), key=modified)
-                newest.write_text(newest.read_text().partition("def upgrade")[0] + block)
-            elif kind == "python":
-                models.write_text(f"{models.read_text()}\n{block}")
-            else:
-                models.write_text(changed(models.read_text(), block))
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PYTEST", "QUETZ")) or name.startswith("QUETZ_TEST_")
-        }
-        return kept | {
-            "PATH": f"{self.commands}:{os.environ['PATH']}",
-            "PYTEST_ADDOPTS": "-W error",
-            # Two texts of one length in one second would be one to Python.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-
-
 @pytest.fixture
 def workplace(tmp_path) -> Workplace:
     return Workplace.make(tmp_path)
+
+
+def follow(workplace: Workplace, steps: list[tuple[str, str]], models: Path) -> None:
+    """Run the commands, add the code to the models or the newest migration, make changes."""
+    for kind, block in steps:
+        if kind == "sh":
+            workplace.run(block)
+        elif "def upgrade" in block:
+            newest = max((models.parent / "migrations/versions").glob("*.py"), key=modified)
+            newest.write_text(newest.read_text().partition("def upgrade")[0] + block)
+        elif kind == "python":
+            models.write_text(f"{models.read_text()}\n{block}")
+        else:
+            models.write_text(changed(models.read_text(), block))
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -154,9 +95,9 @@ def test_the_readme_of_a_new_plugin_leads_to_two_migrations(workplace):
     models = plugin / "quetz_foo/db_models.py"
     install, first, second, test = blocks(plugin / "README.md")
 
-    workplace.follow([install, ("python", example_in(models)), first], models)
+    follow(workplace, [install, ("python", example_in(models)), first], models)
     change = '     text: Mapped[str]\n+    stars: Mapped[int] = mapped_column(server_default="0")\n'
-    workplace.follow([("diff", change), second], models)
+    follow(workplace, [("diff", change), second], models)
 
     assert test == ("sh", "pytest quetz-foo\n")  # as the guide does, below
     versions = plugin / "quetz_foo/migrations/versions"
@@ -169,9 +110,9 @@ def test_the_guide_leads_to_a_plugin_that_comes_and_goes_without_a_lost_row(work
     change = [kind for kind, _ in steps].index("diff")
     models = workplace.folder / "quetz-notes/quetz_notes/db_models.py"
 
-    workplace.follow(steps[:change], models)
+    follow(workplace, steps[:change], models)
     workplace.run(f"python -c {shlex.quote(ADD_A_NOTE)}")
-    workplace.follow(steps[change:], models)
+    follow(workplace, steps[change:], models)
 
     assert notes_in(workplace.folder) == [("keep me", 0)]
     [wheel] = (workplace.folder / "dist").iterdir()
