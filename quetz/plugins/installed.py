@@ -74,8 +74,9 @@ class Installed:
 def find_installed() -> dict[str, Installed]:
     """Return all installed plugins by name."""
     found: dict[str, dict[str, EntryPoint]] = {}
+    points = entry_points()  # once: it reads a file of each distribution
     for group in (HOOKS, MODELS, MIGRATIONS):
-        for point in entry_points(group=group):
+        for point in points.select(group=group):
             found.setdefault(point.name, {})[group] = point
     return {name: Installed(name, points) for name, points in sorted(found.items())}
 
