@@ -18,7 +18,9 @@ from quetz.web.api import (
     me,
     members,
     packages,
+    service_accounts,
     uploads,
+    users,
     versions,
 )
 from quetz.web.errors import install_error_handlers
@@ -34,6 +36,8 @@ ROUTERS = (
     uploads,
     api_keys,
     me,
+    users,
+    service_accounts,
     health,
     description,
     logout,

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event, User
+from quetz.db.queries.users import find_user
 from quetz.errors import BadName, LoginRequired, RoleRequired, UserExists
 from quetz.services.accounts import create_user, get_own_account, get_own_profile
 from quetz.services.api_keys import authenticate_key, create_api_key
@@ -35,14 +36,21 @@ def test_a_name_that_breaks_the_rule_makes_no_user(session, name):
 
 
 @pytest.mark.parametrize(
-    ("own", "given"),
-    [(None, Role.MEMBER), ("member", Role.MAINTAINER), ("maintainer", Role.OWNER)],
+    ("own", "given", "needed"),
+    [
+        pytest.param(None, None, "maintainer", id="no role"),
+        pytest.param("member", Role.MEMBER, "maintainer", id="member"),
+        pytest.param("maintainer", Role.MAINTAINER, "owner", id="maintainer, an equal"),
+        pytest.param("maintainer", Role.OWNER, "owner", id="maintainer, an owner"),
+    ],
 )
-def test_nobody_makes_a_user_above_himself(session, own, given):
+def test_a_user_is_made_by_whoever_may_give_his_role(session, own, given, needed):
     principal = principal_of(make_user(session, role=own))
 
-    with pytest.raises(RoleRequired, match=given):
+    with pytest.raises(RoleRequired, match=f"takes the role {needed} on the server"):
         create_user(session, principal, "bob", role=given)
+
+    assert find_user(session, "bob") is None
 
 
 def test_making_a_user_is_recorded_once(session):
