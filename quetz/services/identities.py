@@ -1,5 +1,6 @@
 """Identities: the accounts of those who log in by a provider, and the roles listed for them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from quetz.services.events import record_event
 from quetz.services.permissions import OPERATOR, Operation, Principal, Role, principal_of
 from quetz.settings import Settings
 from quetz.settings.sections import Users
+
+# Texts of a provider may hold what a database refuses: NUL, and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,12 @@ def find_or_make_account(session: Session, login: Login, settings: Settings) -> 
 
     A new user has the highest role that ``[users]`` lists for him, else the ``default_role``.
     His default channel is not made if its name is taken or breaks the rule of channel names.
+
+    Raises:
+        BadName: no database can store the subject.
     """
+    if _UNSTORABLE.search(login.subject):  # changed, it could be another's
+        raise BadName("identity", login.subject, "no NUL, and no half of a surrogate pair")
     user = find_user_of(session, login.provider, login.subject)
     if user is not None:
         return user
@@ -96,7 +105,8 @@ def give_listed_roles(session: Session, users: Users) -> list[str]:
 
 
 def _add_user(session: Session, login: Login, role: Role | None) -> User:
-    profile = NewUser("", role, login.name or login.username, login.avatar_url)
+    name, avatar_url = login.name or login.username, login.avatar_url
+    profile = NewUser("", role, _UNSTORABLE.sub("", name), _UNSTORABLE.sub("", avatar_url))
     for username in _names(login):
         with suppress(UserExists, BadName):
             return add_user(session, replace(profile, username=username))
