@@ -104,7 +104,7 @@ def find_user_of(session: Session, provider: str, subject: str) -> User | None:
 def find_user_by_provider(session: Session, provider: str, username: str) -> User | None:
     """Return the user of this name if he logs in by the provider."""
     user = find_user(session, username)
-    if user is None or "\0" in provider:  # which PostgreSQL refuses to compare
+    if user is None or not provider.isprintable():  # a database may choke on it
         return None
     query = select(Identity.id).where(Identity.user_id == user.id, Identity.provider == provider)
     return user if session.scalars(query).first() is not None else None
