@@ -27,8 +27,7 @@ def config(tmp_path):
 
 def roles(path):
     with closing(Deployment.open(path)) as deployment, deployment.transaction() as session:
-        query = select(User.username, User.role).order_by(User.username)
-        return dict(tuple(row) for row in session.execute(query))
+        return {user.username: user.role for user in session.scalars(select(User))}
 
 
 def test_a_new_deployment_gives_the_listed_roles(quetz, tmp_path, config):

@@ -6,8 +6,8 @@ from starlette.testclient import TestClient
 
 from quetz.db.models import Event
 from quetz.db.queries.users import get_user
-from quetz.services.api_keys import create_api_key
-from quetz.services.permissions import OPERATOR, Role, Scope, find_target
+from quetz.services.api_keys import NamedScope, create_api_key, find_scopes
+from quetz.services.permissions import OPERATOR, Role, principal_of
 from quetz.services.sessions import start_session
 from quetz.testing.factories import add_member, make_channel, make_package, make_user
 from quetz.web.app import create_app
@@ -208,9 +208,9 @@ def test_a_scoped_key_tells_nothing_of_private_channels_beyond_its_scopes(
 ):
     channel, package = scope
     with deployment.transaction(write=True) as session:
-        found, inside = find_target(session, channel, package)
-        scopes = [Scope(found.id, inside and inside.id, Role.MEMBER)]
         user = get_user(session, "bob")
+        named = [NamedScope(channel, package, Role.MEMBER)]
+        scopes = find_scopes(session, principal_of(user), named)
         key = create_api_key(
             session, OPERATOR, user, description="", expires_at=None, scopes=scopes
         ).key
