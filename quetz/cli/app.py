@@ -14,6 +14,7 @@ from quetz.cli import (
     plugins,
     schema,
     serving,
+    user_roles,
     users,
 )
 from quetz.cli.outcomes import Commands
@@ -21,7 +22,7 @@ from quetz.cli.outcomes import Commands
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
-for module in (deployments, serving, migrations, make_migrations):
+for module in (deployments, serving, migrations, make_migrations, user_roles):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from quetz.cli.dev_users import add_dev_users
 from quetz.cli.locks import changing
 from quetz.cli.removal import WORK_PREFIX, check_removable, is_complete, remove, sqlite_file
+from quetz.cli.user_roles import give_roles
 from quetz.db.changes import watch_changes
 from quetz.db.engine import open_engine
 from quetz.deployment import STORE_FOLDER, Deployment, database_url, migrate
@@ -176,7 +177,10 @@ def _is_in_use(url: URL) -> bool:
 
 
 def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
-    """Make the database and the store; for development the users too, and a key of alice."""
+    """Make the database and the store; for development the users too, and a key of alice.
+
+    Users get the roles that the settings list for them.
+    """
     plugins = load_plugins(settings.plugins.enabled)
     check_usable(plugins, settings.plugins.enabled)
     file = sqlite_file(url)
@@ -193,7 +197,9 @@ def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
     changes = watch_changes(engine)
     schema = SchemaWatch(engine, Status("current", heads=tuple(outcome.heads)))
     with closing(Deployment(new, settings, engine, store, plugins, changes, schema)) as deployment:
-        return add_dev_users(deployment) if dev else None
+        key = add_dev_users(deployment) if dev else None
+        give_roles(deployment)
+        return key
 
 
 class _Terminated(BaseException):

@@ -64,12 +64,12 @@ def run(
     if delete and skip_if_exists:
         raise BadOption("--delete and --skip-if-exists contradict each other; choose one")
     created = create_deployment(path, copy_conf, create_conf, delete, keep=skip_if_exists, dev=dev)
-    if dev and not created:
-        print_key(_new_dev_key(path))
+    if dev and not created and (key := _new_dev_key(path)):
+        print_key(key)
     Serving(path, host, port, workers, root_path, proxy_headers, log_level, reload).run(tour=True)
 
 
-def _new_dev_key(path: Path) -> str:
+def _new_dev_key(path: Path) -> str | None:
     from quetz.cli.dev_users import add_dev_users
     from quetz.deployment import Deployment
 

@@ -1,13 +1,34 @@
 """``quetz user``."""
 
-from contextlib import closing
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quetz.cli.redaction import json_of
+from quetz.errors import BadOption
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from quetz.db.models import User
+    from quetz.deployment import Deployment
+
 commands = typer.Typer(help="Users of a deployment.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+InFolder = Annotated[
+    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
+]
+ByOption = Annotated[
+    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class ServerRole(StrEnum):
@@ -16,41 +37,207 @@ class ServerRole(StrEnum):
     MEMBER = "member"
 
 
+class AnyRole(StrEnum):
+    OWNER = "owner"
+    MAINTAINER = "maintainer"
+    MEMBER = "member"
+    NONE = "none"
+
+
 @commands.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new user's name.")],
-    path: Annotated[
-        Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
-    ] = Path(),
+    path: InFolder = Path(),
     role: Annotated[
         ServerRole | None,
         typer.Option("--role", help="A role on the server; \\[users] default_role if left out."),
     ] = None,
-    deployment: Annotated[
-        Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
-    ] = None,
+    deployment: ByOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add a user and print an API key with all his rights, which is not shown again.
 
     This is how the first owner of a server is made.
     """
+    with _changing(deployment or path) as (opened, session):
+        given = role or opened.settings.users.default_role
+        made = _create(session, name, given, service=False)
+    _print_created("user", made, as_json=as_json)
+
+
+@commands.command()
+def service(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new account's name.")],
+    path: InFolder = Path(),
+    role: Annotated[
+        ServerRole | None, typer.Option("--role", help="A role on the server; none if left out.")
+    ] = None,
+    deployment: ByOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a service account, which nobody logs in by, and print an API key with all its rights."""
+    with _changing(deployment or path) as (_, session):
+        made = _create(session, name, role, service=True)
+    _print_created("service account", made, as_json=as_json)
+
+
+@commands.command("list")
+def list_users(
+    path: InFolder = Path(),
+    text: Annotated[
+        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
+    ] = "",
+    deployment: ByOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the users by name, with their roles on the server. Deleted ones are left out."""
+    from quetz.db.queries.users import UserFilter
+    from quetz.services import accounts
+
+    with _reading(deployment or path) as session:
+        rows = [_document(user) for user in accounts.list_users(session, UserFilter(text=text))]
+    if as_json:
+        typer.echo(json_of(rows, indent=2))
+    elif not rows:
+        typer.echo("There is no such user" if text else "There is no user yet", err=True)
+    else:
+        width = max(len(row["username"]) for row in rows)
+        for row in rows:
+            typer.echo(f"{row['username']:{width}}  {_told(row)}".rstrip())
+
+
+@commands.command()
+def show(
+    name: Name, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+) -> None:
+    """Show a user: his role on the server, and those in channels and packages."""
+    from quetz.db.queries.users import get_user
+    from quetz.services import accounts
+    from quetz.services.permissions import principal_of
+
+    with _reading(deployment or path) as session:
+        user = get_user(session, name)
+        own = principal_of(user)
+        row = _document(user)
+        row["channels"] = [
+            {"name": channel.name, "role": role}
+            for channel, role in accounts.list_channels_of(session, own, user)
+        ]
+        row["packages"] = [
+            {"name": package.name, "channel_name": channel.name, "role": role}
+            for package, channel, role in accounts.list_packages_of(session, own, user)
+        ]
+    if as_json:
+        typer.echo(json_of(row, indent=2))
+        return
+    typer.echo(f"{row['username']}  {_told(row)}".rstrip())
+    for place in row["channels"]:
+        typer.echo(f"channel {place['name']}: {place['role']}")
+    for place in row["packages"]:
+        typer.echo(f"package {place['channel_name']}/{place['name']}: {place['role']}")
+
+
+@commands.command("role")
+def set_role(
+    name: Name,
+    role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help="The role, or none.")],
+    path: InFolder = Path(),
+    deployment: ByOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a user a role on the server: owner, maintainer, member, or none."""
+    from quetz.services.accounts import set_role
+    from quetz.services.permissions import OPERATOR, Role
+
+    given = None if role is AnyRole.NONE else Role(role)
+    with _changing(deployment or path) as (_, session):
+        set_role(session, OPERATOR, name, given)
+    if as_json:
+        typer.echo(json_of({"username": name, "role": given}))
+    else:
+        typer.echo(f"'{name}' has {_role_told(given)} on the server", err=True)
+
+
+@commands.command()
+def delete(
+    name: Name,
+    path: InFolder = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    deployment: ByOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a user for good: his sessions and API keys end at once, his name stays taken."""
+    from quetz.services.accounts import delete_user
+    from quetz.services.permissions import OPERATOR
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadOption(f"to delete the user '{name}' without being asked, add --yes")
+        typer.confirm(f"Delete the user '{name}'?", abort=True, err=True)
+    with _changing(deployment or path) as (_, session):
+        delete_user(session, OPERATOR, name)
+    if as_json:
+        typer.echo(json_of({"deleted": name}))
+    else:
+        typer.echo(f"Deleted the user '{name}'", err=True)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator["Session"]:
     from quetz.deployment import Deployment
+
+    with closing(Deployment.open(path)) as opened, opened.transaction() as session:
+        yield session
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator["tuple[Deployment, Session]"]:
+    from quetz.deployment import Deployment
+
+    with closing(Deployment.open(path)) as opened, opened.transaction(write=True) as session:
+        yield opened, session
+
+
+def _create(session: "Session", name: str, role: str | None, *, service: bool) -> dict[str, Any]:
+    """Add a user, and return what --json prints: the new key, too."""
     from quetz.services.accounts import create_user
     from quetz.services.api_keys import create_api_key
     from quetz.services.permissions import OPERATOR, Role
 
-    with (
-        closing(Deployment.open(deployment or path)) as opened,
-        opened.transaction(write=True) as session,
-    ):
-        given = role or opened.settings.users.default_role
-        user = create_user(session, OPERATOR, name, role=Role(given) if given else None)
-        new = create_api_key(
-            session, OPERATOR, user, description="quetz user create", expires_at=None, scopes=None
-        )
+    given = Role(role) if role else None
+    user = create_user(session, OPERATOR, name, role=given, service=service)
+    made_by = "quetz user service" if service else "quetz user create"
+    new = create_api_key(session, OPERATOR, user, description=made_by, expires_at=None, scopes=None)
+    return _document(user) | {"key": new.key}
+
+
+def _print_created(kind: str, made: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(made))  # not json_of: the key is the result
+        return
     typer.echo(
-        f"Created the user '{name}' with {f'the role {given}' if given else 'no role'} on the "
+        f"Created the {kind} '{made['username']}' with {_role_told(made['role'])} on the "
         "server; keep the key, it is not shown again",
         err=True,
     )
-    typer.echo(new.key)
+    typer.echo(made["key"])
+
+
+def _document(user: "User") -> dict[str, Any]:
+    return {
+        "id": user.public_id,
+        "username": user.username,
+        "name": user.name,
+        "role": user.role,
+        "service": user.service,
+        "created": user.created_at,
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    parts = [row["role"] or "no role", "service account" if row["service"] else ""]
+    return ", ".join(filter(None, parts))
+
+
+def _role_told(role: str | None) -> str:
+    return f"the role {role}" if role else "no role"

@@ -12,6 +12,8 @@ _SUBDIR: Final = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 _SUBDIR_LENGTH: Final = 32
 _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,49}")
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NOT_IN_USERNAME: Final = re.compile(r"[^A-Za-z0-9._@-]+")
+USERNAME_LENGTH: Final = 64
 
 
 def check_package_name(name: str) -> None:
@@ -79,3 +81,8 @@ def check_username(name: str) -> None:
             name,
             "1 to 64 letters, digits, '.', '_', '@' or '-', the first a letter or digit",
         )
+
+
+def username_like(text: str) -> str:
+    """Return a user name that is as near to ``text`` as the rule allows."""
+    return _NOT_IN_USERNAME.sub("-", text).lstrip("._@-")[:USERNAME_LENGTH] or "user"

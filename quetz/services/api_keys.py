@@ -27,7 +27,7 @@ from quetz.errors import (
     PackageNotFound,
     RoleRequired,
 )
-from quetz.services.accounts import get_own_account
+from quetz.services.accounts import check_not_above, get_own_account
 from quetz.services.events import record_event
 from quetz.services.permissions import (
     OPERATOR,
@@ -85,7 +85,7 @@ def create_api_key(
     if principal != OPERATOR:
         authorize(session, principal, Operation.APIKEY_CREATE)
         if principal.user_id != owner.id:
-            raise RoleRequired("creating an API key of another user", "the command line")
+            _authorize_for_another(session, principal, owner)
     for scope in scopes or ():
         _authorize_scope(session, owner, scope)
     public_id = "".join(secrets.choice(_DIGITS) for _ in range(16))
@@ -135,10 +135,19 @@ def find_scopes(session: Session, principal: Principal, named: Sequence[NamedSco
     return found
 
 
-def list_api_keys(session: Session, principal: Principal) -> list[ApiKey]:
-    """Return the caller's own keys that were not revoked, the newest first."""
+def list_api_keys(
+    session: Session, principal: Principal, owner: User | None = None
+) -> list[ApiKey]:
+    """Return the caller's own keys that were not revoked, the newest first; or a service account's.
+
+    Raises:
+        RoleRequired: the caller may not make keys of the account.
+    """
     authorize(session, principal, Operation.APIKEY_LIST_OWN)
-    owner = get_own_account(session, principal)
+    if owner is None:
+        owner = get_own_account(session, principal)
+    elif owner.id != principal.user_id:
+        _authorize_for_another(session, principal, owner)
     return api_keys.list_keys(session, owner.id, limit=LISTED_KEYS)
 
 
@@ -168,9 +177,7 @@ def revoke_api_key(session: Session, principal: Principal, key: str) -> None:
     if owner.id != principal.user_id:
         operation = Operation.APIKEY_REVOKE_OTHER
         authorize(session, principal, operation)
-        role = principal_of(owner).server_role
-        if role is not None and (principal.server_role is None or principal.server_role < role):
-            raise RoleRequired("revoking this API key", f"the role {role} on the server")
+        check_not_above(principal, owner, "revoking this API key")
     row.revoked_at = now_ms()
     record_event(session, principal, operation, subject=public_id)
     session.flush()
@@ -208,6 +215,15 @@ def authenticate_key(session: Session, text: str) -> Principal | None:
 def touch_keys(session: Session, uses: Mapping[str, int]) -> None:
     """Note when keys, by public id, were last used, in Unix milliseconds."""
     api_keys.set_last_used(session, uses)
+
+
+def _authorize_for_another(session: Session, principal: Principal, owner: User) -> None:
+    """Whoever may make accounts makes the keys of service accounts that are not above himself."""
+    deed = "creating an API key of another user"
+    if not owner.service:
+        raise RoleRequired(deed, "the command line")
+    authorize(session, principal, Operation.USERS_CREATE)
+    check_not_above(principal, owner, deed)
 
 
 def _authorize_scope(session: Session, owner: User, scope: Scope) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from quetz.db.base import now_ms
 from quetz.db.models import LoginSession, User
 from quetz.db.queries import sessions
+from quetz.errors.accounts import LoginRefused
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal, principal_of
 
@@ -21,7 +22,13 @@ AGE_LIMIT = 7 * 24 * HOUR
 def start_session(
     session: Session, user: User, provider: str, *, address: str | None = None
 ) -> str:
-    """Log the user in, and return the value of his cookie, which is kept nowhere else."""
+    """Log the user in, and return the value of his cookie, which is kept nowhere else.
+
+    Raises:
+        LoginRefused: it is a service account.
+    """
+    if user.service:
+        raise LoginRefused(user.username)
     now = now_ms()
     sessions.delete_stale_sessions(
         session, user.id, created_before=now - AGE_LIMIT, used_before=now - IDLE_LIMIT

@@ -126,7 +126,7 @@ _NOT_USED_SECTIONS = (
 )
 _NOT_USED_KEYS = {
     "general": ("frontend_dir",),
-    "users": ("admins", "maintainers", "members", "collect_emails", "create_default_channel"),
+    "users": ("collect_emails",),
 }
 _REPLACED_KEYS = {
     ("general", "package_unpack_threads"): "the server sets its threads by itself",

@@ -114,9 +114,30 @@ class Logging(Section):
 
 
 class Users(Section):
+    admins: Names = Field(
+        default=(),
+        description="Who becomes owner of the server: a list of `<provider>:<username>`. These "
+        "three lists count at the first login, and when `quetz add-user-roles` is run.",
+    )
+    maintainers: Names = Field(default=(), description="Who becomes maintainer of the server.")
+    members: Names = Field(default=(), description="Who becomes member of the server.")
     default_role: Literal["owner", "maintainer", "member"] | None = Field(
         default=None, description="The server role of new users; without one they have none."
     )
+    create_default_channel: bool = Field(
+        default=False,
+        description="Make a private channel named after each user at the first login, unless the "
+        "name is taken or no channel may be called so.",
+    )
+
+    @field_validator("admins", "maintainers", "members")
+    @classmethod
+    def _check_entries(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            provider, _, username = entry.partition(":")
+            if not provider or not username:
+                raise ValueError("an entry has no provider or no username; write provider:username")
+        return entries
 
 
 class Quotas(Section):

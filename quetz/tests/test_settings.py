@@ -137,6 +137,11 @@ def test_variables_that_are_not_settings_are_ignored(tmp_path, monkeypatch, name
             id="value out of range",
         ),
         pytest.param(
+            "[users]\nadmins = ['github:x', 'alice']",
+            "[users] admins: an entry has no provider or no username; write provider:username",
+            id="list of users",
+        ),
+        pytest.param(
             "[users]\ndefault_role = 'king'",
             "[users] default_role: Input should be 'owner', 'maintainer' or 'member'",
             id="value not of the list",
@@ -222,7 +227,7 @@ def test_a_variable_of_another_store_is_refused(tmp_path, monkeypatch):
     ("text", "what"),
     [
         pytest.param("[github]\nclient_id = 'x'", "[github]", id="section"),
-        pytest.param("[users]\nadmins = ['github:x']", "[users] admins", id="key"),
+        pytest.param("[users]\ncollect_emails = true", "[users] collect_emails", id="key"),
     ],
 )
 def test_what_this_version_does_not_use_is_accepted_with_a_warning(tmp_path, caplog, text, what):

@@ -19,7 +19,9 @@ from quetz.web.api import (
     me,
     members,
     packages,
+    service_accounts,
     uploads,
+    users,
     versions,
 )
 from quetz.web.errors import install_error_handlers
@@ -35,6 +37,8 @@ ROUTERS = (
     uploads,
     api_keys,
     me,
+    users,
+    service_accounts,
     health,
     description,
     logout,

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, delete, func, select, upda
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import normal_channel_name
-from quetz.db.models import Channel, ChannelMember
+from quetz.db.models import Channel, ChannelMember, User
 from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, ChannelNotFound
 
@@ -77,7 +77,9 @@ def list_channels(
     """Return (channel, number of its members) by name."""
     members = (
         select(func.count())
-        .where(ChannelMember.channel_id == Channel.id)
+        .select_from(ChannelMember)
+        .join(User, User.id == ChannelMember.user_id)
+        .where(ChannelMember.channel_id == Channel.id, User.disabled_at.is_(None))
         .correlate(Channel)
         .scalar_subquery()
     )

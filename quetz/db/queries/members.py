@@ -1,4 +1,4 @@
-"""The roles of users in channels and packages."""
+"""The roles of users in channels and packages; those of deleted users count nowhere."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Row, delete, false, func, or_, select, tru
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Channel, ChannelMember, Package, PackageMember, User
+from quetz.db.queries.windows import Window
 
 
 def find_channel_role(session: Session, user_id: int, channel_id: int) -> str | None:
@@ -63,7 +64,7 @@ def list_channel_members(session: Session, channel_id: int) -> Sequence[Row[User
     query = (
         select(User, ChannelMember.role)
         .join(ChannelMember, ChannelMember.user_id == User.id)
-        .where(ChannelMember.channel_id == channel_id)
+        .where(ChannelMember.channel_id == channel_id, User.disabled_at.is_(None))
         .order_by(User.username)
     )
     return session.execute(query).all()
@@ -71,7 +72,12 @@ def list_channel_members(session: Session, channel_id: int) -> Sequence[Row[User
 
 def count_channel_members(session: Session, channel_id: int, *, role: str | None = None) -> int:
     """Return how many members the channel has, or how many in one role."""
-    query = select(func.count()).where(ChannelMember.channel_id == channel_id)
+    query = (
+        select(func.count())
+        .select_from(ChannelMember)
+        .join(User, User.id == ChannelMember.user_id)
+        .where(ChannelMember.channel_id == channel_id, User.disabled_at.is_(None))
+    )
     if role is not None:
         query = query.where(ChannelMember.role == role)
     return session.scalar(query) or 0
@@ -87,3 +93,51 @@ def remove_channel_role(session: Session, user_id: int, channel_id: int) -> None
             ChannelMember.channel_id == channel_id, ChannelMember.user_id == user_id
         )
     )
+
+
+def list_channels_of(
+    session: Session, user_id: int, seen: ColumnElement[bool], window: Window
+) -> Sequence[Row[Channel, str]]:
+    """Return (channel, role) by name; ``seen`` is the condition that the caller sees one."""
+    query = (
+        select(Channel, ChannelMember.role)
+        .join(ChannelMember, ChannelMember.channel_id == Channel.id)
+        .where(ChannelMember.user_id == user_id, seen)
+        .order_by(Channel.name)
+    )
+    return session.execute(window.of(query)).all()
+
+
+def count_channels_of(session: Session, user_id: int, seen: ColumnElement[bool]) -> int:
+    query = (
+        select(func.count())
+        .select_from(Channel)
+        .join(ChannelMember, ChannelMember.channel_id == Channel.id)
+        .where(ChannelMember.user_id == user_id, seen)
+    )
+    return session.scalar(query) or 0
+
+
+def list_packages_of(
+    session: Session, user_id: int, seen: ColumnElement[bool], window: Window
+) -> Sequence[Row[Package, Channel, str]]:
+    """Return (package, channel, role) by both names; ``seen`` is a condition on the two."""
+    query = (
+        select(Package, Channel, PackageMember.role)
+        .join(PackageMember, PackageMember.package_id == Package.id)
+        .join(Channel, Channel.id == Package.channel_id)
+        .where(PackageMember.user_id == user_id, seen)
+        .order_by(Channel.name, Package.name)
+    )
+    return session.execute(window.of(query)).all()
+
+
+def count_packages_of(session: Session, user_id: int, seen: ColumnElement[bool]) -> int:
+    query = (
+        select(func.count())
+        .select_from(Package)
+        .join(PackageMember, PackageMember.package_id == Package.id)
+        .join(Channel, Channel.id == Package.channel_id)
+        .where(PackageMember.user_id == user_id, seen)
+    )
+    return session.scalar(query) or 0

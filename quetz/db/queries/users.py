@@ -1,25 +1,121 @@
-"""Users, by the name they go by."""
+"""Users, by the name they go by, and the identities they log in by.
 
-from sqlalchemy import select
+A deleted user keeps his row, and with it his name: nobody else may take it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_username
-from quetz.db.models import User
+from quetz.db.models import ApiKey, Identity, LoginSession, User
+from quetz.db.queries.windows import Window
 from quetz.errors import BadName, UserNotFound
+
+_LIVE = User.disabled_at.is_(None)
+# In one order everywhere, or two transactions could lock each other out.
+_LOCKED = (
+    select(User)
+    .where(or_(User.id == bindparam("user_id"), (User.role == "owner") & _LIVE))
+    .order_by(User.id)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+
+
+@dataclass(frozen=True)
+class UserFilter:
+    """Which users to list: all, or the ``only`` one; deleted ones never.
+
+    ``text`` is a part of the name in any case. ``service`` asks for service accounts alone.
+    """
+
+    only: int | None = None
+    text: str = ""
+    service: bool = False
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        condition: ColumnElement[bool] = _LIVE
+        if self.only is not None:
+            condition &= User.id == self.only
+        if self.service:
+            condition &= User.service
+        if self.text:
+            name = func.lower(User.username)
+            condition &= name.contains(self.text.lower(), autoescape=True)
+        return condition
 
 
 def find_user(session: Session, username: str) -> User | None:
-    """Return None too for what could be nobody's name, and which a database may choke on."""
+    """Return the user, a deleted one too; None as well for what could be nobody's name."""
     try:
         check_username(username)
     except BadName:
-        return None
+        return None  # a database may choke on it
     return session.scalar(select(User).where(User.username == username))
 
 
 def get_user(session: Session, username: str) -> User:
-    """Raises UserNotFound."""
+    """Raises UserNotFound, for a deleted user too."""
     user = find_user(session, username)
-    if user is None:
+    if user is None or user.disabled_at is not None:
         raise UserNotFound(username)
     return user
+
+
+def lock_user(session: Session, user: User) -> int:
+    """Hold a user, and all owners of the server, against changes until this transaction ends.
+
+    Return how many owners there are. SQLite has one writer at a time anyway.
+
+    Raises:
+        UserNotFound: he was deleted meanwhile.
+    """
+    locked = list(session.scalars(_LOCKED, {"user_id": user.id}))
+    if user.disabled_at is not None or user not in locked:
+        raise UserNotFound(user.username)
+    return sum(one.role == "owner" for one in locked)
+
+
+def list_users(session: Session, wanted: UserFilter, window: Window) -> Sequence[User]:
+    """Return users by name."""
+    query = select(User).where(wanted.condition).order_by(User.username)
+    return session.scalars(window.of(query)).all()
+
+
+def count_users(session: Session, wanted: UserFilter) -> int:
+    query = select(func.count()).select_from(User).where(wanted.condition)
+    return session.scalar(query) or 0
+
+
+def find_user_of(session: Session, provider: str, subject: str) -> User | None:
+    """Return whose identity it is."""
+    query = (
+        select(User)
+        .join(Identity, Identity.user_id == User.id)
+        .where(Identity.provider == provider, Identity.subject == subject)
+    )
+    return session.scalar(query)
+
+
+def find_user_by_provider(session: Session, provider: str, username: str) -> User | None:
+    """Return the user of this name if he logs in by the provider."""
+    user = find_user(session, username)
+    if user is None or not provider.isprintable():  # a database may choke on it
+        return None
+    query = select(Identity.id).where(Identity.user_id == user.id, Identity.provider == provider)
+    return user if session.scalars(query).first() is not None else None
+
+
+def remove_credentials(session: Session, user_id: int, *, at: int) -> None:
+    """Delete the user's identities and login sessions, and revoke his API keys."""
+    session.execute(delete(Identity).where(Identity.user_id == user_id))
+    session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
+    session.execute(
+        update(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from quetz.db.models import ApiKey
+from quetz.db.models import ApiKey, User
 from quetz.services import accounts
 from quetz.services import api_keys as service
-from quetz.services.permissions import Operation, Role
+from quetz.services.permissions import Operation, Principal, Role
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
@@ -52,7 +52,7 @@ class ApiKeyOut(BaseModel):
 
 @router.get("/api/api-keys", response_model=list[ApiKeyOut], **declares(Operation.APIKEY_LIST_OWN))
 def list_api_keys(session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
-    return _shown(session, service.list_api_keys(session, caller))
+    return shown(session, service.list_api_keys(session, caller))
 
 
 @router.post(
@@ -62,17 +62,7 @@ def list_api_keys(session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
     **declares(Operation.APIKEY_CREATE),
 )
 def create_api_key(body: ApiKeyIn, session: WriteSession, caller: Caller) -> dict[str, Any]:
-    named = [service.NamedScope(role.channel, role.package, role.role) for role in body.roles]
-    new = service.create_api_key(
-        session,
-        caller,
-        accounts.get_own_account(session, caller),
-        description=body.description,
-        expires_at=None if body.expire_at is None else _end_of(body.expire_at),
-        scopes=service.find_scopes(session, caller, named) or None,
-    )
-    [shown] = _shown(session, [new.row])
-    return shown | {"key": new.key}
+    return make_key(session, caller, accounts.get_own_account(session, caller), body)
 
 
 @router.delete("/api/api-keys/{key}", **declares(Operation.APIKEY_REVOKE_OWN))
@@ -80,7 +70,23 @@ def delete_api_key(key: str, session: WriteSession, caller: Caller) -> None:
     service.revoke_api_key(session, caller, key)
 
 
-def _shown(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
+def make_key(session: Session, caller: Principal, owner: User, body: ApiKeyIn) -> dict[str, Any]:
+    """Make a key of ``owner``, and return what is answered: the key itself this once."""
+    named = [service.NamedScope(role.channel, role.package, role.role) for role in body.roles]
+    new = service.create_api_key(
+        session,
+        caller,
+        owner,
+        description=body.description,
+        expires_at=None if body.expire_at is None else _end_of(body.expire_at),
+        scopes=service.find_scopes(session, caller, named) or None,
+    )
+    [answer] = shown(session, [new.row])
+    return answer | {"key": new.key}
+
+
+def shown(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
+    """Return what is told of keys, without a secret."""
     scopes = service.name_scopes(session, keys)
     return [
         {

@@ -116,7 +116,7 @@ class Profile(BaseModel):
     @classmethod
     def of(cls, user: User | None) -> "Profile":
         """Return a user's profile; an empty one for a user who is no more."""
-        if user is None:
+        if user is None or user.disabled_at is not None:
             return cls(name=None, avatar_url="")
         return cls(name=user.name, avatar_url=user.avatar_url)
 

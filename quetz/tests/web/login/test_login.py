@@ -79,6 +79,17 @@ def test_an_unknown_user_cannot_log_in(browser, name):
     assert "set-cookie" not in answer.headers
 
 
+def test_nobody_logs_in_as_a_service_account_or_a_deleted_user(browser, deployment):
+    with deployment.transaction(write=True) as session:
+        make_user(session, "robot", service=True)
+        make_user(session, "gone", disabled_at=1)
+
+    answers = [log_in(browser, name) for name in ("robot", "gone")]
+
+    assert [answer.status_code for answer in answers] == [403, 404]
+    assert not any("set-cookie" in answer.headers for answer in answers)
+
+
 @pytest.mark.parametrize("config", [pytest.param(PLAIN_HTTP, id="in production")])
 def test_outside_of_development_there_is_no_dummy_login(browser):
     answer = log_in(browser)
