@@ -30,8 +30,8 @@ def test_a_created_package_is_listed_without_files(alice, anonymous, deployment)
     made = alice.post(PACKAGES, json=body)
 
     assert (made.status_code, made.json()) == (201, None)
-    expected = body | {"platforms": [], "current_version": None, "latest_change": None}
-    assert anonymous.get(PACKAGES).json() == [expected]
+    files: dict[str, object] = {"platforms": [], "current_version": None, "latest_change": None}
+    assert anonymous.get(PACKAGES).json() == [body | files]
     assert anonymous.get(f"{PACKAGES}/numpy/versions").json() == []
     assert counted(alice) == 1
     assert events(deployment, "package.create") == [("alice", "numpy")]
