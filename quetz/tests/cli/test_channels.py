@@ -12,7 +12,7 @@ from quetz.tests.cli.outputs import read_output
 @pytest.fixture
 def told(quetz, on_each):
     """Run a command of a channel with --json, and return what it prints."""
-    quetz("init-db", on_each)
+    quetz("create", on_each)
     quetz("user", "create", "erin", on_each)
 
     def run(command, *arguments):
