@@ -149,6 +149,9 @@ def copy_file(
     file: OneFile,
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to copy to.")],
     path: options.InFolder = Path(),
+    force: Annotated[
+        bool, typer.Option("--force/--no-force", help="Replace a file of the same name.")
+    ] = False,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -164,7 +167,7 @@ def copy_file(
             asked = service.find_source(session, found.plugins, OPERATOR, channel, named)
         with found.transaction(write=True) as session:
             outcome = service.copy_file(
-                session, found.plugins, OPERATOR, channel, named, asked=asked
+                session, found.plugins, OPERATOR, channel, named, asked=asked, force=force
             )
     copied = outcome.change is not None
     sentence = f"Copied '{source}/{file}' to '{channel}'"

@@ -54,6 +54,7 @@ def copy_file(
     source: Source,
     *,
     asked: Received,
+    force: bool = False,
 ) -> Outcome:
     """Make the file part of the channel as an upload of the same bytes would.
 
@@ -66,7 +67,7 @@ def copy_file(
     found = _described(session, principal, source)
     if found.sha256 != asked.sha256:
         raise FileNotFound(f"{source.channel}/{found.path}")
-    [outcome] = record(session, plugins, principal, channel_name, [found])
+    [outcome] = record(session, plugins, principal, channel_name, [found], force=force)
     return outcome
 
 

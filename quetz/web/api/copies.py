@@ -25,6 +25,7 @@ def copy_file(
     subdir: Text,
     filename: Text,
     *,
+    force: bool = False,
     deployment: DeploymentDep,
     caller: Caller,
 ) -> Response:
@@ -34,6 +35,6 @@ def copy_file(
         asked = service.find_source(session, deployment.plugins, caller, channel, source)
     with deployment.transaction(write=True) as session:
         outcome = service.copy_file(
-            session, deployment.plugins, caller, channel, source, asked=asked
+            session, deployment.plugins, caller, channel, source, asked=asked, force=force
         )
     return answer([outcome])

@@ -105,6 +105,23 @@ def test_a_name_of_other_bytes_is_kept_for_them(alice, deployment, tmp_path):
 
 
 @pytest.mark.usefixtures("package")
+def test_an_owner_replaces_other_bytes_by_a_copy(alice, make_client, deployment, tmp_path):
+    bob = make_client("bob")
+    for name, role in {"stable": "maintainer", "forge": "member"}.items():
+        path = f"/api/channels/{name}/members"
+        alice.post(path, json={"username": "bob", "role": role})
+    upload(alice, None, other_bytes(tmp_path), channel="stable")
+    forced = SOURCE | {"force": "true"}
+
+    assert bob.post(COPY, params=forced).status_code == 403
+    assert alice.post(COPY, params=forced).status_code == 201
+    assert rows(deployment)["stable"].sha256 == rows(deployment)["forge"].sha256
+    with deployment.transaction() as session:
+        last = session.scalars(select(Event).order_by(Event.id.desc()).limit(1)).one()
+        assert (last.action, last.channel) == ("file.overwrite", "stable")
+
+
+@pytest.mark.usefixtures("package")
 def test_a_deleted_copy_is_made_again_of_the_same_bytes(alice, deployment):
     alice.post(COPY, params=SOURCE)
     alice.delete(f"/api/channels/stable/packages/pkg/versions/noarch/{NAME}")
