@@ -27,6 +27,9 @@ def check_upload(channel: "Channel", archive: "PackageArchive") -> None:
     Raise ``Invalid``, or a case of it, to refuse the upload; the client is shown the message.
     Any other exception is a fault of the server; nothing is stored either. No transaction is
     open for writing: change nothing. An upload of several files is refused as a whole.
+
+    A copy of a file of another channel is asked and told of like an upload; its ``archive`` is
+    made of what the other channel has on record.
     """
 
 
@@ -51,11 +54,11 @@ def records_published(
 ) -> None:
     """The records of one package name are about to be written to the index of a subdir.
 
-    ``records`` maps the filenames of the name to their repodata records: change a record in
-    place, or take it out. The database keeps the records as they were uploaded. ``session`` is for
-    reading. The answer must depend on the arguments and the database only, since the records of a
-    name are asked for whenever it changes, and for each form of the index. An exception keeps the
-    former index in place, and publishing is tried again.
+    ``records`` maps the filenames of the name to their repodata records, without those of yanked
+    files: change a record in place, or take it out. The database keeps the records as they were
+    uploaded. ``session`` is for reading. The answer must depend on the arguments and the database
+    only, since the records of a name are asked for whenever it changes, and for each form of the
+    index. An exception keeps the former index in place, and publishing is tried again.
     """
 
 

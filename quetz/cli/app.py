@@ -7,10 +7,12 @@ import typer
 from quetz import __version__
 from quetz.cli import (
     backups,
+    channels,
     deployments,
     make_migrations,
     migrations,
     new_plugin,
+    packages,
     plugins,
     schema,
     serving,
@@ -25,6 +27,8 @@ app = typer.Typer(
 for module in (deployments, serving, migrations, make_migrations, user_roles):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
+app.add_typer(channels.commands, name="channel")
+app.add_typer(packages.commands, name="package")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands
 app.add_typer(plugins.commands, name="plugin")
 schema.commands.registered_commands += backups.commands.registered_commands

@@ -8,6 +8,29 @@ import typer
 
 Deployment = Annotated[Path, typer.Argument(metavar="PATH", help="The deployment's folder.")]
 
+# Of commands that work in a deployment without a server
+
+InFolder = Annotated[
+    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
+]
+ByOption = Annotated[
+    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    MAINTAINER = "maintainer"
+    MEMBER = "member"
+
+
+Username = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
+GivenRole = Annotated[
+    Role, typer.Argument(metavar="ROLE", help="The role: owner, maintainer or member.")
+]
+
 # Of create and run
 
 CopyConf = Annotated[

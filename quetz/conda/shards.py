@@ -17,12 +17,12 @@ class _ShardIndex(msgspec.Struct):
 _SHARD_INDEX: Final = msgspec.msgpack.Decoder(_ShardIndex)
 
 
-def encode_shard(files: Iterable[tuple[str, str, str]]) -> bytes:
+def encode_shard(files: Iterable[tuple[str, str, str]], removed: Iterable[str] = ()) -> bytes:
     """Return the shard of one name as msgpack, to be compressed.
 
     ``files`` are (file name, record as JSON text, run_exports as JSON text). The hashes become
     binary, and each record gets its run_exports (CEP 21). Equal files give equal bytes, so
-    that a shard keeps its name.
+    that a shard keeps its name. ``removed`` is as in ``repodata.json`` (CEP 36).
     """
     legacy: dict[str, Any] = {}
     modern: dict[str, Any] = {}
@@ -33,7 +33,8 @@ def encode_shard(files: Iterable[tuple[str, str, str]]) -> bytes:
         record["run_exports"] = _JSON.decode(run_exports_text)
         (legacy if filename.endswith(".tar.bz2") else modern)[filename] = record
     # Clients take both maps for granted, empty or not.
-    return _MSGPACK.encode({"packages": legacy, "packages.conda": modern, "removed": []})
+    shard = {"packages": legacy, "packages.conda": modern, "removed": sorted(removed)}
+    return _MSGPACK.encode(shard)
 
 
 def encode_shard_index(subdir: str, created_at: int, shards: Mapping[str, bytes]) -> bytes:

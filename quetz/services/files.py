@@ -1,7 +1,9 @@
 """Files: the builds of a package, listed and deleted."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
@@ -78,6 +80,12 @@ def describe_file(session: Session, file: File) -> Row[File, User | None, int]:
     for row in queries.list_files(session, [file.id]):
         return row
     raise FileNotFound(f"{file.subdir}/{file.filename}")
+
+
+def read_run_exports(file: File) -> dict[str, Any]:
+    """Return the file's run_exports by kind, such as ``{"weak": ["zlib >=1.2"]}`` (CEP 12)."""
+    exports: dict[str, Any] = json.loads(file.run_exports)
+    return exports
 
 
 def delete_file(session: Session, principal: Principal, channel: Channel, file: File) -> None:

@@ -63,8 +63,10 @@ def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch:
         if not rows:
             shards.pop(name, None)
             continue
-        records = _patched(session, plugins, switch, name, rows)
-        data = compress(encode_shard(records), SHARD_LEVEL)
+        kept = [(filename, record, exports) for filename, record, exports, at in rows if at is None]
+        records = _patched(session, plugins, switch, name, kept)
+        removed = [filename for filename, *_, at in rows if at is not None]
+        data = compress(encode_shard(records, removed), SHARD_LEVEL)
         digest = sha256(data)
         shards[name] = digest.digest()
         # A rebuild writes every shard: a missing one may be why it was asked for.
@@ -112,11 +114,12 @@ def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batc
     switch = batch.switch
     records: list[tuple[str, str]] = []
     run_exports: list[tuple[str, str]] = []
-    for filename, record, exports in _all_records(session, plugins, switch):
+    removed: list[str] = []
+    for filename, record, exports in _all_records(session, plugins, switch, removed):
         records.append((filename, record))
         run_exports.append((filename, exports))
     forms = {
-        REPODATA_ZST: encode_repodata(switch.subdir, records),
+        REPODATA_ZST: encode_repodata(switch.subdir, records, removed),
         RUN_EXPORTS_ZST: encode_run_exports(switch.subdir, run_exports),
     }
     files = {
@@ -127,14 +130,19 @@ def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batc
 
 
 def _all_records(
-    session: Session, plugins: Plugins, switch: Switch
+    session: Session, plugins: Plugins, switch: Switch, removed: list[str]
 ) -> Iterator[tuple[str, str, str]]:
-    rows = queries.stream_records(session, switch.channel_id, switch.subdir)
-    if not plugins.implements("records_published"):
-        yield from ((filename, record, exports) for _, filename, record, exports in rows)
-        return
+    """Yield (file name, record, run_exports); yanked files are added to ``removed`` instead."""
+    patched = plugins.implements("records_published")
     current, group = "", list[tuple[str, str, str]]()
-    for name, filename, record, exports in rows:
+    rows = queries.stream_records(session, switch.channel_id, switch.subdir)
+    for name, filename, record, exports, yanked_at in rows:
+        if yanked_at is not None:
+            removed.append(filename)
+            continue
+        if not patched:
+            yield filename, record, exports
+            continue
         if name != current:
             yield from _patched(session, plugins, switch, current, group)
             current, group = name, []

@@ -1,4 +1,4 @@
-"""Packages: the names of a channel, listed and deleted."""
+"""Packages: the names of a channel, made, listed and deleted."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from quetz.conda.names import check_package_name
 from quetz.conda.versions import newest
 from quetz.db.models import Channel, Package
 from quetz.db.queries import channels, files
@@ -14,6 +15,7 @@ from quetz.db.queries import packages as queries
 from quetz.db.queries.packages import ORDERS, PackageFilter
 from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BadOrder, PackageNotFound
+from quetz.errors.packages import PackageNameTaken
 from quetz.services.events import record_event
 from quetz.services.files import bury
 from quetz.services.permissions import Operation, Principal
@@ -23,11 +25,58 @@ DIRECTIONS = {"": False, "asc": False, "desc": True}
 
 @dataclass(frozen=True)
 class PackageSummary:
-    """A package with what its files say: the subdirs that hold one, the newest version."""
+    """A package with what its files say: the subdirs that hold one, the newest version.
+
+    Files that were yanked say nothing.
+    """
 
     package: Package
     platforms: list[str]
     current_version: str | None
+
+
+@dataclass(frozen=True)
+class NewPackage:
+    """A name, and what people are told of it until an upload says more."""
+
+    name: str
+    summary: str | None = None
+    description: str | None = None
+    url: str | None = None
+
+
+def create_package(
+    session: Session, principal: Principal, channel: Channel, new: NewPackage
+) -> Package:
+    """Add a package without files, which stays until it or its last file is deleted.
+
+    Raises:
+        BadName: the name breaks the rule of package names.
+        PackageNameTaken: the channel has a package of the name.
+    """
+    check_package_name(new.name)
+    channels.lock_channel(session, channel)
+    if queries.find_package(session, channel.id, new.name) is not None:
+        raise PackageNameTaken(channel.name, new.name)
+    package = add_package(session, channel, new)
+    record_event(session, principal, Operation.PACKAGE_CREATE, channel=channel, subject=new.name)
+    session.flush()
+    return package
+
+
+def add_package(session: Session, channel: Channel, new: NewPackage) -> Package:
+    """Add and count a package whose name is sound and free; the channel is locked."""
+    package = Package(
+        channel_id=channel.id,
+        name=new.name,
+        summary=new.summary,
+        description=new.description,
+        url=new.url,
+    )
+    session.add(package)
+    session.flush()
+    channels.count_up(session, channel.id, packages=1)
+    return package
 
 
 def packages_to_list(channel: Channel, *, text: str = "", order_by: str = "") -> PackageFilter:

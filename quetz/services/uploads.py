@@ -30,6 +30,7 @@ from quetz.errors import (
 )
 from quetz.plugins import Plugins
 from quetz.services.events import record_event
+from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty
 from quetz.storage import Stage
@@ -48,12 +49,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Received:
-    """A complete, checked package file in the staging area."""
+    """A complete, checked package file in the staging area, or of another channel.
+
+    ``deed`` is what makes it part of a channel: an upload or a copy.
+    """
 
     archive: PackageArchive
     size: int
     sha256: str
     md5: str
+    deed: Operation = Operation.FILE_UPLOAD
 
     @property
     def path(self) -> str:
@@ -214,7 +219,7 @@ def _record_file(
 ) -> Outcome:
     filename = item.archive.filename
     package = find_package(session, channel.id, filename.name)
-    authorize(session, principal, Operation.FILE_UPLOAD, channel, package)
+    authorize(session, principal, item.deed, channel, package)
     file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
     if file is not None and file.sha256 == item.sha256:
         return Outcome(item.sha256, None)
@@ -226,11 +231,11 @@ def _record_file(
         authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
     _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
     if package is None:
-        package = _add_package(session, channel, filename.name)
+        package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)
     if tombstone is not None:
         session.delete(tombstone)
-    operation = Operation.FILE_UPLOAD if before is None else Operation.FILE_OVERWRITE
+    operation = item.deed if before is None else Operation.FILE_OVERWRITE
     record_event(
         session,
         principal,
@@ -263,14 +268,6 @@ def _check_quota(session: Session, channel: Channel, more: int, *, now: int) -> 
     needed = channel.size + more + queries.sum_reserved(session, channel.id, now=now)
     if more > 0 and needed > channel.size_limit:
         raise QuotaExceeded(channel.name, channel.size_limit, needed)
-
-
-def _add_package(session: Session, channel: Channel, name: str) -> Package:
-    package = Package(channel_id=channel.id, name=name)
-    session.add(package)
-    session.flush()
-    count_up(session, channel.id, packages=1)
-    return package
 
 
 def _store_file(
@@ -306,6 +303,7 @@ def _store_file(
     file.run_exports = msgspec.json.encode(archive.run_exports, order="sorted").decode()
     file.about = msgspec.json.encode(archive.about, order="sorted").decode()
     file.uploaded_at, file.uploader_id = now, principal.user_id
+    file.yanked_at, file.yank_reason = None, None  # who replaces a yanked file wants it used
     session.add(file)
     _describe(package, archive)
     return file

@@ -14,15 +14,19 @@ from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
     channels,
+    copies,
     description,
     health,
     me,
     members,
+    mirrors,
+    package_members,
     packages,
     service_accounts,
     uploads,
     users,
     versions,
+    yanks,
 )
 from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
@@ -32,8 +36,12 @@ from quetz.web.login import dummy, logout
 ROUTERS = (
     channels,
     packages,
+    copies,
     versions,
+    yanks,
     members,
+    package_members,
+    mirrors,
     uploads,
     api_keys,
     me,

@@ -31,6 +31,11 @@ def find_file(
     return session.scalar(_BY_PLACE, place)
 
 
+def find_again(session: Session, file_id: int) -> File | None:
+    """Return the file as it is now, whatever the session has seen of it before."""
+    return session.get(File, file_id, populate_existing=True)
+
+
 def find_largest(session: Session, package_id: int, filename: str) -> int:
     """Return the largest size of the package's files of this name, in bytes; 0 without one."""
     query = select(func.max(File.size)).where(

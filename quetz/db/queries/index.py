@@ -124,10 +124,10 @@ def flip_state(session: Session, state: IndexState, *, read_generation: int | No
 
 def list_records_of_name(
     session: Session, channel_id: int, subdir: str, name: str
-) -> Sequence[Row[str, str, str]]:
-    """Return (filename, record, run_exports) of each file of a name, by filename."""
+) -> Sequence[Row[str, str, str, int | None]]:
+    """Return (filename, record, run_exports, yanked at) of each file of a name, by filename."""
     query = (
-        select(File.filename, File.record, File.run_exports)
+        select(File.filename, File.record, File.run_exports, File.yanked_at)
         .where(File.channel_id == channel_id, File.subdir == subdir, File.name == name)
         .order_by(File.name, File.filename)
     )
@@ -136,10 +136,10 @@ def list_records_of_name(
 
 def stream_records(
     session: Session, channel_id: int, subdir: str
-) -> Iterator[Row[str, str, str, str]]:
-    """Yield (name, filename, record, run_exports) of a whole subdir, by name and filename."""
+) -> Iterator[Row[str, str, str, str, int | None]]:
+    """Yield (name, filename, record, run_exports, yanked at) of a subdir, by name and filename."""
     query = (
-        select(File.name, File.filename, File.record, File.run_exports)
+        select(File.name, File.filename, File.record, File.run_exports, File.yanked_at)
         .where(File.channel_id == channel_id, File.subdir == subdir)
         .order_by(File.name, File.filename)
         .execution_options(yield_per=STREAM_ROWS)
@@ -150,13 +150,14 @@ def stream_records(
 def list_channeldata_of_name(
     session: Session, channel_id: int, name: str
 ) -> Sequence[Row[str, str, str, str]]:
-    """Return (subdir, record, about, run_exports) of each file of a name in all subdirs."""
+    """Return (subdir, record, about, run_exports) of a name's files that are not yanked."""
     query = (
         select(File.subdir, File.record, File.about, File.run_exports)
         .where(
             File.channel_id == channel_id,
             File.subdir.in_(list_subdirs(session, channel_id)),
             File.name == name,
+            File.yanked_at.is_(None),
         )
         .order_by(File.subdir, File.name, File.filename)
     )

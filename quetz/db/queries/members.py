@@ -37,6 +37,29 @@ def list_package_roles(session: Session, user_id: int, channel_id: int) -> list[
     return list(session.scalars(query))
 
 
+def list_package_members(session: Session, package_id: int) -> Sequence[Row[User, str]]:
+    """Return (user, role) by username."""
+    query = (
+        select(User, PackageMember.role)
+        .join(PackageMember, PackageMember.user_id == User.id)
+        .where(PackageMember.package_id == package_id)
+        .order_by(User.username)
+    )
+    return session.execute(query).all()
+
+
+def add_package_role(session: Session, user_id: int, package_id: int, role: str) -> None:
+    session.add(PackageMember(package_id=package_id, user_id=user_id, role=role))
+
+
+def remove_package_role(session: Session, user_id: int, package_id: int) -> None:
+    session.execute(
+        delete(PackageMember).where(
+            PackageMember.package_id == package_id, PackageMember.user_id == user_id
+        )
+    )
+
+
 def channels_of(user_id: int) -> ColumnElement[bool]:
     """Return the condition on ``Channel`` that the user has a role in it."""
     return Channel.id.in_(select(ChannelMember.channel_id).where(ChannelMember.user_id == user_id))

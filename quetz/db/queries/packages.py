@@ -83,20 +83,24 @@ def count_packages(session: Session, wanted: PackageFilter) -> int:
 def list_builds(
     session: Session, wanted: PackageFilter, window: Window
 ) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of the packages that ``list_packages`` gives."""
+    """Return each (package id, subdir, version) of the packages that ``list_packages`` gives.
+
+    Files that were yanked do not count.
+    """
     page = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
     query = (
         select(File.package_id, File.subdir, File.version)
         .distinct()
-        .where(File.package_id.in_(window.of(page)))
+        .where(File.package_id.in_(window.of(page)), File.yanked_at.is_(None))
     )
     return session.execute(query).all()
 
 
 def list_builds_of(session: Session, package_id: int) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of one package."""
+    """Return each (package id, subdir, version) of one package, without yanked files."""
     query = select(File.package_id, File.subdir, File.version).distinct()
-    return session.execute(query.where(File.package_id == package_id)).all()
+    wanted = (File.package_id == package_id) & File.yanked_at.is_(None)
+    return session.execute(query.where(wanted)).all()
 
 
 def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:

@@ -54,3 +54,9 @@ def test_run_exports_of_no_platform_say_so():
 
 def test_there_are_no_notices():
     assert json.loads(encode_notices()) == {"notices": []}
+
+
+def test_removed_files_are_named_in_one_order():
+    raw = encode_repodata("noarch", [], removed=iter(["b-1-0.conda", "a-1-0.tar.bz2"]))
+
+    assert json.loads(raw)["removed"] == ["a-1-0.tar.bz2", "b-1-0.conda"]

@@ -189,3 +189,12 @@ def test_the_strict_reader_checks_the_hash(tmp_path, publish):
 
     with pytest.raises(BadShards, match="another hash"):
         read_shard(fetch.__getitem__, index, "a")
+
+
+def test_a_shard_names_removed_files_in_one_order():
+    removed = ["x-2-0.conda", "x-1-0.tar.bz2"]
+
+    shard = encode_shard([], removed)
+
+    assert shard == encode_shard([], reversed(removed))
+    assert msgspec.msgpack.decode(shard)["removed"] == ["x-1-0.tar.bz2", "x-2-0.conda"]

@@ -72,3 +72,16 @@ def test_a_second_run_transfers_no_index_again(channel, pack, home, tmp_path, zs
     assert {exchange.status for exchange in found} == {304}
     assert sorted(exchange.path.split("/")[-2] for exchange in found) == ["linux-64", "noarch"]
     assert (tmp_path / "warm/share/app.txt").exists()
+
+
+@pytest.mark.parametrize("zst", [True, False])
+def test_conda_does_not_install_what_was_yanked(channel, alice, pack, home, tmp_path, zst):
+    old, new = pack("app", "1.0"), pack("app", "2.0")
+    channel.publish(old, new)
+    versions = f"{alice.url}/api/channels/{channel.name}/packages/app/versions"
+    alice.session.post(f"{versions}/noarch/{new.name}/yank").raise_for_status()
+    channel.wait_until_gone(new)
+
+    linked = create_with_conda(home, tmp_path / "env", channel.url, "app", zst=zst)
+
+    assert [package["dist_name"] for package in linked] == ["app-1.0-0"]

@@ -193,3 +193,25 @@ def test_the_metadata_of_a_large_package_is_read_by_ranges(channel, pack, home):
     assert {exchange.status for exchange in exchanges} == {206}
     sent = sum(int(exchange.answer_headers["content-length"]) for exchange in exchanges)
     assert sent < 200_000
+
+
+@pytest.mark.parametrize("form", ["shards", "zst", "json"])
+def test_a_yanked_file_is_no_candidate_until_it_is_restored(channel, alice, pack, home, form):
+    old, new = pack("app", "1.0"), pack("app", "2.0")
+    channel.publish(old, new)
+    versions = f"{alice.url}/api/channels/{channel.name}/packages/app/versions"
+
+    for package in (new, old):
+        alice.session.post(f"{versions}/noarch/{package.name}/yank").raise_for_status()
+        channel.wait_until_gone(package)
+        if package is new:
+            assert (
+                solve_with_rattler(home, channel.url, "app", form=form)["app"]["version"] == "1.0"
+            )
+
+    with pytest.raises(ClientFailed, match="No candidates"):
+        solve_with_rattler(home, channel.url, "app", form=form)
+    assert channel.fetch(f"{channel.url}/noarch/{new.name}") == new.read_bytes()
+    alice.session.post(f"{versions}/noarch/{new.name}/restore").raise_for_status()
+    channel.wait_for(new)
+    assert solve_with_rattler(home, channel.url, "app", form=form)["app"]["version"] == "2.0"

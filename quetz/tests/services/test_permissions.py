@@ -1,5 +1,7 @@
 """The permission matrix, cell by cell, and what its cells do not say."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import event, select
 
@@ -18,6 +20,7 @@ from quetz.services.api_keys import NamedScope, authenticate_key, create_api_key
 from quetz.services.operations import RULES
 from quetz.services.permissions import (
     ANONYMOUS,
+    OPERATOR,
     Operation,
     Principal,
     Role,
@@ -300,6 +303,23 @@ def test_authorising_takes_at_most_two_queries(session, operation, queries):
     )
 
     assert len(statements) == queries
+
+
+def test_the_operator_does_everything_and_nobody_who_looks_alike(session):
+    world = World(session)
+    closed = world.channels["private"]
+    double = replace(OPERATOR, address="127.0.0.1")
+
+    for operation in Operation:
+        authorize(session, OPERATOR, operation, closed, world.packages["private"])
+    authorize_giving(session, OPERATOR, Role.OWNER, closed)
+
+    with pytest.raises(ChannelHidden):
+        authorize(session, double, Operation.CHANNEL_READ, closed)
+    with pytest.raises(ChannelHidden):
+        authorize_giving(session, double, Role.MEMBER, closed)
+    with pytest.raises(ChannelNotFound):
+        authorize_path(session, OPERATOR, Operation.CHANNEL_READ, "none", None)
 
 
 def test_reading_a_public_channel_takes_no_query(session):

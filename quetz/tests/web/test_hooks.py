@@ -198,3 +198,46 @@ def test_a_failure_in_index_published_is_logged_by_name_and_the_others_are_calle
 
     assert "plugin 'quetz-foo' failed in index_published" in caplog.messages
     assert "told of noarch" in capsys.readouterr().out
+
+
+@pytest.fixture
+def copy(client, owner_key, upload):
+    """Upload a package, and return a function that copies it into another channel."""
+    key = {"X-API-Key": owner_key}
+    client.post("/api/channels", json={"name": "stable", "private": False}, headers=key)
+    assert upload("a").status_code == 201
+    source = "source_channel=forge&source_package=a&subdir=noarch&filename=a-1.0-0.conda"
+    return lambda: client.post(f"/api/channels/stable/packages/copy?{source}", headers=key)
+
+
+def test_a_copy_is_told_to_plugins_as_an_upload_is(deployment, plug_in, copy, capsys):
+    plug_in("check_upload(channel, archive)", "print('asked', channel.name, archive.index['name'])")
+    plug_in(
+        "package_published(session, file, archive)",
+        "file.build = archive.index['build'] + '-noted'",
+        name="quetz-bar",
+    )
+
+    assert copy().status_code == 201
+
+    assert "asked stable a" in capsys.readouterr().out
+    with deployment.transaction() as session:
+        assert sorted(file.build for file in session.query(File)) == ["0", "0-noted"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "status"),
+    [
+        pytest.param("check_upload(archive)", "raise Invalid('no')", 422, id="refused"),
+        pytest.param("check_upload(archive)", "1 / 0", 500, id="check-fails"),
+        pytest.param("package_published(session)", "1 / 0", 500, id="publishing-fails"),
+    ],
+)
+def test_a_plugin_stops_a_copy_and_nothing_of_it_stays(
+    deployment, plug_in, copy, hook, body, status
+):
+    plug_in(hook, body)
+    before = stored(deployment)
+
+    assert copy().status_code == status
+    assert stored(deployment) == before

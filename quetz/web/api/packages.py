@@ -9,7 +9,7 @@ from quetz.db.queries.packages import count_packages, get_package
 from quetz.services import packages as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, SearchText, WindowDep
-from quetz.web.api.schemas import PackageOut
+from quetz.web.api.schemas import PackageIn, PackageOut
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
@@ -39,6 +39,14 @@ def list_packages_by_page(
     summaries = service.list_packages(session, wanted, window)
     count = count_packages(session, wanted)
     return Page.of(window, count, map(PackageOut.of, summaries))
+
+
+@router.post(
+    "/api/channels/{channel}/packages", status_code=201, **declares(Operation.PACKAGE_CREATE)
+)
+def create_package(channel: str, body: PackageIn, session: WriteSession, caller: Caller) -> None:
+    """Add a package without files; it stays until it, or its last file, is deleted."""
+    service.create_package(session, caller, get_channel(session, channel), body.as_new())
 
 
 @router.get("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_READ))

@@ -12,13 +12,15 @@ from sqlalchemy import Row
 
 from quetz.db.models import Channel, File, User
 from quetz.services.channels import TTL_SECONDS, ChannelChanges, NewChannel
-from quetz.services.packages import PackageSummary
+from quetz.services.packages import NewPackage, PackageSummary
 from quetz.services.permissions import Role
 from quetz.web.api.pages import Text
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
 Wish = TypeVar("Wish")
+
+_SAID_BY_FILES = "Taken and ignored: the files of a package say it."
 
 
 def iso_time(milliseconds: int) -> str:
@@ -146,6 +148,23 @@ class MemberIn(BaseModel):
 
 
 # Packages and versions
+
+
+class PackageIn(BaseModel):
+    """The keys of ``PackageOut``; what the files of a package say is taken from no one else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    summary: Annotated[Text, Field(max_length=10_000)] | None = None
+    description: Annotated[Text, Field(max_length=100_000)] | None = None
+    url: Annotated[Text, Field(max_length=2000)] | None = None
+    platforms: Annotated[list[str] | None, Field(description=_SAID_BY_FILES)] = None
+    current_version: Annotated[str | None, Field(description=_SAID_BY_FILES)] = None
+    latest_change: Annotated[str | None, Field(description=_SAID_BY_FILES)] = None
+
+    def as_new(self) -> NewPackage:
+        return NewPackage(self.name, self.summary, self.description, self.url)
 
 
 class PackageOut(BaseModel):

@@ -87,7 +87,7 @@ async def upload_file(
             await receive(request, sink, limit=room.limit)
             upload = replace(upload, caller=await authenticate_again(request))
             outcomes = await run_in_threadpool(upload.keep, sink, room, force, sha256)
-    return _answer(outcomes)
+    return answer(outcomes)
 
 
 @router.post(
@@ -113,7 +113,7 @@ async def upload_files(
                 raise BadForm("field 'force' must be true or false")
             upload = replace(upload, caller=await authenticate_again(request))
             outcomes = await run_in_threadpool(upload.keep, sink, room, FLAGS[force])
-    return _answer(outcomes)
+    return answer(outcomes)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _discarding(sink: S) -> Iterator[S]:
         sink.discard()
 
 
-def _answer(outcomes: list[Outcome]) -> Response:
+def answer(outcomes: list[Outcome]) -> Response:
     """201 if anything is new, 200 if all the same bytes were there already."""
     changes = [outcome.change for outcome in outcomes if outcome.change is not None]
     headers = {}

@@ -1,7 +1,7 @@
 """Versions: the files of a package."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
 
@@ -64,6 +64,15 @@ def read_version(
     place = get_channel(session, channel)
     file = service.get_file(session, place, package, platform, filename)
     return VersionOut.of(place, service.describe_file(session, file))
+
+
+@router.get(f"{_ONE}/run_exports", **declares(Operation.VERSION_RUN_EXPORTS))
+def read_run_exports(
+    channel: str, package: str, platform: str, filename: str, session: ReadSession
+) -> dict[str, Any]:
+    """Give what the file exports to those who build with it, by kind (CEP 12)."""
+    place = get_channel(session, channel)
+    return service.read_run_exports(service.get_file(session, place, package, platform, filename))
 
 
 @router.delete(_ONE, **declares(Operation.VERSION_DELETE))

@@ -1,0 +1,86 @@
+"""What commands share that work in a deployment as its operator, without a server."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from quetz.cli.redaction import json_of
+from quetz.errors import BadOption
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+    from sqlalchemy.orm import Session
+
+    from quetz.db.models import User
+    from quetz.deployment import Deployment
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["Deployment"]:
+    from quetz.deployment import Deployment
+
+    with closing(Deployment.open(path)) as deployment:
+        yield deployment
+
+
+@contextmanager
+def reading(path: Path) -> Iterator["Session"]:
+    with opened(path) as deployment, deployment.transaction() as session:
+        yield session
+
+
+@contextmanager
+def changing(path: Path) -> Iterator["Session"]:
+    with opened(path) as deployment, deployment.transaction(write=True) as session:
+        yield session
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask whether to delete ``what``, unless that was answered.
+
+    Raises:
+        BadOption: nobody is there to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadOption(f"to delete {what} without being asked, add --yes")
+    typer.confirm(f"Delete {what}?", abort=True, err=True)
+
+
+def tell(document: Any, sentence: str, *, as_json: bool) -> None:
+    """Print what was done: as JSON, or in a sentence."""
+    if as_json:
+        typer.echo(json_of(document))
+    else:
+        typer.echo(sentence, err=True)
+
+
+def print_rows(
+    documents: Sequence[dict[str, Any]],
+    cells: Callable[[dict[str, Any]], Iterable[object]],
+    *,
+    nothing: str,
+    as_json: bool,
+) -> None:
+    """Print documents: as JSON, or as a table of their ``cells``."""
+    if as_json:
+        typer.echo(json_of(documents, indent=2))
+        return
+    if not documents:
+        typer.echo(nothing, err=True)
+        return
+    lines = [["-" if cell is None else str(cell) for cell in cells(one)] for one in documents]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
+
+
+def print_members(members: Iterable["Row[User, str]"], *, as_json: bool) -> None:
+    documents = [{"username": user.username, "role": role} for user, role in members]
+    print_rows(documents, dict.values, nothing="There is no member", as_json=as_json)

@@ -1,0 +1,40 @@
+"""Copies of files from other channels."""
+
+from fastapi import Response
+
+from quetz.services import copies as service
+from quetz.services.permissions import Operation
+from quetz.web.api.pages import Text
+from quetz.web.api.uploads import answer
+from quetz.web.deps import Caller, DeploymentDep
+from quetz.web.guard import GuardedRouter, declares
+
+router = GuardedRouter(tags=["packages"])
+
+
+@router.post(
+    "/api/channels/{channel}/packages/copy",
+    status_code=201,
+    responses={200: {"description": "The channel has the same bytes by that name already."}},
+    **declares(Operation.PACKAGE_COPY),
+)
+def copy_file(
+    channel: str,
+    source_channel: Text,
+    source_package: Text,
+    subdir: Text,
+    filename: Text,
+    *,
+    force: bool = False,
+    deployment: DeploymentDep,
+    caller: Caller,
+) -> Response:
+    """Make a file of another channel part of this one, as an upload of the same bytes would."""
+    source = service.Source(source_channel, source_package, subdir, filename)
+    with deployment.transaction() as session:
+        asked = service.find_source(session, deployment.plugins, caller, channel, source)
+    with deployment.transaction(write=True) as session:
+        outcome = service.copy_file(
+            session, deployment.plugins, caller, channel, source, asked=asked, force=force
+        )
+    return answer([outcome])

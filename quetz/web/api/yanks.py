@@ -1,0 +1,68 @@
+"""Yanks of versions."""
+
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from quetz.db.queries.channels import get_channel
+from quetz.services import yanks as service
+from quetz.services.files import get_file
+from quetz.services.permissions import Operation
+from quetz.web.api.pages import Text
+from quetz.web.deps import Caller, WriteSession
+from quetz.web.guard import GuardedRouter, declares
+
+router = GuardedRouter(tags=["versions"])
+
+_ONE = "/api/channels/{channel}/packages/{package}/versions/{platform}/{filename}"
+
+
+class YankIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+@router.post(f"{_ONE}/yank", **declares(Operation.VERSION_YANK))
+def yank_version(
+    channel: str,
+    package: str,
+    platform: str,
+    filename: str,
+    *,
+    body: YankIn | None = None,
+    session: WriteSession,
+    caller: Caller,
+    response: Response,
+) -> None:
+    """Take a file out of the indexes, so that nothing installs it; it can still be downloaded.
+
+    Indexes name it as removed. To yank it again sets another reason, or changes nothing.
+    """
+    place = get_channel(session, channel)
+    file = get_file(session, place, package, platform, filename)
+    reason = body.reason if body else None
+    _tell(response, service.yank_file(session, caller, place, file, reason=reason))
+
+
+@router.post(f"{_ONE}/restore", **declares(Operation.VERSION_YANK))
+def restore_version(
+    channel: str,
+    package: str,
+    platform: str,
+    filename: str,
+    *,
+    session: WriteSession,
+    caller: Caller,
+    response: Response,
+) -> None:
+    """Put a file that was yanked back into the indexes."""
+    place = get_channel(session, channel)
+    file = get_file(session, place, package, platform, filename)
+    _tell(response, service.restore_file(session, caller, place, file))
+
+
+def _tell(response: Response, change: int | None) -> None:
+    if change is not None:
+        response.headers["Quetz-Change"] = str(change)
