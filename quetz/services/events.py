@@ -5,6 +5,8 @@ from sqlalchemy.orm import Session
 from quetz.db.models import Channel, Event
 from quetz.services.permissions import Principal
 
+_RECORDED = "quetz.recorded"
+
 
 def record_event(
     session: Session,
@@ -21,6 +23,7 @@ def record_event(
     ``subject`` names the thing inside the channel, such as ``linux-64/numpy-2.1.0-0.conda`` or
     a username; ``before`` and ``after`` are sha256 digests or roles.
     """
+    session.info[_RECORDED] = True
     session.add(
         Event(
             actor_id=principal.user_id,
@@ -35,3 +38,8 @@ def record_event(
             after=after,
         )
     )
+
+
+def has_recorded(session: Session) -> bool:
+    """Say whether the transaction of ``session`` left events."""
+    return _RECORDED in session.info
