@@ -15,6 +15,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
+from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
 from quetz.worker.sealer import Sealer
 from quetz.worker.upkeep import Upkeep
@@ -53,6 +54,7 @@ def _open_app() -> App:
     background: list[Background] = [
         deployment.schema,
         Publisher(deployment),
+        IndexWatch(deployment),
         Upkeep(deployment),
         Sealer(deployment),
     ]

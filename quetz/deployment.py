@@ -36,7 +36,8 @@ from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import Plugins, check_usable, load_plugins
 from quetz.plugins.leaving import leave_out
 from quetz.services.events import has_recorded
-from quetz.services.publishing import has_marked
+from quetz.services.index_waits import IndexWaits
+from quetz.services.publishing import has_flipped, marks_of
 from quetz.services.tallies import Tallies
 from quetz.settings import Settings, load_settings
 from quetz.storage import ObjectStore
@@ -194,6 +195,7 @@ class Deployment:
     changes: Changes
     schema: SchemaWatch
     tallies: Tallies = field(default_factory=Tallies)
+    waits: IndexWaits = field(default_factory=IndexWaits)
     marked: list[threading.Event] = field(default_factory=list)
     """Set after a commit that left index marks: what publishes waits for one of these."""
     recorded: list[threading.Event] = field(default_factory=list)
@@ -260,10 +262,12 @@ class Deployment:
 
     def _wake(self, session: Session) -> None:
         """Wake what waits for a commit such as that of ``session``."""
-        due = self.marked if has_marked(session) else []
+        due = self.marked if marks_of(session) else []
         due = due + (self.recorded if has_recorded(session) else [])
         for event in due:
             event.set()
+        if has_flipped(session):
+            self.waits.wake.set()
 
     def check_writable(self) -> None:
         """Raises SchemaChanged: the database was migrated while this process ran."""

@@ -73,9 +73,7 @@ def verify_seals(session: Session) -> int | None:
     Removing the last events leaves a sound chain: keep a seal elsewhere to compare with.
     """
     previous = None
-    expected = 0
-    for event in all_sealed(session):
-        expected += 1
+    for expected, event in enumerate(all_sealed(session), start=1):
         if event.position != expected or event.seal != seal_of(previous, expected, event):
             return expected
         previous = event.seal

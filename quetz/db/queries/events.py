@@ -22,7 +22,7 @@ class EventFilter:
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        conditions = [Event.position.is_not(None)]
+        conditions: list[ColumnElement[bool]] = [Event.position.is_not(None)]
         if self.channel_id is not None:
             conditions.append(Event.channel_id == self.channel_id)
         if self.actions:
