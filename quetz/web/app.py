@@ -12,6 +12,7 @@ from quetz.errors import PluginError
 from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
+    audit,
     channels,
     description,
     health,
@@ -33,6 +34,7 @@ ROUTERS = (
     members,
     uploads,
     api_keys,
+    audit,
     me,
     health,
     description,

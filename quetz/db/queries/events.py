@@ -14,11 +14,15 @@ _LOCK = text("SELECT pg_advisory_xact_lock(1903523188, hashtext(coalesce(current
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which sealed events: of one channel, of some actions, of one actor's name."""
+    """Which sealed events: of one channel, of some actions, by one actor.
+
+    ``channel`` and ``actor`` are names, which several may have had in turn.
+    """
 
     channel_id: int | None = None
     actions: Collection[str] = ()
     actor: str | None = None
+    channel: str | None = None
 
     @property
     def condition(self) -> ColumnElement[bool]:
@@ -29,6 +33,8 @@ class EventFilter:
             conditions.append(Event.action.in_(self.actions))
         if self.actor is not None:
             conditions.append(Event.actor == self.actor)
+        if self.channel is not None:
+            conditions.append(Event.channel == self.channel)
         return and_(*conditions)
 
 

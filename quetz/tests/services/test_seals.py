@@ -70,8 +70,8 @@ def test_many_events_are_sealed_in_batches(session):
     record(session, *"abcde")
 
     first = seal_events(session, after=0, limit=2)
-    second = seal_events(session, after=first, limit=2)
-    third = seal_events(session, after=second, limit=2)
+    second = seal_events(session, after=first or 0, limit=2)
+    third = seal_events(session, after=second or 0, limit=2)
 
     assert third is None
     assert [subject for _, subject in order(session)] == list("abcde")
