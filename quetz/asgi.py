@@ -15,7 +15,9 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
+from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
+from quetz.worker.sealer import Sealer
 from quetz.worker.upkeep import Upkeep
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -49,7 +51,13 @@ def create() -> App:
 
 def _open_app() -> App:
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
-    background: list[Background] = [deployment.schema, Publisher(deployment), Upkeep(deployment)]
+    background: list[Background] = [
+        deployment.schema,
+        Publisher(deployment),
+        IndexWatch(deployment),
+        Upkeep(deployment),
+        Sealer(deployment),
+    ]
     return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
 
 

@@ -35,7 +35,9 @@ from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import Plugins, check_usable, load_plugins
 from quetz.plugins.leaving import leave_out
-from quetz.services.publishing import has_marked
+from quetz.services.events import has_recorded
+from quetz.services.index_waits import IndexWaits
+from quetz.services.publishing import has_flipped, marks_of
 from quetz.services.tallies import Tallies
 from quetz.settings import Settings, load_settings
 from quetz.storage import ObjectStore
@@ -193,8 +195,11 @@ class Deployment:
     changes: Changes
     schema: SchemaWatch
     tallies: Tallies = field(default_factory=Tallies)
+    waits: IndexWaits = field(default_factory=IndexWaits)
     marked: list[threading.Event] = field(default_factory=list)
     """Set after a commit that left index marks: what publishes waits for one of these."""
+    recorded: list[threading.Event] = field(default_factory=list)
+    """Set after a commit that left events: what seals them waits for one of these."""
 
     @classmethod
     def open(cls, path: Path) -> "Deployment":
@@ -253,9 +258,16 @@ class Deployment:
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _translated(error) from error
         self.changes.committed()
-        if has_marked(session):
-            for event in self.marked:
-                event.set()
+        self._wake(session)
+
+    def _wake(self, session: Session) -> None:
+        """Wake what waits for a commit such as that of ``session``."""
+        due = self.marked if marks_of(session) else []
+        due = due + (self.recorded if has_recorded(session) else [])
+        for event in due:
+            event.set()
+        if has_flipped(session):
+            self.waits.wake.set()
 
     def check_writable(self) -> None:
         """Raises SchemaChanged: the database was migrated while this process ran."""

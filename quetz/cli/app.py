@@ -6,6 +6,7 @@ import typer
 
 from quetz import __version__
 from quetz.cli import (
+    audit,
     backups,
     channels,
     deployments,
@@ -29,6 +30,7 @@ for module in (deployments, serving, migrations, make_migrations, user_roles):
 app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")
 app.add_typer(packages.commands, name="package")
+app.add_typer(audit.commands, name="audit")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands
 app.add_typer(plugins.commands, name="plugin")
 schema.commands.registered_commands += backups.commands.registered_commands

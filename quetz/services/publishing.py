@@ -40,7 +40,8 @@ CHANNELDATA_ZST = "channeldata.json.zst"
 
 MARKS_AT_ONCE = 50_000
 
-_MARKED = "quetz.marked"
+_MARKS = "quetz.marks"
+_FLIPPED = "quetz.flipped"
 
 
 @dataclass(frozen=True, order=True)
@@ -106,9 +107,16 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
 
     Call it once for each subdir and name, in the transaction of the change.
     """
-    session.info[_MARKED] = True
     places = [(subdir, SHARDS), (subdir, REPODATA), (CHANNEL_WIDE, CHANNELDATA)]
-    return queries.add_marks(session, channel_id, name, places)
+    marks = queries.add_marks(session, channel_id, name, places)
+    _note(session, marks)
+    return marks[0]
+
+
+def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
+    """Let who waits for the index wait for a former change of ``name``, as for one of his own."""
+    subdirs = [subdir, CHANNEL_WIDE]
+    _note(session, queries.list_marks_of_name(session, channel_id, subdirs, name))
 
 
 def mark_for_rebuild(session: Session, switch: Switch) -> None:
@@ -118,13 +126,23 @@ def mark_for_rebuild(session: Session, switch: Switch) -> None:
     """
     if queries.has_mark(session, switch.channel_id, switch.subdir, switch.family, EVERYTHING):
         return
-    session.info[_MARKED] = True
-    queries.add_marks(session, switch.channel_id, EVERYTHING, [(switch.subdir, switch.family)])
+    place = (switch.subdir, switch.family)
+    _note(session, queries.add_marks(session, switch.channel_id, EVERYTHING, [place]))
 
 
-def has_marked(session: Session) -> bool:
-    """Say whether the transaction of ``session`` left marks."""
-    return _MARKED in session.info
+def marks_of(session: Session) -> list[int]:
+    """Return the marks that the transaction of ``session`` left, or asked to wait for."""
+    marks: list[int] = session.info.get(_MARKS, [])
+    return marks
+
+
+def has_flipped(session: Session) -> bool:
+    """Say whether the transaction of ``session`` published anything."""
+    return _FLIPPED in session.info
+
+
+def _note(session: Session, marks: Iterable[int]) -> None:
+    session.info.setdefault(_MARKS, []).extend(marks)
 
 
 def find_channel_of(session: Session, switch: Switch) -> Channel | None:
@@ -225,6 +243,7 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
     _revive(session, store, [*built.shards, *keys_of(built.files)])
     _supersede(session, switch, built.replaced, now)
     queries.delete_marks(session, batch.marks)
+    session.info[_FLIPPED] = True
     return True
 
 

@@ -32,7 +32,7 @@ from quetz.plugins import Plugins
 from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
-from quetz.services.publishing import mark_dirty
+from quetz.services.publishing import mark_dirty, note_unpublished
 from quetz.storage import Stage
 
 RESERVATION_MS = 15 * 60 * 1000
@@ -222,6 +222,7 @@ def _record_file(
     authorize(session, principal, item.deed, channel, package)
     file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
     if file is not None and file.sha256 == item.sha256:
+        note_unpublished(session, channel.id, item.archive.subdir, filename.name)
         return Outcome(item.sha256, None)
     tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
     before = _settle_name(file, tombstone, item)

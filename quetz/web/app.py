@@ -13,6 +13,7 @@ from quetz.errors import PluginError
 from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
+    audit,
     channels,
     copies,
     description,
@@ -44,6 +45,7 @@ ROUTERS = (
     mirrors,
     uploads,
     api_keys,
+    audit,
     me,
     users,
     service_accounts,

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session
 
 from quetz.deployment import Deployment
 from quetz.services.permissions import Principal
+from quetz.services.publishing import marks_of
+from quetz.web.index_waits import leave_marks
 
 
 def get_deployment(request: Request) -> Deployment:
@@ -30,9 +32,10 @@ def open_read_session(deployment: DeploymentDep) -> Iterator[Session]:
         yield session
 
 
-def open_write_session(deployment: DeploymentDep) -> Iterator[Session]:
+def open_write_session(deployment: DeploymentDep, request: Request) -> Iterator[Session]:
     with deployment.transaction(write=True) as session:
         yield session
+    leave_marks(request, marks_of(session))
 
 
 # scope="function": commit before the answer is sent, so that a 201 means stored.

@@ -16,6 +16,7 @@ from quetz.errors import BadFilename, UploadCutOff
 from quetz.services.operations import RULES, Operation, Place
 from quetz.services.permissions import Principal, authorize_path
 from quetz.web.authentication import TRUST_SECONDS, authenticate_again
+from quetz.web.index_waits import waiting_answer
 
 OPERATION = "x-operation"
 JSON_BODY_LIMIT = 1 << 20
@@ -85,7 +86,7 @@ class GuardedRoute(APIRoute):
                 if time.monotonic() - began > TRUST_SECONDS:
                     await authenticate_again(request)
                     await run_in_threadpool(_authorize, request, operation)
-            return await answer(request)
+            return waiting_answer(request, await answer(request))
 
         return guarded
 

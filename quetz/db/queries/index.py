@@ -18,13 +18,13 @@ _ADD_MARKS = insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order
 
 def add_marks(
     session: Session, channel_id: int, name: str, places: Sequence[tuple[str, str]]
-) -> int:
-    """Add one mark for each (subdir, family) of ``places``; return the id of the first."""
+) -> Sequence[int]:
+    """Add one mark for each (subdir, family) of ``places``; return their ids."""
     rows = [
         {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
         for subdir, family in places
     ]
-    return session.connection().scalars(_ADD_MARKS, rows).all()[0]
+    return session.connection().scalars(_ADD_MARKS, rows).all()
 
 
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
@@ -57,6 +57,27 @@ def list_marks(
 def delete_marks(session: Session, ids: Sequence[int]) -> None:
     for start in range(0, len(ids), BATCH):
         session.execute(delete(IndexDirty).where(IndexDirty.id.in_(ids[start : start + BATCH])))
+
+
+def list_marks_of_name(
+    session: Session, channel_id: int, subdirs: Sequence[str], name: str
+) -> Sequence[int]:
+    """Return the ids of the marks of a name, in all families."""
+    query = select(IndexDirty.id).where(
+        IndexDirty.channel_id == channel_id,
+        IndexDirty.subdir.in_(subdirs),
+        IndexDirty.name == name,
+    )
+    return session.scalars(query).all()
+
+
+def list_present_marks(session: Session, ids: Sequence[int]) -> set[int]:
+    """Return those of the marks that are still there."""
+    found: set[int] = set()
+    for start in range(0, len(ids), BATCH):
+        query = select(IndexDirty.id).where(IndexDirty.id.in_(ids[start : start + BATCH]))
+        found.update(session.scalars(query))
+    return found
 
 
 def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: str) -> bool:

@@ -1,13 +1,15 @@
 """Copies of files from other channels."""
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from quetz.services import copies as service
 from quetz.services.permissions import Operation
+from quetz.services.publishing import marks_of
 from quetz.web.api.pages import Text
-from quetz.web.api.uploads import answer
+from quetz.web.api.uploads import ANSWERS, Kept, answer
 from quetz.web.deps import Caller, DeploymentDep
 from quetz.web.guard import GuardedRouter, declares
+from quetz.web.index_waits import WAITS_FOR_INDEX
 
 router = GuardedRouter(tags=["packages"])
 
@@ -15,10 +17,12 @@ router = GuardedRouter(tags=["packages"])
 @router.post(
     "/api/channels/{channel}/packages/copy",
     status_code=201,
-    responses={200: {"description": "The channel has the same bytes by that name already."}},
+    responses=ANSWERS,
+    dependencies=[WAITS_FOR_INDEX],
     **declares(Operation.PACKAGE_COPY),
 )
 def copy_file(
+    request: Request,
     channel: str,
     source_channel: Text,
     source_package: Text,
@@ -37,4 +41,4 @@ def copy_file(
         outcome = service.copy_file(
             session, deployment.plugins, caller, channel, source, asked=asked, force=force
         )
-    return answer([outcome])
+    return answer(request, Kept([outcome], marks_of(session)))

@@ -12,6 +12,7 @@ from quetz.web.api.pages import Page, SearchText, WindowDep
 from quetz.web.api.schemas import PackageIn, PackageOut
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
+from quetz.web.index_waits import WAITS_FOR_INDEX
 
 router = GuardedRouter(tags=["packages"])
 
@@ -55,7 +56,11 @@ def read_package(channel: str, package: str, session: ReadSession) -> PackageOut
     return PackageOut.of(service.get_summary(session, found, package))
 
 
-@router.delete("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_DELETE))
+@router.delete(
+    "/api/channels/{channel}/packages/{package}",
+    dependencies=[WAITS_FOR_INDEX],
+    **declares(Operation.PACKAGE_DELETE),
+)
 def delete_package(channel: str, package: str, session: WriteSession, caller: Caller) -> None:
     found = get_channel(session, channel)
     service.delete_package(session, caller, found, get_package(session, found, package))

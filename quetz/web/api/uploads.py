@@ -14,12 +14,14 @@ from quetz.deployment import Deployment
 from quetz.errors import ChannelNotFound
 from quetz.services import uploads as service
 from quetz.services.permissions import Operation, Principal
+from quetz.services.publishing import marks_of
 from quetz.services.uploads import Outcome
 from quetz.storage.keys import object_key
 from quetz.web.authentication import authenticate_again
 from quetz.web.bodies import BadForm, MultipartSink, RawSink, Sink, receive
 from quetz.web.deps import Caller, DeploymentDep
 from quetz.web.guard import GuardedRouter, StreamedRoute, declares
+from quetz.web.index_waits import WAITS_FOR_INDEX, leave_marks
 
 # Bodies are streamed and counted here, against the limits of settings and quotas.
 router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=1 << 62)
@@ -68,6 +70,7 @@ FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "": Fa
     "/api/channels/{channel}/upload/{filename}",
     status_code=201,
     responses=ANSWERS,
+    dependencies=[WAITS_FOR_INDEX],
     **declares(Operation.FILE_UPLOAD, requestBody=RAW_BODY),
 )
 async def upload_file(
@@ -86,14 +89,15 @@ async def upload_file(
         with _discarding(RawSink(deployment.store, filename)) as sink:
             await receive(request, sink, limit=room.limit)
             upload = replace(upload, caller=await authenticate_again(request))
-            outcomes = await run_in_threadpool(upload.keep, sink, room, force, sha256)
-    return answer(outcomes)
+            kept = await run_in_threadpool(upload.keep, sink, room, force, sha256)
+    return answer(request, kept)
 
 
 @router.post(
     "/api/channels/{channel}/files/",
     status_code=201,
     responses=ANSWERS,
+    dependencies=[WAITS_FOR_INDEX],
     **declares(Operation.FILE_UPLOAD_ANY, requestBody=FORM_BODY),
 )
 async def upload_files(
@@ -112,14 +116,22 @@ async def upload_files(
             if force not in FLAGS:
                 raise BadForm("field 'force' must be true or false")
             upload = replace(upload, caller=await authenticate_again(request))
-            outcomes = await run_in_threadpool(upload.keep, sink, room, FLAGS[force])
-    return answer(outcomes)
+            kept = await run_in_threadpool(upload.keep, sink, room, FLAGS[force])
+    return answer(request, kept)
 
 
 @dataclass(frozen=True)
 class _Room:
     limit: int
     reservation: str | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the files, and the marks that the index still has to show."""
+
+    outcomes: list[Outcome]
+    marks: list[int]
 
 
 @dataclass(frozen=True)
@@ -159,9 +171,7 @@ class _Upload:
             except ChannelNotFound:
                 return  # it went with its channel
 
-    def keep(
-        self, sink: Sink, room: _Room, force: bool, sha256: str | None = None
-    ) -> list[Outcome]:
+    def keep(self, sink: Sink, room: _Room, force: bool, sha256: str | None = None) -> Kept:
         """Check what was received, put it in the store, then record it: in this order.
 
         A crash after the store has the bytes leaves an object that nothing names; a row
@@ -190,7 +200,7 @@ class _Upload:
             )
             crashpoint("upload.recording")
         crashpoint("upload.recorded")
-        return outcomes
+        return Kept(outcomes, marks_of(session))
 
 
 @contextmanager
@@ -201,8 +211,10 @@ def _discarding(sink: S) -> Iterator[S]:
         sink.discard()
 
 
-def answer(outcomes: list[Outcome]) -> Response:
+def answer(request: Request, kept: Kept) -> Response:
     """201 if anything is new, 200 if all the same bytes were there already."""
+    leave_marks(request, kept.marks)
+    outcomes = kept.outcomes
     changes = [outcome.change for outcome in outcomes if outcome.change is not None]
     headers = {}
     if len(outcomes) == 1:

@@ -15,6 +15,7 @@ from quetz.web.api.pages import Page, WindowDep
 from quetz.web.api.schemas import VersionOut
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
+from quetz.web.index_waits import WAITS_FOR_INDEX
 
 router = GuardedRouter(tags=["versions"])
 
@@ -75,7 +76,7 @@ def read_run_exports(
     return service.read_run_exports(service.get_file(session, place, package, platform, filename))
 
 
-@router.delete(_ONE, **declares(Operation.VERSION_DELETE))
+@router.delete(_ONE, dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_DELETE))
 def delete_version(
     channel: str,
     package: str,

@@ -12,6 +12,7 @@ from quetz.services.permissions import Operation
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, WriteSession
 from quetz.web.guard import GuardedRouter, declares
+from quetz.web.index_waits import WAITS_FOR_INDEX
 
 router = GuardedRouter(tags=["versions"])
 
@@ -24,7 +25,9 @@ class YankIn(BaseModel):
     reason: Annotated[Text, Field(max_length=1000)] | None = None
 
 
-@router.post(f"{_ONE}/yank", **declares(Operation.VERSION_YANK))
+@router.post(
+    f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK)
+)
 def yank_version(
     channel: str,
     package: str,
@@ -46,7 +49,9 @@ def yank_version(
     _tell(response, service.yank_file(session, caller, place, file, reason=reason))
 
 
-@router.post(f"{_ONE}/restore", **declares(Operation.VERSION_YANK))
+@router.post(
+    f"{_ONE}/restore", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK)
+)
 def restore_version(
     channel: str,
     package: str,
