@@ -8,6 +8,7 @@ from quetz import __version__
 from quetz.cli import (
     backups,
     deployments,
+    keys,
     make_migrations,
     migrations,
     new_plugin,
@@ -24,6 +25,7 @@ app = typer.Typer(
 for module in (deployments, serving, migrations, make_migrations):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
+app.add_typer(keys.commands, name="key")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands
 app.add_typer(plugins.commands, name="plugin")
 schema.commands.registered_commands += backups.commands.registered_commands

@@ -173,8 +173,12 @@ def end_of_life(rules: Keys, last_day: date | None) -> int | None:
         if last_day is None or last_day > latest:
             reason = f"API keys of this server last {rules.max_days} days at most, until {latest}"
             raise ExpiryRefused(reason)
-    # Of any day, where datetime would overflow.
-    return None if last_day is None else (last_day.toordinal() - _EPOCH + 1) * _DAY
+    return None if last_day is None else end_of_day(last_day)
+
+
+def end_of_day(day: date) -> int:
+    """Return the first millisecond after a day; of any day, where datetime would overflow."""
+    return (day.toordinal() - _EPOCH + 1) * _DAY
 
 
 def day_of(milliseconds: int) -> date:
@@ -194,8 +198,8 @@ def name_scopes(session: Session, keys: Sequence[ApiKey]) -> dict[str, list[Name
     return {key.public_id: scopes[key.id] if key.scoped else None for key in keys}
 
 
-def revoke_api_key(session: Session, principal: Principal, key: str) -> None:
-    """Revoke a key by its public id, or by its full text.
+def revoke_api_key(session: Session, principal: Principal, key: str) -> str:
+    """Revoke a key by its public id, or by its full text, and return its public id.
 
     Raises:
         ApiKeyNotFound: there is no such key, or it was revoked before.
@@ -214,6 +218,7 @@ def revoke_api_key(session: Session, principal: Principal, key: str) -> None:
         raise ApiKeyNotFound  # somebody else was quicker
     record_event(session, principal, operation, subject=public_id)
     session.flush()
+    return public_id
 
 
 def find_leaked(session: Session, texts: Collection[str]) -> list[str]:

@@ -41,7 +41,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9a-fA-F:
 
 
 def _as_rate(value: object) -> object:
-    if value in {0, "0", ""}:
+    if value in (0, "0", ""):  # a tuple: what else it may be has no hash
         return ""
     if re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", str(value)) is None:
         raise ValueError("write it as 100/minute, or per second, hour or day; 0 for no limit")

@@ -13,8 +13,11 @@ from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
     channels,
+    csrf,
     description,
     health,
+    keys,
+    leaked_keys,
     me,
     members,
     packages,
@@ -25,6 +28,7 @@ from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
 from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
+from quetz.web.rates import Rates
 
 ROUTERS = (
     channels,
@@ -33,6 +37,9 @@ ROUTERS = (
     members,
     uploads,
     api_keys,
+    keys,
+    leaked_keys,
+    csrf,
     me,
     health,
     description,
@@ -65,6 +72,7 @@ def create_app(
         openapi_url=None,  # served by a guarded route of ours
     )
     app.state.deployment = deployment
+    app.state.rates = rates = Rates(deployment.settings.limits)
     install_error_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
@@ -72,7 +80,7 @@ def create_app(
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
-    return Front(app, deployment, root_path=root_path)
+    return Front(app, deployment, rates, root_path=root_path)
 
 
 def check_routes(plugins: Plugins) -> None:
