@@ -118,9 +118,10 @@ def list_keys(
         keys = _documents(session, list_keys_of(session, get_user(session, user)))
     if as_json:
         typer.echo(json_of(keys, indent=2))
-    elif not keys:
+        return
+    if not keys:
         typer.echo(f"'{user}' has no API key", err=True)
-    for key in () if as_json else keys:
+    for key in keys:
         typer.echo(_line(key))
 
 

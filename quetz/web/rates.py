@@ -60,7 +60,7 @@ class Rates:
         if limit is None or self._limiter.hit(limit, kind, caller):
             return
         ends_at = self._limiter.get_window_stats(limit, kind, caller).reset_time
-        rate = f"{limit.amount} in a {limit.GRANULARITY.name}"
+        rate = f"{limit.amount} per {limit.GRANULARITY.name}"
         raise TooOften(NAMES[kind], rate, max(1, ceil(ends_at - time.time())))
 
 
