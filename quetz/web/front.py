@@ -3,9 +3,9 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quetz.deployment import Deployment
@@ -158,8 +158,7 @@ class Front:
         }
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """What the front made of a request: its path within the server, its token, its headers."""
 
     path: str

@@ -36,10 +36,11 @@ class Safety:
 
     def add(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> RawHeaders:
         """Return the headers of an answer with ours; what depends on the caller is not kept."""
-        ours = self._of_files if path.startswith("/get/") else self._of_others
+        if path.startswith("/get/"):
+            return [*headers, *self._of_files]  # files come without any of them
         theirs = [*headers]
         names = {name for name, _ in theirs}
-        return theirs + [header for header in ours if header[0] not in names]
+        return theirs + [header for header in self._of_others if header[0] not in names]
 
     def behind_cors(self, app: ASGIApp, cors: Cors) -> ASGIApp:
         """Let pages of the origins in the settings read what the app answers."""
