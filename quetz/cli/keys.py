@@ -36,6 +36,32 @@ Folder = Annotated[
 SameFolder = Annotated[
     Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
 ]
+Description = Annotated[str, typer.Option("--description", help="What the key is for.")]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        "--days",
+        min=0,
+        max=36_500,
+        help="How many days it is good for, 0 for ever; \\[keys] default_days if left out.",
+    ),
+]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--role",
+        metavar="PLACE=ROLE",
+        help="A role that it may use, in a channel or package: forge=maintainer or "
+        "forge/numpy=owner; may be repeated. All of the user's if left out.",
+    ),
+]
+Verbs = Annotated[
+    list[VerbOption] | None,
+    typer.Option(
+        "--verb", help="A kind of deeds that it is good for; may be repeated. All if left out."
+    ),
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only/--no-read-only", help="It changes nothing.")]
 AsJson = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON.")]
 
 
@@ -43,37 +69,11 @@ AsJson = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON.")]
 def create(
     user: User,
     path: Folder = Path(),
-    description: Annotated[
-        str, typer.Option("--description", help="What the key is for.")
-    ] = "quetz key create",
-    days: Annotated[
-        int | None,
-        typer.Option(
-            "--days",
-            min=0,
-            max=36_500,
-            help="How many days it is good for, 0 for ever; \\[keys] default_days if left out.",
-        ),
-    ] = None,
-    roles: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--role",
-            metavar="PLACE=ROLE",
-            help="A role that it may use, in a channel or package: forge=maintainer or "
-            "forge/numpy=owner; may be repeated. All of the user's if left out.",
-        ),
-    ] = None,
-    verbs: Annotated[
-        list[VerbOption] | None,
-        typer.Option(
-            "--verb",
-            help="A kind of deeds that it is good for; may be repeated. All if left out.",
-        ),
-    ] = None,
-    read_only: Annotated[
-        bool, typer.Option("--read-only/--no-read-only", help="It changes nothing.")
-    ] = False,
+    description: Description = "quetz key create",
+    days: Days = None,
+    roles: Roles = None,
+    verbs: Verbs = None,
+    read_only: ReadOnly = False,
     deployment: SameFolder = None,
     as_json: AsJson = False,
 ) -> None:

@@ -100,15 +100,7 @@ def create_api_key(
     )
     session.add(row)
     session.flush()
-    session.add_all(
-        ApiKeyScope(
-            api_key_id=row.id,
-            channel_id=scope.channel_id,
-            package_id=scope.package_id,
-            role=scope.role,
-        )
-        for scope in scopes or ()
-    )
+    _add_scopes(session, row, scopes or ())
     record_event(session, principal, Operation.APIKEY_CREATE, subject=public_id)
     session.flush()
     return NewKey(key_text(public_id, secret), row)
@@ -274,6 +266,18 @@ def authenticate_key(session: Session, text: str) -> Principal | None:
 def touch_keys(session: Session, uses: Mapping[str, int]) -> None:
     """Note when keys, by public id, were last used, in Unix milliseconds."""
     api_keys.set_last_used(session, uses)
+
+
+def _add_scopes(session: Session, key: ApiKey, scopes: Sequence[Scope]) -> None:
+    session.add_all(
+        ApiKeyScope(
+            api_key_id=key.id,
+            channel_id=scope.channel_id,
+            package_id=scope.package_id,
+            role=scope.role,
+        )
+        for scope in scopes
+    )
 
 
 def _find_by_secret(session: Session, public_id: str, secret: str) -> Row[ApiKey, User] | None:

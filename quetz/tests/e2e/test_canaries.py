@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from itertools import product
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -47,7 +48,7 @@ PATHS = (
     "/health/ready?token={secret}",
     "/metricsp",
 )
-CHANGES = (
+CHANGES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/api/channels", {"name": "{secret}"}),
     ("POST", "/api/channels", {"name": ["{secret}"]}),
     ("POST", "/api/channels", {"name": "x", "private": "{secret}", "{secret}": 1}),
