@@ -10,6 +10,7 @@ from quetz.cli import (
     backups,
     channels,
     deployments,
+    keys,
     make_migrations,
     migrations,
     new_plugin,
@@ -31,6 +32,7 @@ app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")
 app.add_typer(packages.commands, name="package")
 app.add_typer(audit.commands, name="audit")
+app.add_typer(keys.commands, name="key")
 plugins.commands.registered_commands += new_plugin.commands.registered_commands
 app.add_typer(plugins.commands, name="plugin")
 schema.commands.registered_commands += backups.commands.registered_commands

@@ -5,12 +5,10 @@ import logging
 import re
 from typing import Any
 
+from quetz.errors.redaction import redact_keys
+
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)"""
-_SECRETS = [
-    # An API key, wherever it stands. Its id is no secret, but tells nobody anything in a log.
-    (re.compile(r"\bqz-[A-Za-z0-9]{16}-[A-Za-z0-9]+"), "qz-***"),
-    # A token in a channel's URL, as conda and mamba send it.
-    (re.compile(r"/t/[^/\s\"']+"), "/t/***"),
+_PASSWORDS = [
     # The password of a URL; to the last @, which a password may hold.
     (re.compile(r"(://[^\s/:@]*:)\S*@"), r"\1***@"),
     # The same with blanks, of the databases that there are; to the last @ of the line.
@@ -22,15 +20,22 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 def redact(text: str) -> str:
-    """Replace API keys, tokens and passwords in ``text``."""
-    for pattern, replacement in _SECRETS:
+    """Replace API keys, cookies, tokens and passwords in ``text``."""
+    text = redact_keys(text)
+    for pattern, replacement in _PASSWORDS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def json_of(document: Any, indent: int | None = None) -> str:
-    """Write JSON whose texts are redacted, each before its quotes and escapes are added."""
-    return json.dumps(_redacted(document), indent=indent)
+def json_of(
+    document: Any, indent: int | None = None, *, results: dict[str, str] | None = None
+) -> str:
+    """Write JSON whose texts are redacted, each before its quotes and escapes are added.
+
+    ``results`` are more keys of it, with secrets that somebody asked for.
+    """
+    redacted = _redacted(document)
+    return json.dumps(redacted if results is None else redacted | results, indent=indent)
 
 
 def _redacted(value: Any) -> Any:

@@ -1,20 +1,11 @@
-"""API keys: made, shown once, recognised, revoked.
+"""API keys: made, shown once, recognised, revoked."""
 
-A key is ``qz-<id>-<secret><crc>``: an id of 16 characters that may be shown, 32 random bytes in
-base 62 (43 characters), and the CRC-32 of all before it in base 62 (6 characters), so that a
-scanner can tell a key from a look-alike. Other characters than letters, digits and dashes would
-break ``/t/<token>/`` in conda's clients.
-"""
-
-import hashlib
 import hmac
-import re
-import secrets
-import string
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
@@ -27,24 +18,29 @@ from quetz.errors import (
     PackageNotFound,
     RoleRequired,
 )
+from quetz.errors.api_keys import VerbRequired
 from quetz.services.accounts import check_not_above, get_own_account
 from quetz.services.events import record_event
+from quetz.services.key_texts import digest, key_text, new_key_parts, parse_key
 from quetz.services.permissions import (
     OPERATOR,
     Operation,
     Principal,
     Role,
     Scope,
+    Verb,
     authorize,
     authorize_giving,
     authorize_path,
     find_target,
     principal_of,
 )
+from quetz.settings.sections import Keys
 
 LISTED_KEYS = 1000
-_DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_KEY = re.compile(r"qz-([0-9A-Za-z]{16})-([0-9A-Za-z]{43})([0-9A-Za-z]{6})", re.ASCII)
+_DAY = 86_400_000  # milliseconds
+_EPOCH = date(1970, 1, 1).toordinal()
+_NO_DIGEST = digest("")
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,16 @@ def create_api_key(
     expires_at: int | None,
     scopes: Sequence[Scope] | None,
     read_only: bool = False,
+    verbs: Collection[Verb] | None = None,
 ) -> NewKey:
-    """Make a key of ``owner``; without scopes it has all his rights.
+    """Make a key of ``owner``; without scopes and verbs it has all his rights.
 
-    ``expires_at`` is in Unix milliseconds. A key made by a key ends no later than that one.
+    ``expires_at`` is in Unix milliseconds. A key made by a key ends no later than that one, and
+    has no verb that that one lacks.
 
     Raises:
         RoleRequired: a scope is above the owner's own rights, or the caller may not make one.
+        VerbRequired: the key that makes it lacks a verb that it is to have.
         ExpiryRefused: the key would be dead at once.
     """
     if principal != OPERATOR:
@@ -88,32 +87,23 @@ def create_api_key(
             _authorize_for_another(session, principal, owner)
     for scope in scopes or ():
         _authorize_scope(session, owner, scope)
-    public_id = "".join(secrets.choice(_DIGITS) for _ in range(16))
-    secret = _base62(secrets.randbits(256), 43)
+    public_id, secret = new_key_parts()
     row = ApiKey(
         public_id=public_id,
-        secret_hash=_digest(secret),
+        secret_hash=digest(secret),
         user_id=owner.id,
         description=description,
         read_only=read_only,
         scoped=scopes is not None,
+        verbs=_verbs_text(principal, verbs),
         expires_at=_expiry(session, principal, expires_at),
     )
     session.add(row)
     session.flush()
-    session.add_all(
-        ApiKeyScope(
-            api_key_id=row.id,
-            channel_id=scope.channel_id,
-            package_id=scope.package_id,
-            role=scope.role,
-        )
-        for scope in scopes or ()
-    )
+    _add_scopes(session, row, scopes or ())
     record_event(session, principal, Operation.APIKEY_CREATE, subject=public_id)
     session.flush()
-    text = f"qz-{public_id}-{secret}"
-    return NewKey(text + _checksum(text), row)
+    return NewKey(key_text(public_id, secret), row)
 
 
 def find_scopes(session: Session, principal: Principal, named: Sequence[NamedScope]) -> list[Scope]:
@@ -148,7 +138,58 @@ def list_api_keys(
         owner = get_own_account(session, principal)
     elif owner.id != principal.user_id:
         _authorize_for_another(session, principal, owner)
+    return list_keys_of(session, owner)
+
+
+def list_keys_of(session: Session, owner: User) -> list[ApiKey]:
+    """Return the user's keys that were not revoked, the newest first."""
     return api_keys.list_keys(session, owner.id, limit=LISTED_KEYS)
+
+
+def verbs_of(key: ApiKey) -> list[Verb] | None:
+    """Return what kinds of deeds a key is good for; None for all."""
+    if key.verbs is None:
+        return None
+    named = key.verbs.split()
+    return [verb for verb in Verb if verb in named]
+
+
+def has_expired(key: ApiKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= now_ms()
+
+
+def default_last_day(rules: Keys) -> date | None:
+    """Return the last day of a key whose maker names none; None for ever."""
+    days = min((days for days in (rules.default_days, rules.max_days) if days), default=None)
+    return None if days is None else _today() + timedelta(days=days)
+
+
+def end_of_life(rules: Keys, last_day: date | None) -> int | None:
+    """Return when a key that is good to the end of a day ends, in Unix milliseconds.
+
+    Raises:
+        ExpiryRefused: the server's keys may not last so long.
+    """
+    if rules.max_days:
+        latest = _today() + timedelta(days=rules.max_days)
+        if last_day is None or last_day > latest:
+            reason = f"API keys of this server last {rules.max_days} days at most, until {latest}"
+            raise ExpiryRefused(reason)
+    return None if last_day is None else end_of_day(last_day)
+
+
+def end_of_day(day: date) -> int:
+    """Return the first millisecond after a day; of any day, where datetime would overflow."""
+    return (day.toordinal() - _EPOCH + 1) * _DAY
+
+
+def day_of(milliseconds: int) -> date:
+    """Return the day, in UTC, of a time in Unix milliseconds."""
+    return date.fromordinal(_EPOCH + milliseconds // _DAY)
+
+
+def last_day(key: ApiKey) -> date | None:
+    return None if key.expires_at is None else day_of(key.expires_at - 1)
 
 
 def name_scopes(session: Session, keys: Sequence[ApiKey]) -> dict[str, list[NamedScope] | None]:
@@ -159,27 +200,47 @@ def name_scopes(session: Session, keys: Sequence[ApiKey]) -> dict[str, list[Name
     return {key.public_id: scopes[key.id] if key.scoped else None for key in keys}
 
 
-def revoke_api_key(session: Session, principal: Principal, key: str) -> None:
-    """Revoke a key by its public id, or by its full text.
+def revoke_api_key(session: Session, principal: Principal, key: str) -> str:
+    """Revoke a key by its public id, or by its full text, and return its public id.
 
     Raises:
         ApiKeyNotFound: there is no such key, or it was revoked before.
         RoleRequired: it is the key of another user, or of one above the caller.
     """
-    authorize(session, principal, Operation.APIKEY_REVOKE_OWN)
-    parts = _parse(key)
+    if principal != OPERATOR:
+        authorize(session, principal, Operation.APIKEY_REVOKE_OWN)
+    parts = parse_key(key)
     public_id = parts[0] if parts else key
     found = api_keys.find_key(session, public_id) if public_id.isalnum() else None
     if found is None or found[0].revoked_at is not None:
         raise ApiKeyNotFound
     row, owner = found
-    operation = Operation.APIKEY_REVOKE_OWN
-    if owner.id != principal.user_id:
-        operation = Operation.APIKEY_REVOKE_OTHER
-        authorize(session, principal, operation)
-        check_not_above(principal, owner, "revoking this API key")
-    row.revoked_at = now_ms()
+    operation = _authorize_revoking(session, principal, owner)
+    if not api_keys.revoke_key(session, row.id, now_ms()):
+        raise ApiKeyNotFound  # somebody else was quicker
     record_event(session, principal, operation, subject=public_id)
+    session.flush()
+    return public_id
+
+
+def find_leaked(session: Session, texts: Collection[str]) -> list[str]:
+    """Return the public ids of the keys that the texts are, without those revoked before.
+
+    A text that is nobody's key takes the same steps as one of a wrong secret.
+    """
+    parts = {found for text in texts if (found := parse_key(text)) is not None}
+    keys = [_find_by_secret(session, *found) for found in sorted(parts)]
+    return [found[0].public_id for found in keys if found and found[0].revoked_at is None]
+
+
+def revoke_leaked(session: Session, principal: Principal, public_ids: Sequence[str]) -> None:
+    """Revoke keys that somebody found where they should not be; who has one may revoke it."""
+    authorize(session, principal, Operation.APIKEY_REVOKE_LEAKED)
+    for public_id in public_ids:
+        found = api_keys.find_key(session, public_id)
+        if found is not None and api_keys.revoke_key(session, found[0].id, now_ms()):
+            operation = Operation.APIKEY_REVOKE_LEAKED
+            record_event(session, principal, operation, subject=public_id, after="leaked")
     session.flush()
 
 
@@ -188,20 +249,20 @@ def authenticate_key(session: Session, text: str) -> Principal | None:
 
     A scoped key with no scope left in a place where its owner has a role is nobody's.
     """
-    parts = _parse(text)
-    if parts is None:
-        return None
-    public_id, secret = parts
-    found = api_keys.find_key(session, public_id)
-    # An unknown id takes the same steps as a wrong secret, so that time does not tell them apart.
-    expected = _NO_DIGEST if found is None else found[0].secret_hash
-    if not hmac.compare_digest(_digest(secret), expected) or found is None:
+    parts = parse_key(text)
+    found = None if parts is None else _find_by_secret(session, *parts)
+    if found is None:
         return None
     key, owner = found
-    expired = key.expires_at is not None and key.expires_at <= now_ms()
-    if expired or key.revoked_at is not None or owner.disabled_at is not None:
+    if has_expired(key) or key.revoked_at is not None or owner.disabled_at is not None:
         return None
-    principal = replace(principal_of(owner), api_key=public_id, read_only=key.read_only)
+    verbs = verbs_of(key)
+    principal = replace(
+        principal_of(owner),
+        api_key=key.public_id,
+        read_only=key.read_only,
+        verbs=None if verbs is None else frozenset(verbs),
+    )
     if not key.scoped:
         return principal
     if principal.elevated:
@@ -226,6 +287,35 @@ def _authorize_for_another(session: Session, principal: Principal, owner: User) 
     check_not_above(principal, owner, deed)
 
 
+def _add_scopes(session: Session, key: ApiKey, scopes: Sequence[Scope]) -> None:
+    session.add_all(
+        ApiKeyScope(
+            api_key_id=key.id,
+            channel_id=scope.channel_id,
+            package_id=scope.package_id,
+            role=scope.role,
+        )
+        for scope in scopes
+    )
+
+
+def _find_by_secret(session: Session, public_id: str, secret: str) -> Row[ApiKey, User] | None:
+    found = api_keys.find_key(session, public_id)
+    # An unknown id takes the same steps as a wrong secret, so that time does not tell them apart.
+    expected = _NO_DIGEST if found is None else found[0].secret_hash
+    return found if hmac.compare_digest(digest(secret), expected) else None
+
+
+def _authorize_revoking(session: Session, principal: Principal, owner: User) -> Operation:
+    """Return the operation that revoking a key of ``owner`` is."""
+    if owner.id == principal.user_id:
+        return Operation.APIKEY_REVOKE_OWN
+    if principal != OPERATOR:
+        authorize(session, principal, Operation.APIKEY_REVOKE_OTHER)
+        check_not_above(principal, owner, "revoking this API key")
+    return Operation.APIKEY_REVOKE_OTHER
+
+
 def _authorize_scope(session: Session, owner: User, scope: Scope) -> None:
     channel = session.get_one(Channel, scope.channel_id)
     package = None if scope.package_id is None else session.get_one(Package, scope.package_id)
@@ -241,29 +331,17 @@ def _expiry(session: Session, principal: Principal, wanted: int | None) -> int |
     return min((end for end in ends if end is not None), default=None)
 
 
-def _parse(text: str) -> tuple[str, str] | None:
-    """Split a key into id and secret; None when it is malformed or its checksum is wrong."""
-    match = _KEY.fullmatch(text)
-    if match is None or _checksum(text[:-6]) != match[3]:
+def _verbs_text(principal: Principal, wanted: Collection[Verb] | None) -> str | None:
+    """Return the verbs of a new key: as wanted, and none that the key that makes it lacks."""
+    if wanted is None:
+        wanted = principal.verbs
+    if wanted is None:
         return None
-    return match[1], match[2]
+    for verb in wanted:
+        if not principal.has(verb):
+            raise VerbRequired("making an API key that has it", verb)
+    return " ".join(verb for verb in Verb if verb in wanted)
 
 
-def _checksum(text: str) -> str:
-    return _base62(zlib.crc32(text.encode()), 6)
-
-
-def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
-
-
-def _digest(secret: str) -> str:
-    """Hash a secret; a fast hash is right for 256 random bits."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-_NO_DIGEST = _digest("")
+def _today() -> date:
+    return datetime.now(UTC).date()

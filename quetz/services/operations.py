@@ -106,6 +106,15 @@ class Operation(StrEnum):
     FRONTEND = "frontend"
 
 
+class Verb(StrEnum):
+    """A kind of deeds, which an API key may be limited to."""
+
+    READ = "read"
+    UPLOAD = "upload"
+    DELETE = "delete"
+    MANAGE = "manage"
+
+
 class Place(StrEnum):
     """What an operation is done to; a role in it shows it to the caller when it is private."""
 
@@ -127,13 +136,17 @@ class Takes(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """What a deed takes; ``in_channel`` is a lower role that does if held in the whole channel."""
+    """What a deed takes; ``in_channel`` is a lower role that does if held in the whole channel.
+
+    ``verb`` is asked of an API key wherever a caller without a login would be refused.
+    """
 
     deed: str
     place: Place = Place.SERVER
     takes: Takes = Takes.NOTHING
     role: Role = Role.MEMBER
     in_channel: Role | None = None
+    verb: Verb = Verb.MANAGE
 
     @property
     def needed(self) -> str:
@@ -142,16 +155,18 @@ class Rule:
         return self.takes.format(role=self.role, place=self.place)
 
 
-def _channel(deed: str, role: Role | None = None) -> Rule:
+def _channel(deed: str, role: Role | None = None, verb: Verb = Verb.MANAGE) -> Rule:
     """Return the rule of a deed done to a channel; without a role, by whoever sees it."""
-    takes = Takes.NOTHING if role is None else Takes.ROLE
-    return Rule(deed, Place.CHANNEL, takes, role or Role.MEMBER)
+    if role is None:
+        return Rule(deed, Place.CHANNEL, verb=Verb.READ)
+    return Rule(deed, Place.CHANNEL, Takes.ROLE, role, verb=verb)
 
 
-def _package(deed: str, role: Role | None = None) -> Rule:
+def _package(deed: str, role: Role | None = None, verb: Verb = Verb.MANAGE) -> Rule:
     """Return the rule of a deed done to a package; without a role, by whoever sees it."""
-    takes = Takes.NOTHING if role is None else Takes.ROLE
-    return Rule(deed, Place.PACKAGE, takes, role or Role.MEMBER)
+    if role is None:
+        return Rule(deed, Place.PACKAGE, verb=Verb.READ)
+    return Rule(deed, Place.PACKAGE, Takes.ROLE, role, verb=verb)
 
 
 def _of_package(deed: str) -> Rule:
@@ -164,10 +179,10 @@ def _by_server_role(deed: str) -> Rule:
     return Rule(deed, Place.CHANNEL, Takes.SERVER_ROLE, Role.MAINTAINER)
 
 
-def _server(deed: str, takes: Takes | Role = Takes.NOTHING) -> Rule:
+def _server(deed: str, takes: Takes | Role = Takes.NOTHING, verb: Verb = Verb.MANAGE) -> Rule:
     if isinstance(takes, Role):
-        return Rule(deed, takes=Takes.SERVER_ROLE, role=takes)
-    return Rule(deed, takes=takes)
+        return Rule(deed, takes=Takes.SERVER_ROLE, role=takes, verb=verb)
+    return Rule(deed, takes=takes, verb=Verb.READ if takes is Takes.NOTHING else verb)
 
 
 RULES: dict[Operation, Rule] = {
@@ -190,7 +205,9 @@ RULES: dict[Operation, Rule] = {
     Operation.CHANNEL_MAKE_PUBLIC: _channel("making a channel public", Role.OWNER),
     Operation.CHANNEL_SET_SIZE_LIMIT: _by_server_role("setting a channel's size limit"),
     Operation.CHANNEL_DELETE: _channel("deleting a channel", Role.MAINTAINER),
-    Operation.CHANNEL_MEMBERS_LIST: _channel("listing a channel's members", Role.MAINTAINER),
+    Operation.CHANNEL_MEMBERS_LIST: _channel(
+        "listing a channel's members", Role.MAINTAINER, Verb.READ
+    ),
     Operation.CHANNEL_MEMBERS_ADD: _channel("adding a member to a channel", Role.OWNER),
     Operation.CHANNEL_MEMBERS_REMOVE: _channel("removing a member of a channel", Role.OWNER),
     Operation.CHANNEL_MIRRORS_LIST: _channel("listing a channel's mirrors"),
@@ -204,9 +221,11 @@ RULES: dict[Operation, Rule] = {
     Operation.ACTION_CLEANUP: _channel("cleaning up a channel", Role.OWNER),
     Operation.PACKAGE_READ: _package("reading a package"),
     Operation.PACKAGE_VERSIONS: _package("listing a package's versions"),
-    Operation.PACKAGE_CREATE: _channel("creating a package", Role.MAINTAINER),
-    Operation.PACKAGE_DELETE: _package("deleting a package", Role.MAINTAINER),
-    Operation.PACKAGE_COPY: _channel("copying a package into a channel", Role.MAINTAINER),
+    Operation.PACKAGE_CREATE: _channel("creating a package", Role.MAINTAINER, Verb.UPLOAD),
+    Operation.PACKAGE_DELETE: _package("deleting a package", Role.MAINTAINER, Verb.DELETE),
+    Operation.PACKAGE_COPY: _channel(
+        "copying a package into a channel", Role.MAINTAINER, Verb.UPLOAD
+    ),
     Operation.PACKAGE_COPY_FROM: _channel("copying a package out of a channel"),
     Operation.PACKAGE_MEMBERS_LIST: _package("listing a package's members"),
     Operation.PACKAGE_MEMBERS_ADD: _of_package("adding a member to a package"),
@@ -214,37 +233,39 @@ RULES: dict[Operation, Rule] = {
     Operation.VERSION_READ: _package("reading a version"),
     Operation.VERSION_METRICS: _package("reading a version's downloads"),
     Operation.VERSION_RUN_EXPORTS: _package("reading a version's run_exports"),
-    Operation.VERSION_YANK: _package("yanking or restoring a version", Role.MAINTAINER),
-    Operation.VERSION_DELETE: _package("deleting a version", Role.MAINTAINER),
+    Operation.VERSION_YANK: _package(
+        "yanking or restoring a version", Role.MAINTAINER, Verb.DELETE
+    ),
+    Operation.VERSION_DELETE: _package("deleting a version", Role.MAINTAINER, Verb.DELETE),
     # Without a package it is the upload of a new one, which takes the role in the channel.
-    Operation.FILE_UPLOAD: _package("uploading a file", Role.MAINTAINER),
+    Operation.FILE_UPLOAD: _package("uploading a file", Role.MAINTAINER, Verb.UPLOAD),
     # The names of the files are still to come: FILE_UPLOAD must follow for each of them.
-    Operation.FILE_UPLOAD_ANY: _package("uploading files", Role.MAINTAINER),
-    Operation.FILE_OVERWRITE: _package("replacing a file", Role.OWNER),
-    Operation.APIKEY_LIST_OWN: _server("listing API keys", Takes.UNLIMITED),
+    Operation.FILE_UPLOAD_ANY: _package("uploading files", Role.MAINTAINER, Verb.UPLOAD),
+    Operation.FILE_OVERWRITE: _package("replacing a file", Role.OWNER, Verb.UPLOAD),
+    Operation.APIKEY_LIST_OWN: _server("listing API keys", Takes.UNLIMITED, Verb.READ),
     Operation.APIKEY_CREATE: _server("creating an API key", Takes.UNLIMITED),
     Operation.APIKEY_REVOKE_OWN: _server("revoking an API key", Takes.UNLIMITED),
     Operation.APIKEY_REVOKE_OTHER: _server("revoking an API key of another user", Role.MAINTAINER),
     Operation.APIKEY_REVOKE_LEAKED: _server("revoking a leaked API key"),
-    Operation.USERS_LIST_ALL: _server("listing all users", Role.MAINTAINER),
-    Operation.USERS_READ_SELF: _server("reading one's own account", Takes.LOGIN),
-    Operation.USERS_READ_OTHER: _server("reading another account", Role.MAINTAINER),
+    Operation.USERS_LIST_ALL: _server("listing all users", Role.MAINTAINER, Verb.READ),
+    Operation.USERS_READ_SELF: _server("reading one's own account", Takes.LOGIN, Verb.READ),
+    Operation.USERS_READ_OTHER: _server("reading another account", Role.MAINTAINER, Verb.READ),
     Operation.USERS_CREATE: _server("creating an account", Role.MAINTAINER),
     Operation.USERS_DELETE_SELF: _server("deleting one's own account", Takes.BROWSER),
     Operation.USERS_DELETE_MEMBER: _server("deleting another account", Role.MAINTAINER),
     Operation.USERS_DELETE_ELEVATED: _server("deleting an elevated account", Role.OWNER),
     Operation.USERS_SET_ROLE: _server("setting a role on the server", Role.MAINTAINER),
     Operation.USERS_SET_ROLE_ELEVATED: _server("giving or taking an elevated role", Role.OWNER),
-    Operation.JOBS_LIST: _channel("listing a channel's jobs", Role.MAINTAINER),
+    Operation.JOBS_LIST: _channel("listing a channel's jobs", Role.MAINTAINER, Verb.READ),
     Operation.JOBS_CREATE: _server("creating a job", Role.MAINTAINER),
-    Operation.JOBS_READ_OTHER: _server("reading another user's job", Role.MAINTAINER),
-    Operation.AUDIT_READ_CHANNEL: _channel("reading a channel's audit log", Role.OWNER),
-    Operation.AUDIT_READ_ALL: _server("reading the audit log", Role.OWNER),
+    Operation.JOBS_READ_OTHER: _server("reading another user's job", Role.MAINTAINER, Verb.READ),
+    Operation.AUDIT_READ_CHANNEL: _channel("reading a channel's audit log", Role.OWNER, Verb.READ),
+    Operation.AUDIT_READ_ALL: _server("reading the audit log", Role.OWNER, Verb.READ),
     Operation.LOGIN: _server("logging in"),
     Operation.LOGOUT: _server("logging out"),
     Operation.HEALTH_LIVE: _server("asking whether the server lives"),
     Operation.HEALTH_READY: _server("asking whether the server is ready"),
-    Operation.PROMETHEUS: _server("reading the server's metrics", Role.MAINTAINER),
+    Operation.PROMETHEUS: _server("reading the server's metrics", Role.MAINTAINER, Verb.READ),
     Operation.OPENAPI: _server("reading the description of the API"),
     Operation.FRONTEND: _server("reading a page"),
 }

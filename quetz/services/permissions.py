@@ -16,7 +16,8 @@ from quetz.errors import (
     QuetzError,
     RoleRequired,
 )
-from quetz.services.operations import RULES, Operation, Place, Role, Rule, Takes
+from quetz.errors.api_keys import VerbRequired
+from quetz.services.operations import RULES, Operation, Place, Role, Rule, Takes, Verb
 
 __all__ = [
     "ANONYMOUS",
@@ -25,6 +26,7 @@ __all__ = [
     "Principal",
     "Role",
     "Scope",
+    "Verb",
     "authorize",
     "authorize_giving",
     "authorize_path",
@@ -50,7 +52,8 @@ class Principal:
 
     ``scopes`` is None for a credential with all rights of its user; otherwise the rights are
     the scopes' as far as the user has them at present. A ``read_only`` credential reads what
-    its user may read as a member, and changes nothing.
+    its user may read as a member, and changes nothing. ``verbs`` are the kinds of deeds that
+    the credential is good for, None for all; what everyone may do it may do all the same.
     """
 
     user_id: int | None
@@ -60,6 +63,7 @@ class Principal:
     scopes: tuple[Scope, ...] | None = None
     read_only: bool = False
     address: str | None = None
+    verbs: frozenset[Verb] | None = None
 
     @property
     def known(self) -> bool:
@@ -67,8 +71,12 @@ class Principal:
 
     @property
     def unlimited(self) -> bool:
-        """The credential has every right of its user."""
+        """The credential has every right of its user, as far as its verbs go."""
         return self.known and self.scopes is None and not self.read_only
+
+    def has(self, verb: Verb) -> bool:
+        """The credential is good for deeds of this kind."""
+        return self.verbs is None or verb in self.verbs
 
     @property
     def elevated(self) -> bool:
@@ -102,6 +110,7 @@ def authorize(
         ChannelNotFound: a known caller does not see it; as if there were none.
         LoginRequired: an anonymous caller sees it and may not do the deed.
         RoleRequired: a known caller sees it and may not do the deed.
+        VerbRequired: the caller might, but not with this API key.
     """
     rule = RULES[operation]
     if principal is OPERATOR:
@@ -110,6 +119,8 @@ def authorize(
         if rule.place is not Place.SERVER:
             raise TypeError(f"'{operation}' is done to a channel")
         _judge(principal, rule, None)
+        if rule.takes is not Takes.NOTHING:
+            _check_verb(principal, rule)
     elif operation is Operation.FILE_UPLOAD_ANY:
         _authorize_any_upload(session, principal, rule, channel)
     else:
@@ -129,7 +140,8 @@ def authorize_path(
     that does not exist is left to the service, which knows what its absence means.
 
     Raises:
-        ChannelHidden, ChannelNotFound, LoginRequired, RoleRequired: as ``authorize``.
+        ChannelHidden, ChannelNotFound, LoginRequired, RoleRequired, VerbRequired: as
+            ``authorize``.
     """
     if channel_name is None:
         authorize(session, principal, operation)
@@ -166,7 +178,8 @@ def authorize_giving(
     """Return if the caller has ``role`` himself: nobody gives a right that he has not.
 
     Raises:
-        ChannelHidden, ChannelNotFound, LoginRequired, RoleRequired: as ``authorize``.
+        ChannelHidden, ChannelNotFound, LoginRequired, RoleRequired, VerbRequired: as
+            ``authorize``.
     """
     if principal is OPERATOR:
         return
@@ -176,13 +189,17 @@ def authorize_giving(
 
 
 def may_read_channel(session: Session, principal: Principal, channel: Channel) -> bool:
-    return not channel.private or _role(session, principal, channel) is not None
+    if not channel.private:
+        return True
+    return principal.has(Verb.READ) and _role(session, principal, channel) is not None
 
 
 def visible_channels(principal: Principal) -> ColumnElement[bool]:
     """Return the condition on ``Channel`` that the caller may list it."""
     if principal is OPERATOR:
         return true()
+    if not principal.has(Verb.READ):
+        return members.channels_seen(None, all_private=False, only=None)
     only = None
     if principal.scopes is not None:
         only = [scope.channel_id for scope in principal.scopes if scope.package_id is None]
@@ -202,8 +219,10 @@ def _authorize_in_channel(
     if rule.in_channel is not None:
         whole = _role(session, principal, channel)
         if whole is not None and whole >= rule.in_channel:
+            _check_verb(principal, rule)
             return
     _judge(principal, rule, role)
+    _check_verb(principal, rule)
 
 
 def _authorize_any_upload(
@@ -214,10 +233,12 @@ def _authorize_any_upload(
     if role is None or role < rule.role:
         some = _role_in_some_package(session, principal, channel)
         if some is not None and (some >= rule.role or (channel.private and role is None)):
+            _check_verb(principal, rule)
             return
     if channel.private and role is None:
         raise _hidden(principal, channel.name)
     _judge(principal, rule, role)
+    _check_verb(principal, rule)
 
 
 def _judge(principal: Principal, rule: Rule, role: Role | None) -> None:
@@ -238,6 +259,11 @@ def _judge(principal: Principal, rule: Rule, role: Role | None) -> None:
         raise LoginRequired
     limits = "" if principal.unlimited else "; this credential is scoped or read-only"
     raise RoleRequired(rule.deed, rule.needed + limits)
+
+
+def _check_verb(principal: Principal, rule: Rule) -> None:
+    if not principal.has(rule.verb):
+        raise VerbRequired(rule.deed, rule.verb)
 
 
 def _hidden(principal: Principal, channel_name: str) -> QuetzError:

@@ -33,7 +33,7 @@ def start_session(
     sessions.delete_stale_sessions(
         session, user.id, created_before=now - AGE_LIMIT, used_before=now - IDLE_LIMIT
     )
-    cookie = secrets.token_urlsafe(32)
+    cookie = "qzs-" + secrets.token_urlsafe(32)  # logs know by the prefix what to leave out
     session.add(LoginSession(token_hash=_digest(cookie), user_id=user.id, provider=provider))
     principal = replace(principal_of(user), address=address)
     record_event(session, principal, Operation.LOGIN, subject=user.username, after=provider)

@@ -26,7 +26,9 @@ from pydantic_settings import (
 
 from quetz.errors import BadConfig
 from quetz.settings.sections import (
+    Cors,
     General,
+    Keys,
     Limits,
     Logging,
     Migrations,
@@ -79,7 +81,9 @@ class Settings(BaseSettings):
         default=Migrations(), description="Changes of the database's schema."
     )
     session: Session = Field(default=Session(), description="Logins of browsers.")
-    limits: Limits = Field(default=Limits(), description="What one request may send.")
+    keys: Keys = Field(default=Keys(), description="API keys.")
+    cors: Cors = Field(default=Cors(), description="Pages of other sites.")
+    limits: Limits = Field(default=Limits(), description="What may be sent, and how often.")
     logging: Logging = Field(default=Logging(), description="The log.")
     users: Users = Field(default=Users(), description="New users.")
     quotas: Quotas = Field(default=Quotas(), description="Room for packages.")
@@ -112,7 +116,6 @@ _REFUSED = ("s3", "azure_blob", "gcs")
 
 _NOT_USED_SECTIONS = (
     "azuread",
-    "cors",
     "github",
     "gitlab",
     "google",

@@ -1,10 +1,19 @@
 """The sections of the settings, one frozen model each."""
 
 import json
+import re
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import NoDecode
 
 
@@ -27,6 +36,20 @@ LogLevel = Annotated[
     Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "TRACE"], BeforeValidator(_upper)
 ]
 Bytes = Annotated[int, Field(ge=0)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9a-fA-F:.]+\](:[0-9]+)?")
+
+
+def _as_rate(value: object) -> object:
+    if value in (0, "0", ""):  # a tuple: what else it may be has no hash
+        return ""
+    if re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", str(value)) is None:
+        raise ValueError("write it as 100/minute, or per second, hour or day; 0 for no limit")
+    return value
+
+
+Rate = Annotated[str, BeforeValidator(_as_rate)]
+"""Such as ``100/minute``; empty for any number."""
 
 
 class Section(BaseModel):
@@ -95,10 +118,72 @@ class Session(Section):
     )
 
 
+class Keys(Section):
+    default_days: Days = Field(
+        default=90,
+        description="How many days a new API key is good for whose maker does not say; 0 for "
+        "ever. Not more than `max_days`.",
+    )
+    max_days: Days = Field(
+        default=0,
+        description="The most days that users may make an API key for; 0 for no limit. Commands "
+        "are not bound by it, and keys that exist stay as they are.",
+    )
+
+
 class Limits(Section):
     upload_size: Bytes = Field(
         default=8 * 2**30, description="The largest package file that is taken, in bytes."
     )
+    key_failures: Rate = Field(
+        default="100/minute",
+        description="Requests with an unknown or dead API key that one address may send; more "
+        "are answered with 429. Requests with a good key never are, and neither is reading what "
+        "is public.",
+    )
+    searches: Rate = Field(
+        default="300/minute",
+        description="Searches of one user, or of one address where nobody is logged in.",
+    )
+    uploads: Rate = Field(
+        default="6000/minute", description="Requests of one user that upload packages."
+    )
+    leaked_keys: Rate = Field(
+        default="30/minute",
+        description="Requests of one address to revoke leaked API keys.",
+    )
+
+
+class Cors(Section):
+    allow_credentials: bool = Field(
+        default=True,
+        description="Let pages of these origins use the login cookie of their visitor, where the "
+        "browser sends it.",
+    )
+    allow_origins: Names = Field(
+        default=(),
+        description="The origins, such as `https://pages.example`, whose pages may read answers "
+        "of this server; `*` for all, which needs `allow_credentials = false`.",
+    )
+    allow_methods: Names = Field(
+        default=("*",), description="The methods that such pages may use; `*` for all."
+    )
+    allow_headers: Names = Field(
+        default=("*",), description="The headers that such pages may send; `*` for all."
+    )
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "*" in origins and info.data.get("allow_credentials"):
+            raise ValueError(
+                "'*' would let the pages of every site act as their visitor: set "
+                "allow_credentials = false, or name the origins"
+            )
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"'{origin}' is not an origin such as https://pages.example:8443")
+        return origins
 
 
 class Logging(Section):

@@ -75,6 +75,47 @@ def test_a_variable_sets_one_key_and_leaves_the_others_of_its_section(tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        pytest.param('"5/second"', "5/second", id="rate"),
+        pytest.param('""', "", id="empty"),
+        pytest.param('"0"', "", id="zero"),
+        pytest.param("0", "", id="number"),
+    ],
+)
+def test_a_rate_may_be_off(tmp_path, text, rate):
+    write(tmp_path / "config.toml", f"[limits]\nsearches = {text}\n")
+
+    assert load_settings(tmp_path).limits.searches == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("allow_origins = ['*']", "name the origins", id="all sites by default"),
+        pytest.param(
+            "allow_origins = ['https://a.example', '*']\nallow_credentials = true",
+            "would let the pages of every site act",
+            id="all sites with credentials",
+        ),
+        pytest.param("allow_origins = ['a.example']", "is not an origin", id="no scheme"),
+        pytest.param("allow_origins = ['https://a.example/']", "not an origin", id="path"),
+    ],
+)
+def test_sites_that_must_not_be_trusted_are_refused_with_a_sentence(tmp_path, text, reason):
+    write(tmp_path / "config.toml", f"[cors]\n{text}\n")
+
+    assert "config.toml': [cors] allow_origins: " in refusal(tmp_path)
+    assert reason in refusal(tmp_path)
+
+
+def test_a_bad_rate_is_refused_with_an_example(tmp_path):
+    for rate in ("'often'", "'-1/minute'", "5", "'1/year'", "[1]", "true"):
+        write(tmp_path / "config.toml", f"[limits]\nuploads = {rate}\n")
+        assert "write it as 100/minute" in refusal(tmp_path), rate
+
+
+@pytest.mark.parametrize(
     ("value", "names"),
     [
         pytest.param("a, b", ("a", "b"), id="with commas"),

@@ -16,8 +16,11 @@ from quetz.web.api import (
     audit,
     channels,
     copies,
+    csrf,
     description,
     health,
+    keys,
+    leaked_keys,
     me,
     members,
     mirrors,
@@ -33,6 +36,7 @@ from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
 from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
+from quetz.web.rates import Rates
 
 ROUTERS = (
     channels,
@@ -46,6 +50,9 @@ ROUTERS = (
     uploads,
     api_keys,
     audit,
+    keys,
+    leaked_keys,
+    csrf,
     me,
     users,
     service_accounts,
@@ -81,13 +88,14 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.deployment = deployment
+    app.state.rates = rates = Rates(deployment.settings.limits)
     install_error_handlers(app)
     add_core_routes(app)
     if deployment.settings.general.dev:
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
-    return Front(app, deployment, root_path=root_path)
+    return Front(app, deployment, rates, root_path=root_path)
 
 
 def add_core_routes(app: FastAPI) -> None:

@@ -83,8 +83,16 @@ class Authenticator:
             return await self._by_key(key)
         if url_token is not None:
             return replace(await self._by_key(url_token), read_only=True)
-        cookie = _session_cookie(headers, self._cookie)
+        cookie = self.cookie(headers)
         return ANONYMOUS if cookie is None else await self._by_cookie(cookie)
+
+    def cookie(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return the session cookie's value."""
+        header = headers.get(b"cookie")
+        if header is None:
+            return None
+        # Not http.cookies: it stops at the first odd cookie, of whatever application it is.
+        return cookie_parser(header.decode("latin-1")).get(self._cookie)
 
     async def _by_key(self, key: str) -> Principal:
         principal = await self._cached("key", key, authenticate_key)
@@ -109,6 +117,11 @@ class Authenticator:
         return await self._cache.get((kind, digest), load)
 
 
+def has_key(headers: Mapping[bytes, bytes], url_token: str | None) -> bool:
+    """Say whether a request carries something for an API key."""
+    return bool(_header_key(headers) or url_token)
+
+
 def _header_key(headers: Mapping[bytes, bytes]) -> str | None:
     key = headers.get(b"x-api-key")
     if key is not None:
@@ -128,11 +141,3 @@ def _basic_password(value: str) -> str:
     except ValueError:  # not base64, or not a text
         return ""
     return password or user
-
-
-def _session_cookie(headers: Mapping[bytes, bytes], name: str) -> str | None:
-    header = headers.get(b"cookie")
-    if header is None:
-        return None
-    # Not http.cookies: that one stops at the first odd cookie, of whatever application it is.
-    return cookie_parser(header.decode("latin-1")).get(name)

@@ -20,6 +20,8 @@ from quetz.errors import (
     TooLarge,
     Unavailable,
 )
+from quetz.errors.api_keys import TooOften
+from quetz.errors.redaction import redact_keys
 
 STATUS: dict[type[QuetzError], int] = {
     NotFound: 404,
@@ -30,7 +32,7 @@ STATUS: dict[type[QuetzError], int] = {
     TooLarge: 413,
     Unavailable: 503,
 }
-EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507}
+EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507, TooOften: 429}
 RETRY_AFTER_SECONDS = 5
 UNEXPECTED = "The server met an unexpected fault; its log has the details"
 
@@ -57,9 +59,9 @@ def problem(status: int, detail: Any, headers: dict[str, str] | None = None) -> 
         "message": message,
     }
     return Response(
-        msgspec.json.encode(body),
+        redact_keys(msgspec.json.encode(body).decode()),  # a client may take a key for a name
         status,
-        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | (headers or {}),
+        {"Cache-Control": "no-store"} | (headers or {}),
         media_type="application/problem+json",
     )
 
@@ -71,6 +73,8 @@ def answer_error(error: QuetzError, host: str) -> Response:
     if status == HTTPStatus.UNAUTHORIZED:
         # Bearer comes first: it is the one that pixi's logins start from.
         headers["WWW-Authenticate"] = f'Bearer realm="{host}", Basic realm="{host}"'
+    elif isinstance(error, TooOften):
+        headers["Retry-After"] = str(error.seconds)
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         _log.warning("%s: %s", type(error).__name__, error, exc_info=error.__cause__)

@@ -5,16 +5,18 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quetz.deployment import Deployment
-from quetz.errors import QuetzError
+from quetz.errors import NotLoggedIn, QuetzError
 from quetz.services.permissions import ANONYMOUS, Principal
-from quetz.web.authentication import Authenticator, ReadCache
+from quetz.web import csrf
+from quetz.web.authentication import Authenticator, ReadCache, has_key
 from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
-from quetz.web.guard import SAFE_METHODS
+from quetz.web.rates import Rates
+from quetz.web.safety import Safety
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,41 +39,57 @@ class Front:
     mean one thing here and another further on.
     """
 
-    def __init__(self, app: App, deployment: Deployment, *, root_path: str = "") -> None:
+    def __init__(
+        self, app: App, deployment: Deployment, rates: Rates, *, root_path: str = ""
+    ) -> None:
+        settings = deployment.settings
         self._app = app
         self._root_path = "/" + root_path.strip("/") if root_path.strip("/") else ""
-        self._dev = deployment.settings.general.dev
+        self._dev = settings.general.dev
         self._cache = ReadCache(deployment)
         self._authenticator = Authenticator(deployment, self._cache)
         self._downloads = Downloads(deployment, self._cache)
+        self._rates = rates
+        self._safety = Safety(settings)
+        self._serve_all = self._safety.behind_cors(self._serve, settings.cors)
+        cors = settings.cors
+        trusted = cors.allow_origins if cors.allow_credentials else ()
+        self._trusted = frozenset(origin.encode() for origin in trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        await self._serve_all(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, token = self._split(scope["raw_path"].decode("latin-1"))
         started = False
 
-        async def watched_send(message: Message) -> None:
+        async def safe_send(message: Message) -> None:
             nonlocal started
-            started = True
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": self._safety.add(message["headers"], path)}
             await send(message)
 
         headers = _headers(scope)
+        request = _Request(path, token, headers)
         try:
-            await self._answer(scope, headers, receive, watched_send)
+            await self._answer(request, scope, receive, safe_send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
-            await answer_error(error, realm_of(host))(scope, receive, send)
+            await answer_error(error, realm_of(host))(scope, receive, safe_send)
         except Exception:
             _log.exception("a fault of the server")
             if started:
                 raise  # the client must see that the answer was cut off
-            await problem(500, UNEXPECTED)(scope, receive, send)
+            await problem(500, UNEXPECTED)(scope, receive, safe_send)
 
     async def _answer(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self, request: "_Request", scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path, token = self._split(scope["raw_path"].decode("latin-1"))
+        path, token, headers = request.path, request.token, request.headers
         if token is not None:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path
@@ -83,17 +101,38 @@ class Front:
         # Whether the server lives does not depend on the database.
         principal = ANONYMOUS if path == LIVE else await authenticate()
         if path.startswith("/get/"):
-            await self._downloads(path, principal, headers, scope, receive, send)
-        elif self._dev and not _is_local(headers.get(b"host", b"")):
+            await self._download(request, principal, scope, receive, send)
+            return
+        if path != LIVE and not principal.known and has_key(headers, token):
+            self._rates.count_key_failure(_address(scope))
+        cookie = self._authenticator.cookie(headers)
+        forged = csrf.refusal(scope["method"], headers, principal, cookie, self._trusted)
+        if self._dev and not _is_local(headers.get(b"host", b"")):
             answer = problem(421, "A development server answers to localhost only; use that name")
             await answer(scope, receive, send)
-        elif _is_forged(scope["method"], headers, principal):
-            answer = problem(403, "A page of another site sent this request; open ours and retry")
-            await answer(scope, receive, send)
+        elif forged is not None:
+            await problem(403, forged)(scope, receive, send)
         else:
             inner = self._inner(scope, path, principal)
             inner["quetz.authenticate"] = authenticate
+            inner["quetz.cookie"] = cookie
             await self._app(inner, receive, send)
+
+    async def _download(
+        self,
+        request: "_Request",
+        principal: Principal,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send a file; a dead key counts only where a good one might have been let in."""
+        try:
+            await self._downloads(request.path, principal, request.headers, scope, receive, send)
+        except NotLoggedIn:
+            if has_key(request.headers, request.token):
+                self._rates.count_key_failure(_address(scope))
+            raise
 
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
@@ -110,14 +149,26 @@ class Front:
         return path
 
     def _inner(self, scope: Scope, path: str, principal: Principal) -> Scope:
-        client = scope.get("client")
         return {
             **scope,
             "path": self._root_path + unquote(path),
             "raw_path": (self._root_path + path).encode("latin-1"),
             "root_path": self._root_path,
-            "quetz.principal": replace(principal, address=client[0] if client else None),
+            "quetz.principal": replace(principal, address=_address(scope)),
         }
+
+
+class _Request(NamedTuple):
+    """What the front made of a request: its path within the server, its token, its headers."""
+
+    path: str
+    token: str | None
+    headers: Mapping[bytes, bytes]
+
+
+def _address(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def _headers(scope: Scope) -> Mapping[bytes, bytes]:
@@ -133,18 +184,6 @@ def _headers(scope: Scope) -> Mapping[bytes, bytes]:
             for name, values in joined.items()
         }
     return headers
-
-
-def _is_forged(method: str, headers: Mapping[bytes, bytes], principal: Principal) -> bool:
-    """Say whether another site made a browser send this with its user's cookie (CSRF)."""
-    if method in SAFE_METHODS or not principal.known or principal.api_key is not None:
-        return False
-    site = headers.get(b"sec-fetch-site")
-    if site is not None:
-        return site not in {b"same-origin", b"none"}
-    # Older browsers say at least this much; who says nothing is no browser with a user.
-    origin = headers.get(b"origin", b"")
-    return origin.partition(b"://")[2] != headers.get(b"host")
 
 
 def _is_local(host: bytes) -> bool:

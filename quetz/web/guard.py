@@ -80,6 +80,7 @@ class GuardedRoute(APIRoute):
             if writes:  # or a body of gigabytes would be received to be refused
                 request.app.state.deployment.check_writable()
             await run_in_threadpool(_authorize, request, operation)
+            request.app.state.rates.count(operation, request.scope["quetz.principal"])
             if self.body_first and writes:
                 began = time.monotonic()
                 await _receive_body(request)

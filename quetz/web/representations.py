@@ -27,12 +27,6 @@ SMALL = 1 << 18
 
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
-# Nothing below /get/ is ever meant to be shown or run by a browser.
-_SAFETY: Headers = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
-
 
 @dataclass(frozen=True)
 class Representation:
@@ -66,7 +60,6 @@ class Representation:
             *validators,
             (b"content-type", self.media_type.encode()),
             (b"last-modified", formatdate(self.modified / 1000, usegmt=True).encode()),
-            *_SAFETY,
         ]
         if self.encoding:
             headers.append((b"content-encoding", self.encoding.encode()))
@@ -95,7 +88,7 @@ async def respond(
         wanted = _wanted_range(representation, headers)
     if wanted is None:
         lies_outside = (b"content-range", b"bytes */%d" % representation.size)
-        await _start(send, 416, (lies_outside, *_SAFETY))
+        await _start(send, 416, (lies_outside,))
         await send({"type": "http.response.body", "body": b""})
         return False
     first, end = wanted

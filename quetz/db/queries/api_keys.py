@@ -77,6 +77,17 @@ def list_scope_names(
     return session.execute(query).all()
 
 
+def revoke_key(session: Session, key_id: int, at: int) -> bool:
+    """Revoke a key at a time; say whether it was not revoked before."""
+    query = (
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=at)
+        .returning(ApiKey.id)
+    )
+    return session.scalar(query) is not None
+
+
 def set_last_used(session: Session, uses: Mapping[str, int]) -> None:
     """Note the time of the last use of each public id, unless a later one is known."""
     if not uses:

@@ -11,7 +11,7 @@ import typer
 from quetz import hooks, plugin_api
 from quetz.cli.app import app
 from quetz.cli.outcomes import EXIT_CODES, INTERRUPTED
-from quetz.services.operations import RULES
+from quetz.services.operations import RULES, Place, Rule, Takes
 from quetz.settings import SECTIONS
 from quetz.tests.architecture.api_page import PAGE, page
 from quetz.tests.architecture.sources import ROOT
@@ -93,10 +93,19 @@ def test_each_name_that_a_plugin_may_import_is_described_and_no_other():
     assert sorted(re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)) == sorted(plugin_api.__all__)
 
 
+def asked_verb(rule: Rule) -> str:
+    """Return the verb that a limited API key must have; what everyone may do takes none."""
+    everyone = rule.takes is Takes.NOTHING and rule.place is Place.SERVER
+    return "none" if everyone else rule.verb
+
+
 def test_each_operation_that_a_route_may_declare_is_described_with_what_it_takes():
     text = headed("plugin_api.md")["Operations"]
 
-    rows = [f"| `{one.name}` | {rule.deed} | {rule.needed} |" for one, rule in RULES.items()]
+    rows = [
+        f"| `{one.name}` | {rule.deed} | {rule.needed} | {asked_verb(rule)} |"
+        for one, rule in RULES.items()
+    ]
     assert re.findall(r"^\| `[A-Z_]+` \|.*$", text, re.MULTILINE) == rows
 
 

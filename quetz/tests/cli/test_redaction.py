@@ -17,6 +17,12 @@ KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
     [
         pytest.param(f"key {KEY}.", "key qz-***.", id="key"),
         pytest.param(f"/t/{KEY}/get/c/x", "/t/***/get/c/x", id="key in a path"),
+        pytest.param(
+            "Cookie: __Host-session=qzs-" + "a_-" * 14 + "b; x=1",
+            "Cookie: __Host-session=qzs-***; x=1",
+            id="cookie",
+        ),
+        pytest.param("X-CSRF: qzc-" + "0f" * 32, "X-CSRF: qzc-***", id="token of a page"),
         pytest.param("GET /t/anything/get/c/x", "GET /t/***/get/c/x", id="foreign token"),
         pytest.param("postgresql://u:p@h/d", "postgresql://u:***@h/d", id="password"),
         pytest.param("x://u:p@:%/@h/d is", "x://u:***@h/d is", id="password of odd characters"),

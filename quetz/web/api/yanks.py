@@ -25,9 +25,7 @@ class YankIn(BaseModel):
     reason: Annotated[Text, Field(max_length=1000)] | None = None
 
 
-@router.post(
-    f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK)
-)
+@router.post(f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK))
 def yank_version(
     channel: str,
     package: str,
@@ -49,9 +47,7 @@ def yank_version(
     _tell(response, service.yank_file(session, caller, place, file, reason=reason))
 
 
-@router.post(
-    f"{_ONE}/restore", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK)
-)
+@router.post(f"{_ONE}/restore", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK))
 def restore_version(
     channel: str,
     package: str,

@@ -8,6 +8,7 @@ from quetz.services.api_keys import create_api_key
 from quetz.services.permissions import OPERATOR, Role, Scope
 from quetz.services.sessions import start_session
 from quetz.testing.factories import make_channel, make_package, make_user
+from quetz.tests.web.conftest import open_browser
 
 KEYS = "/api/api-keys"
 LATER = "2999-12-31"
@@ -27,9 +28,7 @@ def browser(app, deployment, owner):
     """A client of the owner, who logged in."""
     with deployment.transaction(write=True) as session:
         cookie = start_session(session, owner, "dummy")
-    here = "http://127.0.0.1:8000"
-    cookies = {"__Host-session": cookie}
-    return TestClient(app, base_url=here, headers={"Origin": here}, cookies=cookies)
+    return open_browser(app, cookie)
 
 
 def create(client, **body):

@@ -1,0 +1,88 @@
+"""API keys with all that there is to say of them: verbs, last use, expiry.
+
+``/api/api-keys`` knows the same keys; its answers are those that existing clients read.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from quetz.db.models import ApiKey
+from quetz.services import api_keys as service
+from quetz.services.accounts import get_own_account
+from quetz.services.permissions import Operation, Verb
+from quetz.web.api.api_keys import ApiKeyIn, ApiKeyOut, make_key, show_keys
+from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
+from quetz.web.guard import GuardedRouter, declares
+
+router = GuardedRouter(tags=["API keys"])
+
+
+class KeyIn(ApiKeyIn):
+    verbs: list[Verb] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=len(Verb),
+        description="What kinds of deeds the key is good for; null for all that the key has "
+        "which makes it, or for all.",
+    )
+    read_only: bool = Field(
+        default=False, description="The key reads what its owner may, and changes nothing."
+    )
+
+
+class KeyOut(ApiKeyOut):
+    verbs: list[Verb] | None
+    read_only: bool
+    last_used_at: datetime | None = Field(description="To within a few seconds.")
+    expired: bool
+
+
+@router.get("/api/keys", response_model=list[KeyOut], **declares(Operation.APIKEY_LIST_OWN))
+def list_keys(session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
+    """List your keys that were not revoked, the newest first; ``key`` is a key's public id."""
+    return _shown(session, service.list_api_keys(session, caller))
+
+
+@router.post(
+    "/api/keys", status_code=201, response_model=KeyOut, **declares(Operation.APIKEY_CREATE)
+)
+def create_key(
+    body: KeyIn, session: WriteSession, caller: Caller, deployment: DeploymentDep
+) -> dict[str, Any]:
+    """Make a key; ``key`` is its full text, which is not shown again.
+
+    Its rights are what ``roles`` and ``verbs`` leave of those that its owner has at the time of
+    each request.
+    """
+    owner = get_own_account(session, caller)
+    limits = {"verbs": body.verbs, "read_only": body.read_only}
+    new = make_key(body, session, caller, owner, deployment, **limits)
+    [shown] = _shown(session, [new.row])
+    return shown | {"key": new.key}
+
+
+@router.delete("/api/keys/{id}", **declares(Operation.APIKEY_REVOKE_OWN))
+def revoke_key(id: str, session: WriteSession, caller: Caller) -> None:  # noqa: A002  the path's name
+    """Revoke a key, by its public id or its full text."""
+    service.revoke_api_key(session, caller, id)
+
+
+def _shown(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
+    return [
+        shown
+        | {
+            "verbs": service.verbs_of(key),
+            "read_only": key.read_only,
+            "last_used_at": _time_of(key.last_used_at),
+            "expired": service.has_expired(key),
+        }
+        for shown, key in zip(show_keys(session, keys), keys, strict=True)
+    ]
+
+
+def _time_of(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
