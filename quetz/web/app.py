@@ -18,6 +18,7 @@ from quetz.web.api import (
     me,
     members,
     packages,
+    searches,
     uploads,
     versions,
 )
@@ -27,6 +28,7 @@ from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
 
 ROUTERS = (
+    searches,
     channels,
     packages,
     versions,

@@ -12,6 +12,9 @@ from quetz.db.models import Channel, File, Package
 from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, PackageNotFound
 
+# SQLite refuses a statement with more than 32,766 variables.
+BATCH = 10_000
+
 # Built once: every upload asks them, and building one takes longer than SQLite takes to answer.
 _BY_NAME = select(Package).where(
     Package.channel_id == bindparam("channel_id"), Package.name == bindparam("name")
@@ -70,9 +73,26 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
-def list_packages(session: Session, wanted: PackageFilter, window: Window) -> Sequence[Package]:
-    query = select(Package).where(wanted.condition).order_by(*wanted.columns)
+def list_package_ids(
+    session: Session, wanted: PackageFilter, window: Window, *, after: str | None = None
+) -> Sequence[int]:
+    """Return ids in the filter's order: what is skipped or sorted is no wide row.
+
+    ``after`` begins behind a name, for a filter in the order of names.
+    """
+    query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
+    if after is not None:
+        query = query.where(Package.name > after)
     return session.scalars(window.of(query)).all()
+
+
+def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
+    """Return the packages with these ids, in any order."""
+    found: list[Package] = []
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        found += session.scalars(select(Package).where(Package.id.in_(batch)))
+    return found
 
 
 def count_packages(session: Session, wanted: PackageFilter) -> int:
@@ -80,23 +100,13 @@ def count_packages(session: Session, wanted: PackageFilter) -> int:
     return session.scalar(query) or 0
 
 
-def list_builds(
-    session: Session, wanted: PackageFilter, window: Window
-) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of the packages that ``list_packages`` gives."""
-    page = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
-    query = (
-        select(File.package_id, File.subdir, File.version)
-        .distinct()
-        .where(File.package_id.in_(window.of(page)))
-    )
-    return session.execute(query).all()
-
-
-def list_builds_of(session: Session, package_id: int) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of one package."""
+def list_builds(session: Session, ids: Sequence[int]) -> list[Row[int, str, str]]:
+    """Return each (package id, subdir, version) of the packages with these ids."""
     query = select(File.package_id, File.subdir, File.version).distinct()
-    return session.execute(query.where(File.package_id == package_id)).all()
+    found: list[Row[int, str, str]] = []
+    for start in range(0, len(ids), BATCH):
+        found += session.execute(query.where(File.package_id.in_(ids[start : start + BATCH])))
+    return found
 
 
 def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:

@@ -106,6 +106,14 @@ class ChannelExtra(ChannelBase):
         )
 
 
+class ChannelFound(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    description: str | None
+    private: bool
+
+
 # Members
 
 
@@ -159,17 +167,31 @@ class PackageOut(BaseModel):
 
     @classmethod
     def of(cls, summary: PackageSummary) -> "PackageOut":
-        package = summary.package
-        changed = package.latest_change
-        return cls(
-            name=package.name,
-            summary=package.summary,
-            description=package.description,
-            url=package.url,
-            platforms=summary.platforms,
-            current_version=summary.current_version,
-            latest_change=None if changed is None else iso_time(changed),
-        )
+        return cls(**package_values(summary))
+
+
+class PackageFound(PackageOut):
+    """A package and the channel that holds it."""
+
+    channel_name: str
+
+    @classmethod
+    def found(cls, summary: PackageSummary, channel_name: str) -> "PackageFound":
+        return cls(**package_values(summary), channel_name=channel_name)
+
+
+def package_values(summary: PackageSummary) -> dict[str, Any]:
+    package = summary.package
+    changed = package.latest_change
+    return {
+        "name": package.name,
+        "summary": package.summary,
+        "description": package.description,
+        "url": package.url,
+        "platforms": summary.platforms,
+        "current_version": summary.current_version,
+        "latest_change": None if changed is None else iso_time(changed),
+    }
 
 
 class VersionOut(BaseModel):
