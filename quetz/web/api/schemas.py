@@ -4,7 +4,7 @@ Clients build strict records from these: a key more or less in an answer breaks 
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -20,10 +20,19 @@ Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
 Wish = TypeVar("Wish")
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
 
 def iso_time(milliseconds: int) -> str:
     """Return e.g. ``2026-01-02T03:04:05.123000+00:00`` for Unix milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="microseconds")
+
+
+def milliseconds(time: datetime) -> int:
+    """Return Unix milliseconds, rounded up; a time without a zone is in UTC."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return -((_EPOCH - time) // timedelta(milliseconds=1))
 
 
 # Channels
