@@ -19,6 +19,7 @@ from quetz.web.api import (
     members,
     metrics,
     packages,
+    prometheus,
     searches,
     uploads,
     versions,
@@ -27,6 +28,8 @@ from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
 from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
+from quetz.web.registries import make_registry
+from quetz.web.traffic import Traffic
 
 ROUTERS = (
     searches,
@@ -38,6 +41,7 @@ ROUTERS = (
     uploads,
     api_keys,
     me,
+    prometheus,
     health,
     description,
     logout,
@@ -69,6 +73,8 @@ def create_app(
         openapi_url=None,  # served by a guarded route of ours
     )
     app.state.deployment = deployment
+    traffic = Traffic()
+    app.state.registry = make_registry(deployment, traffic)
     install_error_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
@@ -76,7 +82,7 @@ def create_app(
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
-    return Front(app, deployment, root_path=root_path)
+    return Front(app, deployment, traffic, root_path=root_path)
 
 
 def check_routes(plugins: Plugins) -> None:

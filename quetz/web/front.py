@@ -15,6 +15,7 @@ from quetz.web.authentication import Authenticator, ReadCache
 from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
 from quetz.web.guard import SAFE_METHODS
+from quetz.web.traffic import ROUTE, Exchange, Traffic
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,6 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("quetz.web")
 
 LIVE = "/health/live"
+GET_ROUTE = "/get/{channel}/{path}"
 
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
@@ -37,8 +39,11 @@ class Front:
     mean one thing here and another further on.
     """
 
-    def __init__(self, app: App, deployment: Deployment, *, root_path: str = "") -> None:
+    def __init__(
+        self, app: App, deployment: Deployment, traffic: Traffic, *, root_path: str = ""
+    ) -> None:
         self._app = app
+        self._traffic = traffic
         self._root_path = "/" + root_path.strip("/") if root_path.strip("/") else ""
         self._dev = deployment.settings.general.dev
         self._cache = ReadCache(deployment)
@@ -49,24 +54,24 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        exchange = Exchange(self._traffic, receive, send)
+        try:
+            await self._answer_whole(scope, exchange)
+        finally:
+            exchange.end(scope)
 
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+    async def _answer_whole(self, scope: Scope, exchange: Exchange) -> None:
         headers = _headers(scope)
         try:
-            await self._answer(scope, headers, receive, watched_send)
+            await self._answer(scope, headers, exchange.receive, exchange.send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
-            await answer_error(error, realm_of(host))(scope, receive, send)
+            await answer_error(error, realm_of(host))(scope, exchange.receive, exchange.send)
         except Exception:
             _log.exception("a fault of the server")
-            if started:
+            if exchange.started:
                 raise  # the client must see that the answer was cut off
-            await problem(500, UNEXPECTED)(scope, receive, send)
+            await problem(500, UNEXPECTED)(scope, exchange.receive, exchange.send)
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
@@ -83,6 +88,7 @@ class Front:
         # Whether the server lives does not depend on the database.
         principal = ANONYMOUS if path == LIVE else await authenticate()
         if path.startswith("/get/"):
+            scope[ROUTE] = GET_ROUTE
             await self._downloads(path, principal, headers, scope, receive, send)
         elif self._dev and not _is_local(headers.get(b"host", b"")):
             answer = problem(421, "A development server answers to localhost only; use that name")
@@ -93,7 +99,10 @@ class Front:
         else:
             inner = self._inner(scope, path, principal)
             inner["quetz.authenticate"] = authenticate
-            await self._app(inner, receive, send)
+            try:
+                await self._app(inner, receive, send)
+            finally:
+                scope["route"] = inner.get("route")  # for who counts requests by it
 
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
