@@ -50,9 +50,16 @@ def list_packages(
     session: Session, wanted: PackageFilter, window: Window = EVERYTHING
 ) -> list[PackageSummary]:
     """Return summaries in the filter's order, by as many queries however many there are."""
-    ids = queries.list_package_ids(session, wanted, window)
-    found = {package.id: package for package in queries.list_packages(session, ids)}
-    return summarize(session, [found[package_id] for package_id in ids if package_id in found])
+    return _summarize_ids(session, queries.list_package_ids(session, wanted, window))
+
+
+def list_packages_after(
+    session: Session, wanted: PackageFilter, name: str, *, limit: int
+) -> tuple[list[PackageSummary], bool]:
+    """Return summaries by name, from behind a name, and whether more follow."""
+    window = Window(limit=limit + 1)
+    ids = queries.list_package_ids(session, wanted, window, after=name)
+    return _summarize_ids(session, ids[:limit]), len(ids) > limit
 
 
 def get_summary(session: Session, channel: Channel, name: str) -> PackageSummary:
@@ -77,6 +84,11 @@ def delete_package(
     channels.count_up(session, channel.id, packages=-1)
     record_event(session, principal, Operation.PACKAGE_DELETE, channel=channel, subject=name)
     session.flush()
+
+
+def _summarize_ids(session: Session, ids: Sequence[int]) -> list[PackageSummary]:
+    found = {package.id: package for package in queries.list_packages(session, ids)}
+    return summarize(session, [found[package_id] for package_id in ids if package_id in found])
 
 
 def summarize(session: Session, packages: Sequence[Package]) -> list[PackageSummary]:

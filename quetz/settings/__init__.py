@@ -125,7 +125,6 @@ _NOT_USED_SECTIONS = (
     "worker",
 )
 _NOT_USED_KEYS = {
-    "general": ("frontend_dir",),
     "users": ("admins", "maintainers", "members", "collect_emails", "create_default_channel"),
 }
 _REPLACED_KEYS = {

@@ -13,6 +13,7 @@ from quetz.plugins import Plugins
 from quetz.web.api import (
     api_keys,
     channels,
+    cursors,
     description,
     health,
     me,
@@ -26,6 +27,7 @@ from quetz.web.api import (
 )
 from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
+from quetz.web.frontend import Frontend, frontend_folder
 from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
 from quetz.web.registries import make_registry
@@ -33,6 +35,7 @@ from quetz.web.traffic import Traffic
 
 ROUTERS = (
     searches,
+    cursors,
     channels,
     packages,
     versions,
@@ -64,6 +67,7 @@ def create_app(
     Raises:
         FaultyRoute: a route of ours could not be authorised.
         PluginError: as ``check_routes``.
+        BadConfig: as ``frontend_folder``.
     """
     app = FastAPI(
         title="quetz",
@@ -82,6 +86,7 @@ def create_app(
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
+    app.router.default = Frontend(frontend_folder(deployment))
     return Front(app, deployment, traffic, root_path=root_path)
 
 

@@ -102,7 +102,8 @@ class Front:
             try:
                 await self._app(inner, receive, send)
             finally:
-                scope["route"] = inner.get("route")  # for who counts requests by it
+                for key in ("route", ROUTE):  # for who counts requests by it
+                    scope[key] = inner.get(key)
 
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""

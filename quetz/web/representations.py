@@ -27,11 +27,8 @@ SMALL = 1 << 18
 
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
-# Nothing below /get/ is ever meant to be shown or run by a browser.
-_SAFETY: Headers = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
+# Packages and indexes are never meant to be shown or run by a browser.
+INERT = "default-src 'none'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,8 @@ class Representation:
     """What a URL stands for at this moment, in one encoding.
 
     ``body`` is the bytes, or the file that holds them. A ``packed`` file holds them as one
-    zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes.
+    zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes. ``policy`` says
+    what a browser may do with it (Content-Security-Policy).
     """
 
     body: bytes | Path
@@ -52,6 +50,7 @@ class Representation:
     negotiated: bool = False
     packed: bool = False
     attachment: bool = False
+    policy: str = INERT
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
 
@@ -66,7 +65,7 @@ class Representation:
             *validators,
             (b"content-type", self.media_type.encode()),
             (b"last-modified", formatdate(self.modified / 1000, usegmt=True).encode()),
-            *_SAFETY,
+            *_safety(self.policy),
         ]
         if self.encoding:
             headers.append((b"content-encoding", self.encoding.encode()))
@@ -76,6 +75,13 @@ class Representation:
             headers.append((b"accept-ranges", b"bytes"))
         object.__setattr__(self, "validators", tuple(validators))
         object.__setattr__(self, "headers", tuple(headers))
+
+
+def _safety(policy: str) -> Headers:
+    return (
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", policy.encode()),
+    )
 
 
 async def respond(
@@ -95,7 +101,7 @@ async def respond(
         wanted = _wanted_range(representation, headers)
     if wanted is None:
         lies_outside = (b"content-range", b"bytes */%d" % representation.size)
-        await _start(send, 416, (lies_outside, *_SAFETY))
+        await _start(send, 416, (lies_outside, *_safety(representation.policy)))
         await send({"type": "http.response.body", "body": b""})
         return False
     first, end = wanted

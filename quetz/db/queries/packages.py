@@ -74,14 +74,14 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
 
 
 def list_package_ids(
-    session: Session, wanted: PackageFilter, window: Window, *, after: str | None = None
+    session: Session, wanted: PackageFilter, window: Window, *, after: str = ""
 ) -> Sequence[int]:
     """Return ids in the filter's order: what is skipped or sorted is no wide row.
 
     ``after`` begins behind a name, for a filter in the order of names.
     """
     query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
-    if after is not None:
+    if after:
         query = query.where(Package.name > after)
     return session.scalars(window.of(query)).all()
 
