@@ -17,7 +17,7 @@ from quetz.errors.searches import BadSearch
 from quetz.services.packages import PackageSummary, summarize
 from quetz.services.permissions import Principal, visible_channels, visible_packages
 
-PACKAGES_FOUND = 100
+PACKAGES_FOUND = 50
 CHANNELS_FOUND = 1000
 MOST_VALUES = 32
 

@@ -28,7 +28,7 @@ def search_packages(
     These are `channel:`, `description:`, `summary:` and `platform:`. All parts have to hold;
     `AND` may stand between them, `NOT` before one. A filter holds one of its values, which
     commas separate, and none of those with `-` before them. A platform is written whole,
-    anything else in part. Answers with the first 100 by name, then by channel.
+    anything else in part. Answers with the first 50 by name, then by channel.
     """
     found = service.search_packages(session, caller, q)
     return [PackageFound.found(summary, channel) for summary, channel in found]

@@ -165,7 +165,7 @@ def test_a_role_in_a_package_finds_it_alone(make_client, deployment):
 def test_hits_are_bounded_and_take_the_same_number_of_queries(anonymous, deployment):
     with deployment.transaction(write=True) as session:
         channel = make_channel(session, "forge")
-        for number in range(120):
+        for number in range(60):
             make_package(session, channel, f"package-{number:03}")
     statements = []
     event.listen(
@@ -178,5 +178,5 @@ def test_hits_are_bounded_and_take_the_same_number_of_queries(anonymous, deploym
         names = found(anonymous, query)
         counts.append((len(names), len(statements)))
 
-    assert [hits for hits, _ in counts] == [1, 100]
+    assert [hits for hits, _ in counts] == [1, 50]
     assert counts[0][1] == counts[1][1]
