@@ -68,7 +68,7 @@ class Frontend:
             path = scope["raw_path"].decode("latin-1").removeprefix(scope.get("root_path", ""))
             found = await run_in_threadpool(self._find, path)
         if found is None:
-            await problem(404, "There is no such page; check the address")(scope, receive, send)
+            await problem(404, "Not Found")(scope, receive, send)
             return
         scope[ROUTE] = ROUTE_NAME
         await respond(found, dict(scope["headers"]), scope, receive, send)
