@@ -15,9 +15,15 @@ from quetz.errors import BadName, PackageNotFound
 # SQLite refuses a statement with more than 32,766 variables.
 BATCH = 10_000
 
-# Built once: every upload asks them, and building one takes longer than SQLite takes to answer.
+# Built once: uploads and lists ask them, and building one takes longer than SQLite takes to answer.
 _BY_NAME = select(Package).where(
     Package.channel_id == bindparam("channel_id"), Package.name == bindparam("name")
+)
+_BY_IDS = select(Package).where(Package.id.in_(bindparam("ids", expanding=True)))
+_BUILDS = (
+    select(File.package_id, File.subdir, File.version)
+    .distinct()
+    .where(File.package_id.in_(bindparam("ids", expanding=True)))
 )
 _COUNT_FILES_UP = (
     update(Package)
@@ -90,8 +96,7 @@ def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
     """Return the packages with these ids, in any order."""
     found: list[Package] = []
     for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
-        found += session.scalars(select(Package).where(Package.id.in_(batch)))
+        found += session.scalars(_BY_IDS, {"ids": ids[start : start + BATCH]})
     return found
 
 
@@ -102,10 +107,9 @@ def count_packages(session: Session, wanted: PackageFilter) -> int:
 
 def list_builds(session: Session, ids: Sequence[int]) -> list[Row[int, str, str]]:
     """Return each (package id, subdir, version) of the packages with these ids."""
-    query = select(File.package_id, File.subdir, File.version).distinct()
     found: list[Row[int, str, str]] = []
     for start in range(0, len(ids), BATCH):
-        found += session.execute(query.where(File.package_id.in_(ids[start : start + BATCH])))
+        found += session.execute(_BUILDS, {"ids": ids[start : start + BATCH]})
     return found
 
 
