@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import commands, publishing, serving, uploads
+from benchmarks import api, commands, publishing, serving, uploads
 from benchmarks.figures import Figure, NotRun
 from benchmarks.machine import describe
 from benchmarks.report import text_line, write_section
@@ -19,6 +19,7 @@ GROUPS: dict[str, Measure] = {
     "uploads": uploads.measure,
     "publishing": publishing.measure,
     "serving": serving.measure,
+    "api": api.measure,
     "commands": commands.measure,
 }
 SLOW: dict[str, Measure] = {"newcomers": commands.measure_slow}

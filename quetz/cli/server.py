@@ -67,6 +67,7 @@ class Serving:
         with closing(Deployment.open(path)) as deployment:
             settings = deployment.settings
             _check_routes(deployment)
+            _check_frontend(deployment)
         address = _resolve(self.host, self.port)
         _check_exposure(settings, address)
         _check_port(address, self.port)
@@ -123,6 +124,13 @@ def _check_routes(deployment: Deployment) -> None:
         from quetz.web.app import check_routes  # slow to import, and seldom needed here
 
         check_routes(deployment.plugins)
+
+
+def _check_frontend(deployment: Deployment) -> None:
+    if deployment.settings.general.frontend_dir:
+        from quetz.web.frontend import frontend_folder  # as above
+
+        frontend_folder(deployment)
 
 
 def _normal_root_path(text: str) -> str:

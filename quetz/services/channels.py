@@ -99,6 +99,13 @@ def list_channels(
     return queries.list_channels(session, wanted, window)
 
 
+def list_channels_after(
+    session: Session, wanted: ChannelFilter, name: str, *, limit: int
+) -> Sequence[Row[Channel, int]]:
+    """Return (channel, number of its members) by name, from behind a name."""
+    return queries.list_channels(session, wanted, Window(limit=limit), after=name)
+
+
 def patch_channel(
     session: Session, principal: Principal, channel: Channel, changes: ChannelChanges
 ) -> Channel:

@@ -71,6 +71,14 @@ def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | No
     return [rows[file_id] for file_id in ids if file_id in rows]
 
 
+def list_files_after(
+    session: Session, package: Package, place: tuple[str, str], *, limit: int
+) -> tuple[list[Row[File, User | None, int]], bool]:
+    """Return files by (subdir, filename), from behind such a place, and whether more follow."""
+    ids = queries.list_ids_after(session, package.id, place, limit=limit + 1)
+    return list_files(session, ids[:limit]), len(ids) > limit
+
+
 def describe_file(session: Session, file: File) -> Row[File, User | None, int]:
     """Return (file, uploader, number of downloads).
 

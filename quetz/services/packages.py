@@ -1,10 +1,9 @@
 """Packages: the names of a channel, made, listed and deleted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
@@ -99,17 +98,23 @@ def packages_to_list(channel: Channel, *, text: str = "", order_by: str = "") ->
 def list_packages(
     session: Session, wanted: PackageFilter, window: Window = EVERYTHING
 ) -> list[PackageSummary]:
-    """Return summaries in the filter's order, by two queries however many there are."""
-    return _summaries(
-        queries.list_packages(session, wanted, window),
-        queries.list_builds(session, wanted, window),
-    )
+    """Return summaries in the filter's order, by as many queries however many there are."""
+    return _summarize_ids(session, queries.list_package_ids(session, wanted, window))
+
+
+def list_packages_after(
+    session: Session, wanted: PackageFilter, name: str, *, limit: int
+) -> tuple[list[PackageSummary], bool]:
+    """Return summaries by name, from behind a name, and whether more follow."""
+    window = Window(limit=limit + 1)
+    ids = queries.list_package_ids(session, wanted, window, after=name)
+    return _summarize_ids(session, ids[:limit]), len(ids) > limit
 
 
 def get_summary(session: Session, channel: Channel, name: str) -> PackageSummary:
     """Raises PackageNotFound."""
     package = queries.get_package(session, channel, name)
-    return _summaries([package], queries.list_builds_of(session, package.id))[0]
+    return summarize(session, [package])[0]
 
 
 def delete_package(
@@ -130,12 +135,16 @@ def delete_package(
     session.flush()
 
 
-def _summaries(
-    packages: Sequence[Package], builds: Iterable[Row[int, str, str]]
-) -> list[PackageSummary]:
+def _summarize_ids(session: Session, ids: Sequence[int]) -> list[PackageSummary]:
+    found = {package.id: package for package in queries.list_packages(session, ids)}
+    return summarize(session, [found[package_id] for package_id in ids if package_id in found])
+
+
+def summarize(session: Session, packages: Sequence[Package]) -> list[PackageSummary]:
+    """Return a summary of each package, in the same order."""
     subdirs: defaultdict[int, set[str]] = defaultdict(set)
     versions: defaultdict[int, set[str]] = defaultdict(set)
-    for package_id, subdir, version in builds:
+    for package_id, subdir, version in queries.list_builds(session, [row.id for row in packages]):
         subdirs[package_id].add(subdir)
         versions[package_id].add(version)
     return [

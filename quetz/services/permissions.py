@@ -34,6 +34,7 @@ __all__ = [
     "may_read_channel",
     "principal_of",
     "visible_channels",
+    "visible_packages",
 ]
 
 
@@ -204,6 +205,16 @@ def visible_channels(principal: Principal) -> ColumnElement[bool]:
     if principal.scopes is not None:
         only = [scope.channel_id for scope in principal.scopes if scope.package_id is None]
     return members.channels_seen(principal.user_id, all_private=principal.elevated, only=only)
+
+
+def visible_packages(principal: Principal) -> ColumnElement[bool]:
+    """Return the condition on ``Channel`` and ``Package`` that the caller may read the package."""
+    only = None
+    if principal.scopes is not None:
+        channels = [scope.channel_id for scope in principal.scopes if scope.package_id is None]
+        packages = [scope.package_id for scope in principal.scopes if scope.package_id is not None]
+        only = channels, packages
+    return members.packages_seen(principal.user_id, all_private=principal.elevated, only=only)
 
 
 def _authorize_in_channel(

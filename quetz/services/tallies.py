@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
-from quetz.db.queries.downloads import add_downloads
 from quetz.services.api_keys import touch_keys
+from quetz.services.downloads import HOUR_MS, add_downloads
 from quetz.services.sessions import touch_sessions
 
 
@@ -20,13 +20,15 @@ class Tallies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._downloads: Counter[int] = Counter()
+        self._downloads: Counter[tuple[int, int]] = Counter()  # by file id and hour
         self._keys: dict[str, int] = {}
         self._cookies: dict[str, int] = {}
 
     def count_download(self, file_id: int) -> None:
+        """Note that a file was downloaded now."""
+        now = now_ms()
         with self._lock:
-            self._downloads[file_id] += 1
+            self._downloads[file_id, now - now % HOUR_MS] += 1
 
     def note_key(self, public_id: str) -> None:
         """Note that an API key was used now."""
@@ -57,7 +59,7 @@ class Tallies:
 class Taken:
     """Counts on their way to the database."""
 
-    downloads: Counter[int]
+    downloads: Counter[tuple[int, int]]
     keys: dict[str, int]
     cookies: dict[str, int]
 

@@ -128,7 +128,6 @@ _NOT_USED_SECTIONS = (
     "worker",
 )
 _NOT_USED_KEYS = {
-    "general": ("frontend_dir",),
     "users": ("collect_emails",),
 }
 _REPLACED_KEYS = {

@@ -63,6 +63,11 @@ class General(Section):
         description="A deployment to try things out: users log in without a password. "
         "`quetz create --dev` sets it; such a server listens on this machine only.",
     )
+    frontend_dir: str = Field(
+        default="",
+        description="A folder that holds a built frontend, relative to the deployment: its files "
+        "are served at `/`, and its `index.html` for every page that has no dot in its name.",
+    )
 
 
 class SqlAlchemy(Section):

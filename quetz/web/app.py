@@ -17,15 +17,19 @@ from quetz.web.api import (
     channels,
     copies,
     csrf,
+    cursors,
     description,
     health,
     keys,
     leaked_keys,
     me,
     members,
+    metrics,
     mirrors,
     package_members,
     packages,
+    prometheus,
+    searches,
     service_accounts,
     uploads,
     users,
@@ -34,16 +38,22 @@ from quetz.web.api import (
 )
 from quetz.web.errors import install_error_handlers
 from quetz.web.front import Front
+from quetz.web.frontend import Frontend, frontend_folder
 from quetz.web.guard import FaultyRoute, check_declared
 from quetz.web.login import dummy, logout
 from quetz.web.rates import Rates
+from quetz.web.registries import make_registry
+from quetz.web.traffic import Traffic
 
 ROUTERS = (
+    searches,
+    cursors,
     channels,
     packages,
     copies,
     versions,
     yanks,
+    metrics,
     members,
     package_members,
     mirrors,
@@ -56,6 +66,7 @@ ROUTERS = (
     me,
     users,
     service_accounts,
+    prometheus,
     health,
     description,
     logout,
@@ -78,6 +89,7 @@ def create_app(
     Raises:
         FaultyRoute: a route of ours could not be authorised.
         PluginError: as ``check_routes``.
+        BadConfig: as ``frontend_folder``.
     """
     app = FastAPI(
         title="quetz",
@@ -89,13 +101,16 @@ def create_app(
     )
     app.state.deployment = deployment
     app.state.rates = rates = Rates(deployment.settings.limits)
+    traffic = Traffic()
+    app.state.registry = make_registry(deployment, traffic)
     install_error_handlers(app)
     add_core_routes(app)
     if deployment.settings.general.dev:
         app.include_router(dummy.router)
     check_declared(app)
     _add_routes(app, deployment.plugins)
-    return Front(app, deployment, rates, root_path=root_path)
+    app.router.default = Frontend(frontend_folder(deployment))
+    return Front(app, deployment, rates, traffic, root_path=root_path)
 
 
 def add_core_routes(app: FastAPI) -> None:

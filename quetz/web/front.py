@@ -17,6 +17,7 @@ from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
 from quetz.web.rates import Rates
 from quetz.web.safety import Safety
+from quetz.web.traffic import ROUTE, Exchange, Traffic
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("quetz.web")
 
 LIVE = "/health/live"
+GET_ROUTE = "/get/{channel}/{path}"
 
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
@@ -40,10 +42,17 @@ class Front:
     """
 
     def __init__(
-        self, app: App, deployment: Deployment, rates: Rates, *, root_path: str = ""
+        self,
+        app: App,
+        deployment: Deployment,
+        rates: Rates,
+        traffic: Traffic,
+        *,
+        root_path: str = "",
     ) -> None:
         settings = deployment.settings
         self._app = app
+        self._traffic = traffic
         self._root_path = "/" + root_path.strip("/") if root_path.strip("/") else ""
         self._dev = settings.general.dev
         self._cache = ReadCache(deployment)
@@ -60,7 +69,11 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await self._serve_all(scope, receive, send)
+        exchange = Exchange(self._traffic, receive, send)
+        try:
+            await self._serve_all(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.end(scope)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, token = self._split(scope["raw_path"].decode("latin-1"))
@@ -101,6 +114,7 @@ class Front:
         # Whether the server lives does not depend on the database.
         principal = ANONYMOUS if path == LIVE else await authenticate()
         if path.startswith("/get/"):
+            scope[ROUTE] = GET_ROUTE
             await self._download(request, principal, scope, receive, send)
             return
         if path != LIVE and not principal.known and has_key(headers, token):
@@ -116,7 +130,11 @@ class Front:
             inner = self._inner(scope, path, principal)
             inner["quetz.authenticate"] = authenticate
             inner["quetz.cookie"] = cookie
-            await self._app(inner, receive, send)
+            try:
+                await self._app(inner, receive, send)
+            finally:
+                for key in ("route", ROUTE):  # for who counts requests by it
+                    scope[key] = inner.get(key)
 
     async def _download(
         self,

@@ -26,6 +26,7 @@ from quetz.services.publishing import (
 )
 from quetz.storage.keys import object_key
 from quetz.web.authentication import ReadCache
+from quetz.web.channel_pages import channel_page, subdir_page
 from quetz.web.errors import problem
 from quetz.web.index_forms import (
     CHANNEL_FORMS,
@@ -104,6 +105,8 @@ class Downloads:
         # Each part is decoded once, and must then be a name by its own strict rule: nothing
         # of a URL ever becomes a path in the store.
         name, *parts = [unquote(part) for part in path.split("/")[2:]]
+        if _is_page(parts):
+            return await self._page(name, parts, principal)
         channel = await self._channel(name, principal)
         accepted = accepted_encodings(headers.get(b"accept-encoding", b""))
         match parts:
@@ -118,6 +121,17 @@ class Downloads:
             case [subdir, "shards", shard] if is_subdir(subdir) and SHARD.fullmatch(shard):
                 return self._shard(channel, subdir, shard)
         raise FileNotFound("/".join([name, *parts]))
+
+    async def _page(self, name: str, parts: list[str], principal: Principal) -> Representation:
+        def load() -> Representation:
+            with self._deployment.transaction() as session:
+                authorize_path(session, principal, Operation.CHANNEL_INDEX_HTML, name, None)
+                channel = get_channel(session, name)
+                if len(parts) == 2:
+                    return subdir_page(session, channel, parts[0])
+                return channel_page(session, channel, is_folder=bool(parts))
+
+        return await run_in_threadpool(load)
 
     async def _channel(self, name: str, principal: Principal) -> _Channel:
         def load() -> _Channel | QuetzError:
@@ -207,6 +221,16 @@ class Downloads:
             attachment=True,
         )
         return _Package(file.id, representation)
+
+
+def _is_page(parts: list[str]) -> bool:
+    """Tell whether the rest of an address names the page of a channel or of a subdir."""
+    match parts:
+        case [] | ["" | "index.html"]:
+            return True
+        case [subdir, "" | "index.html"]:
+            return is_subdir(subdir)
+    return False
 
 
 def _notices(channel: _Channel) -> Representation:

@@ -25,6 +25,7 @@ CHUNK = 1 << 18
 SMALL = 1 << 18
 """A file up to this size is read at once, which takes less time than a thread or a syscall more."""
 
+CSP = b"content-security-policy"
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
 
@@ -33,7 +34,8 @@ class Representation:
     """What a URL stands for at this moment, in one encoding.
 
     ``body`` is the bytes, or the file that holds them. A ``packed`` file holds them as one
-    zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes.
+    zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes. ``policy`` says
+    what a browser may do with a page (Content-Security-Policy); with what is none, nothing.
     """
 
     body: bytes | Path
@@ -46,6 +48,7 @@ class Representation:
     negotiated: bool = False
     packed: bool = False
     attachment: bool = False
+    policy: str = ""
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
 
@@ -61,6 +64,8 @@ class Representation:
             (b"content-type", self.media_type.encode()),
             (b"last-modified", formatdate(self.modified / 1000, usegmt=True).encode()),
         ]
+        if self.policy:
+            headers.append((CSP, self.policy.encode()))
         if self.encoding:
             headers.append((b"content-encoding", self.encoding.encode()))
         if self.attachment:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from quetz.settings import Settings
 from quetz.settings.sections import Cors
+from quetz.web.representations import CSP
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -16,7 +17,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 _ALWAYS: RawHeaders = [
     (b"x-content-type-options", b"nosniff"),
     (
-        b"content-security-policy",
+        CSP,
         b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (b"x-frame-options", b"DENY"),
@@ -36,9 +37,9 @@ class Safety:
 
     def add(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> RawHeaders:
         """Return the headers of an answer with ours; what depends on the caller is not kept."""
-        if path.startswith("/get/"):
-            return [*headers, *self._of_files]  # files come without any of them
         theirs = [*headers]
+        if path.startswith("/get/") and not any(name == CSP for name, _ in theirs):
+            return [*theirs, *self._of_files]  # files come without any of them
         names = {name for name, _ in theirs}
         return theirs + [header for header in self._of_others if header[0] not in names]
 

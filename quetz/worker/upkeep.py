@@ -1,4 +1,4 @@
-"""Upkeep: a thread that writes tallies, removes superseded index files, and mends torn ones."""
+"""Upkeep: a thread that writes tallies, removes what is kept no longer, and mends torn indexes."""
 
 import logging
 import threading
@@ -9,12 +9,14 @@ from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import publishing
 from quetz.services.collecting import BATCH, collect_superseded
+from quetz.services.downloads import list_old_hours, remove_hours
 from quetz.services.index_checks import find_torn
 
 _log = logging.getLogger("quetz.upkeep")
 
 TALLY_SECONDS = 2.0
 COLLECT_SECONDS = 60.0
+FORGET_SECONDS = 3600.0
 
 
 class Upkeep(threading.Thread):
@@ -33,12 +35,15 @@ class Upkeep(threading.Thread):
 
     def run(self) -> None:
         self._attempt(self.mend_indexes)
-        collected = 0.0
+        collected = forgotten = 0.0
         while not self._stopping.wait(TALLY_SECONDS):
             self._attempt(self.write_tallies)
             if time.monotonic() - collected > COLLECT_SECONDS:
                 collected = time.monotonic()
                 self._attempt(self.collect)
+            if time.monotonic() - forgotten > FORGET_SECONDS:
+                forgotten = time.monotonic()
+                self._attempt(self.forget_hours)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         if self._deployment.schema.changed:  # a server writes nothing then, until its restart
@@ -77,3 +82,14 @@ class Upkeep(threading.Thread):
         while removed == BATCH and not self._stopping.is_set():
             with self._deployment.transaction(write=True) as session:
                 removed = collect_superseded(session, self._deployment.store, now=now_ms())
+
+    def forget_hours(self) -> None:
+        """Remove the counts of hours that are kept no longer; the search holds no write lock."""
+        now = now_ms()
+        while not self._stopping.is_set():
+            with self._deployment.transaction() as session:
+                hours = list_old_hours(session, now=now)
+            if not hours:
+                return
+            with self._deployment.transaction(write=True) as session:
+                remove_hours(session, hours)

@@ -72,9 +72,9 @@ def lock_channel(session: Session, channel: Channel) -> None:
 
 
 def list_channels(
-    session: Session, wanted: ChannelFilter, window: Window
+    session: Session, wanted: ChannelFilter, window: Window, *, after: str = ""
 ) -> Sequence[Row[Channel, int]]:
-    """Return (channel, number of its members) by name."""
+    """Return (channel, number of its members) by name; ``after`` begins behind a name."""
     members = (
         select(func.count())
         .select_from(ChannelMember)
@@ -84,6 +84,8 @@ def list_channels(
         .scalar_subquery()
     )
     query = select(Channel, members).where(wanted.condition).order_by(Channel.name)
+    if after:
+        query = query.where(Channel.name > after)
     return session.execute(window.of(query)).all()
 
 

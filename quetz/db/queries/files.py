@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from sqlalchemy import Row, bindparam, delete, func, select
+from sqlalchemy import Row, bindparam, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, FileDownloads, User
@@ -54,6 +54,20 @@ def list_builds(session: Session, package_id: int, *, since: int) -> Sequence[Ro
     return session.execute(query).all()
 
 
+def list_ids_after(
+    session: Session, package_id: int, place: tuple[str, str], *, limit: int
+) -> Sequence[int]:
+    """Return ids of a package's files by (subdir, filename), from behind such a place."""
+    order = tuple_(File.subdir, File.filename)
+    query = (
+        select(File.id)
+        .where(File.package_id == package_id, order > place)
+        .order_by(File.subdir, File.filename)
+        .limit(limit)
+    )
+    return session.scalars(query).all()
+
+
 def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | None, int]]:
     """Return (file, uploader, number of downloads) of the files with these ids, in any order."""
     query = (
@@ -65,6 +79,30 @@ def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | No
     for start in range(0, len(ids), BATCH):
         found += session.execute(query.where(File.id.in_(ids[start : start + BATCH])))
     return found
+
+
+def list_in_subdir(
+    session: Session, channel_id: int, subdir: str, *, limit: int
+) -> Sequence[Row[str, int, int]]:
+    """Return (filename, size, when it was uploaded) by package name, then by file name."""
+    query = (
+        select(File.filename, File.size, File.uploaded_at)
+        .where(File.channel_id == channel_id, File.subdir == subdir)
+        .order_by(File.name, File.filename)
+        .limit(limit)
+    )
+    return session.execute(query).all()
+
+
+def list_subdirs(session: Session, channel_id: int) -> list[str]:
+    """Return the subdirs of a channel that hold a file, by name; one look-up for each."""
+    first = select(func.min(File.subdir)).where(File.channel_id == channel_id)
+    subdirs: list[str] = []
+    subdir = session.scalar(first)
+    while subdir is not None:
+        subdirs.append(subdir)
+        subdir = session.scalar(first.where(File.subdir > subdir))
+    return subdirs
 
 
 def remove_file(session: Session, file_id: int) -> Sequence[Removed]:

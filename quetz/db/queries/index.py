@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -52,6 +52,13 @@ def list_marks(
         .limit(limit)
     )
     return [(mark, name) for mark, name in session.execute(query)]
+
+
+def measure_marks(session: Session) -> tuple[int, int | None]:
+    """Return how many marks there are, and the id of the oldest."""
+    query = select(func.count(IndexDirty.id), func.min(IndexDirty.id))
+    count, oldest = session.execute(query).one()
+    return count, oldest
 
 
 def delete_marks(session: Session, ids: Sequence[int]) -> None:

@@ -65,6 +65,34 @@ def channels_of(user_id: int) -> ColumnElement[bool]:
     return Channel.id.in_(select(ChannelMember.channel_id).where(ChannelMember.user_id == user_id))
 
 
+def packages_of(user_id: int) -> ColumnElement[bool]:
+    """Return the condition on ``Package`` that the user has a role in it, or in its channel."""
+    in_channel = select(ChannelMember.channel_id).where(ChannelMember.user_id == user_id)
+    in_package = select(PackageMember.package_id).where(PackageMember.user_id == user_id)
+    return or_(Package.channel_id.in_(in_channel), Package.id.in_(in_package))
+
+
+def packages_seen(
+    user_id: int | None,
+    *,
+    all_private: bool,
+    only: tuple[Collection[int], Collection[int]] | None,
+) -> ColumnElement[bool]:
+    """Return the condition on ``Channel`` and ``Package`` that the user sees the package.
+
+    ``all_private`` shows what is in private channels without a role in them; ``only`` narrows
+    that to whole channels and to single packages, given by their ids.
+    """
+    if user_id is None:
+        private: ColumnElement[bool] = false()
+    else:
+        private = true() if all_private else packages_of(user_id)
+    if only is not None:
+        channels, packages = only
+        private = private & or_(Package.channel_id.in_(channels), Package.id.in_(packages))
+    return or_(~Channel.private, private)
+
+
 def channels_seen(
     user_id: int | None, *, all_private: bool, only: Collection[int] | None
 ) -> ColumnElement[bool]:

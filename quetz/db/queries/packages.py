@@ -12,9 +12,18 @@ from quetz.db.models import Channel, File, Package
 from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, PackageNotFound
 
-# Built once: every upload asks them, and building one takes longer than SQLite takes to answer.
+# SQLite refuses a statement with more than 32,766 variables.
+BATCH = 10_000
+
+# Built once: uploads and lists ask them, and building one takes longer than SQLite takes to answer.
 _BY_NAME = select(Package).where(
     Package.channel_id == bindparam("channel_id"), Package.name == bindparam("name")
+)
+_BY_IDS = select(Package).where(Package.id.in_(bindparam("ids", expanding=True)))
+_BUILDS = (
+    select(File.package_id, File.subdir, File.version)
+    .distinct()
+    .where(File.package_id.in_(bindparam("ids", expanding=True)), File.yanked_at.is_(None))
 )
 _COUNT_FILES_UP = (
     update(Package)
@@ -70,9 +79,25 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
-def list_packages(session: Session, wanted: PackageFilter, window: Window) -> Sequence[Package]:
-    query = select(Package).where(wanted.condition).order_by(*wanted.columns)
+def list_package_ids(
+    session: Session, wanted: PackageFilter, window: Window, *, after: str = ""
+) -> Sequence[int]:
+    """Return ids in the filter's order: what is skipped or sorted is no wide row.
+
+    ``after`` begins behind a name, for a filter in the order of names.
+    """
+    query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
+    if after:
+        query = query.where(Package.name > after)
     return session.scalars(window.of(query)).all()
+
+
+def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
+    """Return the packages with these ids, in any order."""
+    found: list[Package] = []
+    for start in range(0, len(ids), BATCH):
+        found += session.scalars(_BY_IDS, {"ids": ids[start : start + BATCH]})
+    return found
 
 
 def count_packages(session: Session, wanted: PackageFilter) -> int:
@@ -80,27 +105,15 @@ def count_packages(session: Session, wanted: PackageFilter) -> int:
     return session.scalar(query) or 0
 
 
-def list_builds(
-    session: Session, wanted: PackageFilter, window: Window
-) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of the packages that ``list_packages`` gives.
+def list_builds(session: Session, ids: Sequence[int]) -> list[Row[int, str, str]]:
+    """Return each (package id, subdir, version) of the packages with these ids.
 
     Files that were yanked do not count.
     """
-    page = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
-    query = (
-        select(File.package_id, File.subdir, File.version)
-        .distinct()
-        .where(File.package_id.in_(window.of(page)), File.yanked_at.is_(None))
-    )
-    return session.execute(query).all()
-
-
-def list_builds_of(session: Session, package_id: int) -> Sequence[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of one package, without yanked files."""
-    query = select(File.package_id, File.subdir, File.version).distinct()
-    wanted = (File.package_id == package_id) & File.yanked_at.is_(None)
-    return session.execute(query.where(wanted)).all()
+    found: list[Row[int, str, str]] = []
+    for start in range(0, len(ids), BATCH):
+        found += session.execute(_BUILDS, {"ids": ids[start : start + BATCH]})
+    return found
 
 
 def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:

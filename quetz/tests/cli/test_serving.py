@@ -82,6 +82,18 @@ def test_start_says_what_is_wrong_with_the_configuration(quetz, path):
     assert "unknown section [quota]; did you mean 'quotas'?" in result.stderr
 
 
+def test_start_refuses_a_frontend_that_is_not_there(quetz, path):
+    config = path / "config.toml"
+    named = config.read_text().replace("[general]", '[general]\nfrontend_dir = "missing"')
+    config.write_text(named)
+
+    result = quetz("start", path)
+
+    assert result.exit_code == 2
+    assert "frontend_dir" in result.stderr
+    assert "missing' holds no index.html" in " ".join(result.stderr.split())
+
+
 def test_start_refuses_a_database_that_is_behind(quetz, path):
     (path / "quetz.sqlite").write_bytes(b"")
 

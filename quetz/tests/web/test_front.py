@@ -116,7 +116,6 @@ def test_a_token_is_gone_from_what_the_access_log_reads(deployment, key, secret)
         "/get/secret//repodata.json",
         "/get/",
         "/get",
-        "/t/",
         "/t",
         "/%",
         "/get/secret/noarch/%ff%fe",

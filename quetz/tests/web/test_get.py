@@ -76,7 +76,6 @@ def test_an_empty_index_is_the_same_each_time(client, channel):
         "patch_instructions.json",
         "shards/" + "0" * 64 + ".msgpack.zst",
         "shards/nothing",
-        "",
         "a/b/c",
     ],
 )

@@ -4,7 +4,7 @@ Clients build strict records from these: a key more or less in an answer breaks 
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,11 +21,19 @@ Seconds = Annotated[int, Field(ge=0, lt=2**31)]
 Wish = TypeVar("Wish")
 
 _SAID_BY_FILES = "Taken and ignored: the files of a package say it."
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def iso_time(milliseconds: int) -> str:
     """Return e.g. ``2026-01-02T03:04:05.123000+00:00`` for Unix milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="microseconds")
+
+
+def milliseconds(time: datetime) -> int:
+    """Return Unix milliseconds, rounded up; a time without a zone is in UTC."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return -((_EPOCH - time) // timedelta(milliseconds=1))
 
 
 # Channels
@@ -108,6 +116,14 @@ class ChannelExtra(ChannelBase):
         )
 
 
+class ChannelFound(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    description: str | None
+    private: bool
+
+
 # Members
 
 
@@ -178,17 +194,31 @@ class PackageOut(BaseModel):
 
     @classmethod
     def of(cls, summary: PackageSummary) -> "PackageOut":
-        package = summary.package
-        changed = package.latest_change
-        return cls(
-            name=package.name,
-            summary=package.summary,
-            description=package.description,
-            url=package.url,
-            platforms=summary.platforms,
-            current_version=summary.current_version,
-            latest_change=None if changed is None else iso_time(changed),
-        )
+        return cls(**package_values(summary))
+
+
+class PackageFound(PackageOut):
+    """A package and the channel that holds it."""
+
+    channel_name: str
+
+    @classmethod
+    def found(cls, summary: PackageSummary, channel_name: str) -> "PackageFound":
+        return cls(**package_values(summary), channel_name=channel_name)
+
+
+def package_values(summary: PackageSummary) -> dict[str, Any]:
+    package = summary.package
+    changed = package.latest_change
+    return {
+        "name": package.name,
+        "summary": package.summary,
+        "description": package.description,
+        "url": package.url,
+        "platforms": summary.platforms,
+        "current_version": summary.current_version,
+        "latest_change": None if changed is None else iso_time(changed),
+    }
 
 
 class VersionOut(BaseModel):

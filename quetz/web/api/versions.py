@@ -1,6 +1,6 @@
 """Versions: the files of a package."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
@@ -12,7 +12,7 @@ from quetz.services import files as service
 from quetz.services.files import FileFilter
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, WindowDep
-from quetz.web.api.schemas import VersionOut
+from quetz.web.api.schemas import VersionOut, milliseconds
 from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
@@ -21,7 +21,6 @@ router = GuardedRouter(tags=["versions"])
 
 _LIST = "channels/{channel}/packages/{package}/versions"
 _ONE = f"/api/{_LIST}/{{platform}}/{{filename}}"
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 async def requested_files(
@@ -30,11 +29,8 @@ async def requested_files(
 ) -> FileFilter:
     if time_created__ge is None:
         return FileFilter(spec=version_match_str)
-    if time_created__ge.tzinfo is None:
-        time_created__ge = time_created__ge.replace(tzinfo=UTC)
     # Rounded up: what was uploaded in an earlier millisecond was uploaded before.
-    since = -((_EPOCH - time_created__ge) // timedelta(milliseconds=1))
-    return FileFilter(since=since, spec=version_match_str)
+    return FileFilter(since=milliseconds(time_created__ge), spec=version_match_str)
 
 
 FilesDep = Annotated[FileFilter, Depends(requested_files)]
