@@ -156,6 +156,25 @@ def authorize_files(
         authorize_path(session, principal, Operation.FILE_UPLOAD, channel_name, name)
 
 
+def check_names(
+    session: Session,
+    principal: Principal,
+    channel_name: str,
+    received: Sequence[Received],
+    *,
+    force: bool,
+) -> None:
+    """Refuse, before their objects are stored, files whose names are taken.
+
+    Raises:
+        ChannelNotFound, RoleRequired, PackageExists, PackageWasDeleted: as ``record``, which
+            looks again.
+    """
+    channel = get_channel(session, channel_name)
+    for item in received:
+        _settle_name(session, principal, channel, item, force=force)
+
+
 def ask_plugins(
     session: Session, plugins: Plugins, channel_name: str, received: Sequence[Received]
 ) -> None:
@@ -213,31 +232,25 @@ def _record_file(
     force: bool,
 ) -> Outcome:
     filename = item.archive.filename
-    package = find_package(session, channel.id, filename.name)
-    authorize(session, principal, Operation.FILE_UPLOAD, channel, package)
-    file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+    settled = _settle_name(session, principal, channel, item, force=force)
+    package, file = settled.package, settled.file
     if file is not None and file.sha256 == item.sha256:
         return Outcome(item.sha256, None)
-    tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
-    before = _settle_name(file, tombstone, item)
-    if before is not None:
-        if not force:
-            raise before
-        authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
     _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
     if package is None:
         package = _add_package(session, channel, filename.name)
     stored = _store_file(session, principal, channel, package, item, replaces=file)
-    if tombstone is not None:
-        session.delete(tombstone)
-    operation = Operation.FILE_UPLOAD if before is None else Operation.FILE_OVERWRITE
+    if settled.tombstone is not None:
+        session.delete(settled.tombstone)
+    overwrites = settled.taken is not None
+    operation = Operation.FILE_OVERWRITE if overwrites else Operation.FILE_UPLOAD
     record_event(
         session,
         principal,
         operation,
         channel=channel,
         subject=item.path,
-        before=None if before is None else before.stored,
+        before=None if settled.taken is None else settled.taken.stored,
         after=item.sha256,
     )
     session.flush()
@@ -246,15 +259,39 @@ def _record_file(
     return Outcome(item.sha256, change)
 
 
+@dataclass(frozen=True)
+class _Name:
+    """What a channel has by a file's name; ``taken`` says of which other bytes it is."""
+
+    package: Package | None
+    file: File | None
+    tombstone: Tombstone | None
+    taken: PackageExists | PackageWasDeleted | None
+
+
 def _settle_name(
-    file: File | None, tombstone: Tombstone | None, item: Received
-) -> PackageExists | PackageWasDeleted | None:
-    """Return why the file's name is not free for these bytes, if it is not."""
-    if file is not None:
-        return PackageExists(item.path, file.sha256, item.sha256)
-    if tombstone is not None and tombstone.sha256 != item.sha256:
-        return PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
-    return None
+    session: Session, principal: Principal, channel: Channel, item: Received, *, force: bool
+) -> _Name:
+    """Look up what has the file's name, and refuse the file if that is not the caller's to take.
+
+    Raises:
+        RoleRequired, PackageExists, PackageWasDeleted: as ``record``.
+    """
+    filename = item.archive.filename
+    package = find_package(session, channel.id, filename.name)
+    authorize(session, principal, Operation.FILE_UPLOAD, channel, package)
+    file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+    tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
+    taken: PackageExists | PackageWasDeleted | None = None
+    if file is not None and file.sha256 != item.sha256:
+        taken = PackageExists(item.path, file.sha256, item.sha256)
+    elif file is None and tombstone is not None and tombstone.sha256 != item.sha256:
+        taken = PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
+    if taken is not None:
+        if not force:
+            raise taken
+        authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
+    return _Name(package, file, tombstone, taken)
 
 
 def _check_quota(session: Session, channel: Channel, more: int, *, now: int) -> None:

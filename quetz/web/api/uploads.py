@@ -135,6 +135,7 @@ class _Upload:
             service.authorize_files(session, self.caller, self.channel, names)
         received = [service.check_received(stage, name, sha256) for name, stage in staged]
         with deployment.transaction() as session:
+            service.check_names(session, self.caller, self.channel, received, force=force)
             service.ask_plugins(session, deployment.plugins, self.channel, received)
         for (_, stage), item in zip(staged, received, strict=True):
             deployment.store.put(stage, object_key(item.sha256))
