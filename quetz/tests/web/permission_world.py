@@ -138,9 +138,11 @@ class Snapshot:
 class Matrix:
     """An application on a deployment with the whole world, asked cell by cell."""
 
-    def __init__(self, deployment: Deployment, client: TestClient, scratch: Path) -> None:
+    def __init__(
+        self, deployment: Deployment, routes: Any, client: TestClient, scratch: Path
+    ) -> None:
         self.client = client
-        self.app = client.app._app
+        self.routes = routes
         self._files = {
             filename: build_package(scratch, *filename.split("-")[:2]).read_bytes()
             for filename in PACKAGES
@@ -288,9 +290,9 @@ def matrix_on(url: URL, folder: Path) -> Iterator[Matrix]:
     (path / "config.toml").write_text(f"[sqlalchemy]\ndatabase_url = {text}\n")
     LocalStore.create(path / STORE_FOLDER).close()
     deployment = Deployment.open(path)
-    app = create_app(deployment)
+    app: Any = create_app(deployment)
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as client:
-        yield Matrix(deployment, client, scratch)
+        yield Matrix(deployment, app._app.routes, client, scratch)
 
 
 def _as_of(answer: Response, channel: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -1,5 +1,7 @@
 """The permission matrix, cell by cell, as requests to the whole application."""
 
+from collections.abc import Iterator
+
 import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import compile_path
@@ -16,6 +18,7 @@ from quetz.tests.web.permission_requests import (
     UNROUTED_OPERATIONS,
 )
 from quetz.tests.web.permission_world import matrix_on, requests_of
+from quetz.web.guard import GuardedRoute
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +42,20 @@ def test_each_cell_is_answered_as_the_matrix_says(matrix, name):
     assert matrix.faults(name, EXPECTED[name]) == []
 
 
-def declared_operations(app) -> set[Operation]:
-    return {
-        Operation(context.original_route.openapi_extra["x-operation"])
-        for context in iter_route_contexts(app.routes)
-    }
+def routes_of(matrix) -> Iterator[tuple[str, GuardedRoute]]:
+    """Yield each route with its whole path."""
+    for context in iter_route_contexts(matrix.routes):
+        assert isinstance(context.original_route, GuardedRoute)
+        yield str(context.path), context.original_route
 
 
 def test_every_operation_has_a_route(matrix):
-    elsewhere = {*NO_ROUTE, *DECIDED_WITHIN, *OUTSIDE_THE_APP, *UNROUTED_OPERATIONS}
+    declared = {
+        Operation((route.openapi_extra or {})["x-operation"]) for _, route in routes_of(matrix)
+    }
 
-    assert declared_operations(matrix.app) | elsewhere == set(Operation)
+    elsewhere = {*NO_ROUTE, *DECIDED_WITHIN, *OUTSIDE_THE_APP, *UNROUTED_OPERATIONS}
+    assert declared | elsewhere == set(Operation)
 
 
 def test_every_route_is_asked_in_the_matrix(matrix):
@@ -60,12 +66,9 @@ def test_every_route_is_asked_in_the_matrix(matrix):
     ]
 
     unasked = {
-        f"{method} {context.path}"
-        for context in iter_route_contexts(matrix.app.routes)
-        for method in context.original_route.methods
-        if not any(
-            method == one and compile_path(context.path)[0].fullmatch(path) for one, path in asked
-        )
+        f"{method} {path}"
+        for path, route in routes_of(matrix)
+        for method in route.methods or ()
+        if not any(method == one and compile_path(path)[0].fullmatch(other) for one, other in asked)
     }
-
     assert unasked == OUTSIDE_THE_MATRIX.keys()
