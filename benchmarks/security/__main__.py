@@ -11,12 +11,13 @@ from pathlib import Path
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.report import text_line, write_section
-from benchmarks.security import bodies, crowds, paths, races
+from benchmarks.security import bodies, crowds, malformed, paths, races
 
 # How much of its full size a goal is run at, and where to put its files.
 Goal = Callable[[float, Path], Iterable[Figure]]
 
 GOALS: dict[str, Goal] = {
+    "rel1": malformed.measure,
     "rel7": paths.measure,
     "rel10": bodies.measure,
     "rel11": races.measure,

@@ -15,8 +15,9 @@ STRINGS = 100_000
 PIECES = [
     "..", ".", "%2e%2e", "%2E.", "%252e%252e", "..%2f", "..%5c", "\\..\\", "%5c..%5c", "/", "//",
     "%2f", "%252f", "%00", "%0a", "%0d%0a", "\x7f", "%e2%80%a4%e2%80%a4", "%ef%bc%8e%ef%bc%8e",
-    "%c0%ae%c0%ae", "%c0%af", "%ff", "\xff\xfe", "\xc3\xa9", ";", "?", "#", "&", "~", "C:", "C:%5c",
-    "file:", "http://localhost/", "etc/passwd", "%2fetc%2fpasswd", "proc/self/environ", "canary.txt",
+    "%c0%ae%c0%ae", "%c0%af", "%ff", "\xff\xfe", "\xc3\xa9", ";", "?", "#", "&", "~", "C:",
+    "C:%5c", "file:", "http://localhost/", "etc/passwd", "%2fetc%2fpasswd", "proc/self/environ",
+    "canary.txt",
     "config.toml", "quetz.sqlite", "store", "objects", "staging", CHANNEL, "noarch", "linux-64",
     "repodata.json", "pkg-1.0-0.conda", "{canary}", "t/x", "*", "%", "%zz", "%u002e", "..;", "@",
 ]  # fmt: skip
@@ -147,7 +148,9 @@ def _body(template: str, chance: random.Random, outside: str) -> tuple[bytes, st
     if "upload" in template:
         return b"PK", ""
     values = {"name": text, "username": text, "url": text, "role": "member", "description": text}
-    return json.dumps({"name": values["name"]} if template == "/api/channels" else values).encode(), ""
+    return json.dumps(
+        {"name": values["name"]} if template == "/api/channels" else values
+    ).encode(), ""
 
 
 def _head(method: str, path: str, key: str, length: int, kind: str) -> bytes:

@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from benchmarks.machine import Session
+from quetz.deployment import Deployment
+from quetz.services.accounts import create_user
+from quetz.services.api_keys import create_api_key
+from quetz.services.permissions import OPERATOR, Role
 from quetz.testing.packages import build_package
 from quetz.testing.servers import running_server
 
@@ -70,13 +74,8 @@ class Place:
     def post_json(self, path: str, value: Any, *, key: str | None = None) -> Reply:
         return self.ask("POST", path, json.dumps(value).encode(), key=key)
 
-    def make_key(self, username: str, role: str | None = None, **scope: str) -> str:
+    def make_key(self, username: str, role: str | None = None) -> str:
         """Make a user with a role on the server; return a new key of his."""
-        from quetz.deployment import Deployment
-        from quetz.services.accounts import create_user
-        from quetz.services.api_keys import create_api_key
-        from quetz.services.permissions import OPERATOR, Role
-
         deployment = Deployment.open(self.deployment)
         try:
             with deployment.transaction(write=True) as session:
@@ -132,7 +131,9 @@ def running(
         shutil.rmtree(folder)
 
 
-def package(folder: Path, name: str = "pkg", version: str = "1.0", **more: Any) -> tuple[str, bytes]:
+def package(
+    folder: Path, name: str = "pkg", version: str = "1.0", **more: Any
+) -> tuple[str, bytes]:
     """Return the name and the bytes of a sound package."""
     path = build_package(folder, name, version, **more)
     content = path.read_bytes()

@@ -43,7 +43,17 @@ def test_a_form_with_one_taken_name_adds_none(client, key, channel, tmp_path, de
     )
 
     assert answer.status_code == 409
-    assert left_behind(deployment)[:4] == before[:4]
+    assert left_behind(deployment) == before
+
+
+def test_a_nul_in_a_header_of_a_part_is_refused(client, key, channel, tmp_path):
+    package = build_package(tmp_path)
+    files = [("files", (package.name, package.read_bytes(), "text/plain", {"X-Nul": "a\0b"}))]
+
+    answer = client.post("/api/channels/forge/files/", files=files, headers=key)
+
+    assert answer.status_code == 422
+    assert "NUL" in answer.json()["detail"]
 
 
 def test_the_force_field_of_a_form_replaces_files(client, key, channel, tmp_path):
