@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.report import text_line, write_section
-from benchmarks.security import bodies, crowds, malformed, paths, races
+from benchmarks.security import bodies, bombs, crowds, malformed, memory, paths, races
 
 # How much of its full size a goal is run at, and where to put its files.
 Goal = Callable[[float, Path], Iterable[Figure]]
@@ -19,6 +19,8 @@ Goal = Callable[[float, Path], Iterable[Figure]]
 GOALS: dict[str, Goal] = {
     "rel1": malformed.measure,
     "rel7": paths.measure,
+    "rel8": bombs.measure,
+    "rel9": memory.measure,
     "rel10": bodies.measure,
     "rel11": races.measure,
     "rel12": crowds.measure,

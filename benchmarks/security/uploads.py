@@ -79,10 +79,20 @@ def parameters(place: Place) -> Iterator[Case]:
     name, content = package(place.deployment.parent)
     digest = hashlib.sha256(content).hexdigest()
     wrong = {
-        "other": "0" * 64, "short": digest[:-1], "long": digest + "0", "empty": "", "no-hex": "g" * 64,
-        "spaced": f" {digest[1:]}", "newline": f"{digest}\n", "nul": f"{digest[:-1]}\0", "md5": hashlib.md5(content).hexdigest(),
-        "prefixed": f"sha256:{digest}", "wide-digits": "\uff10" * 64, "huge": "0" * 5_000, "sha512": "0" * 128,
-    }  # fmt: skip
+        "other": "0" * 64,
+        "short": digest[:-1],
+        "long": digest + "0",
+        "empty": "",
+        "no-hex": "g" * 64,
+        "spaced": f" {digest[1:]}",
+        "newline": f"{digest}\n",
+        "nul": f"{digest[:-1]}\0",
+        "md5": hashlib.md5(content).hexdigest(),
+        "prefixed": f"sha256:{digest}",
+        "wide-digits": "\uff10" * 64,
+        "huge": "0" * 5_000,
+        "sha512": "0" * 128,
+    }
     for case, value in wrong.items():
         yield f"sha256-{case}", _send(place, name, content, f"sha256={quote(value)}")
     yield "sha256-of-nothing", _send(place, name, b"", f"sha256={digest}")

@@ -48,9 +48,11 @@ def test_a_form_with_one_taken_name_adds_none(client, key, channel, tmp_path, de
 
 def test_a_nul_in_a_header_of_a_part_is_refused(client, key, channel, tmp_path):
     package = build_package(tmp_path)
-    files = [("files", (package.name, package.read_bytes(), "text/plain", {"X-Nul": "a\0b"}))]
+    head = f'Content-Disposition: form-data; name="files"; filename="{package.name}"\r\nX-Nul: \0'
+    body = b"--x\r\n%s\r\n\r\n%s\r\n--x--" % (head.encode(), package.read_bytes())
+    headers = key | {"Content-Type": "multipart/form-data; boundary=x"}
 
-    answer = client.post("/api/channels/forge/files/", files=files, headers=key)
+    answer = client.post("/api/channels/forge/files/", content=body, headers=headers)
 
     assert answer.status_code == 422
     assert "NUL" in answer.json()["detail"]
