@@ -8,22 +8,46 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, NotRun
 from benchmarks.machine import describe
 from benchmarks.report import text_line, write_section
-from benchmarks.security import bodies, bombs, crowds, malformed, memory, paths, races
+from benchmarks.security import (
+    bodies,
+    bombs,
+    canaries,
+    cardinality,
+    crowds,
+    floods,
+    malformed,
+    matrix,
+    memory,
+    openapi,
+    pages,
+    paths,
+    races,
+    revocation,
+    timing,
+)
 
 # How much of its full size a goal is run at, and where to put its files.
-Goal = Callable[[float, Path], Iterable[Figure]]
+Goal = Callable[[float, Path], Iterable[Figure | NotRun]]
 
 GOALS: dict[str, Goal] = {
     "rel1": malformed.measure,
+    "rel5": matrix.measure,
+    "rel6": openapi.measure,
     "rel7": paths.measure,
     "rel8": bombs.measure,
     "rel9": memory.measure,
     "rel10": bodies.measure,
     "rel11": races.measure,
     "rel12": crowds.measure,
+    "rel18": canaries.measure,
+    "rel19": pages.measure,
+    "rel21": revocation.measure,
+    "rel22": timing.measure,
+    "rel23": cardinality.measure,
+    "rel24": floods.measure,
 }
 
 
@@ -36,7 +60,7 @@ def main() -> int:
     if unknown := set(options.goals) - set(GOALS):
         parser.error(f"no goal is called {', '.join(unknown)}; there are {', '.join(GOALS)}")
     began = time.monotonic()
-    figures = []
+    figures: list[Figure | NotRun] = []
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="security-") as folder:
         command = " ".join(["python -m benchmarks.security", *sys.argv[1:]])
         heading = f"{datetime.now(UTC):%Y-%m-%d}, {describe(Path(folder))}: `{command}`"
@@ -49,7 +73,8 @@ def main() -> int:
     print(f"{time.monotonic() - began:.0f} s")
     if not options.goals and options.scale == 1:
         write_section("security", heading, figures)
-    return 0 if all("missed" not in figure.verdict for figure in figures) else 1
+    missed = [f for f in figures if isinstance(f, NotRun) or "missed" in f.verdict]
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def measure(scale: float, folder: Path) -> Iterator[Figure]:
             found = list(cases(place))
             categories[category] = len(found)
             faults += _watched(place, _refusals(found))
-        named = f"{categories.total()} in {len(categories)} categories, {min(categories.values())} at least"
+        least = min(categories.values())
+        named = f"{categories.total()} in {len(categories)} categories of {least} or more"
         yield _figure(
             "malformed uploads accepted, not refused by name, or that left something", faults, named
         )

@@ -1,5 +1,6 @@
 """The world of the permission matrix behind the whole application, and its cells by HTTP."""
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from quetz.web.app import create_app
 
 ABSENT = "absent"  # as long as "closed", so that lengths agree, too
 HOST = "testserver"
+CARRIERS = ("X-API-Key", "Bearer", "Basic")  # of keys
 CHANNELS = {"public": "open", "private": "closed", "-": "open"}
 PACKAGES = ("pkg-1.0-0.conda", "pkg-2.0-0.conda", "fresh-1.0-0.conda")
 
@@ -156,9 +158,13 @@ class Matrix:
         publish_all(deployment)
         self._before = Snapshot(deployment)
 
-    def faults(self, name: str, cells: dict[Cell, str]) -> list[str]:
-        """Ask each cell as who is called ``name`` in the matrix; say where it is another letter."""
+    def faults(self, name: str, cells: dict[Cell, str], carrier: str = CARRIERS[0]) -> list[str]:
+        """Ask each cell as who is called ``name`` in the matrix; say where it is another letter.
+
+        ``carrier`` is how a key is sent.
+        """
         caller = self.callers[name]
+        caller.carry(carrier)
         found = []
         for (operation, visibility), letter in cells.items():
             for ask in requests_of(operation, visibility):
@@ -274,10 +280,20 @@ class Caller:
         self.names = names | {"beyond": ABSENT if principal.elevated else "nobodys"}
         self.prefix = f"/t/{credential.secret}" if credential.carrier == "token in the URL" else ""
         self.headers: dict[str, str] = {}
-        if credential.carrier == "key":
-            self.headers["X-API-Key"] = credential.secret
+        self.key = credential.secret if credential.carrier == "key" else None
         if credential.carrier == "cookie":
             self.headers["Cookie"] = f"__Host-session={credential.secret}"
+
+    def carry(self, carrier: str) -> None:
+        """Send the key in another way from now on; a cookie has but one."""
+        if self.key is None:
+            return
+        packed = base64.b64encode(f"any:{self.key}".encode()).decode()
+        self.headers = {
+            "X-API-Key": {"X-API-Key": self.key},
+            "Bearer": {"Authorization": f"Bearer {self.key}"},
+            "Basic": {"Authorization": f"Basic {packed}"},
+        }[carrier]
 
 
 @contextmanager
