@@ -167,10 +167,7 @@ def key_of_disabled_owner(world: World) -> str:
 def key_of_removed_owner(world: World) -> str:
     owner = world.channel_owner()
     key = world.key(owner, world.scopes("channel", "owner"))
-    for channel in world.channels.values():
-        membership = world.session.get_one(ChannelMember, (channel.id, owner.id))
-        world.session.delete(membership)
-    world.session.flush()
+    world.session.query(ChannelMember).filter_by(user_id=owner.id).delete()
     return key
 
 
