@@ -17,7 +17,7 @@ KB = 1024
 
 def measure(scale: float, folder: Path) -> list[Figure]:
     """Send each kind of request piece by piece until it is answered; ``scale`` has no effect."""
-    with running(folder / "server", config="[limits]\nupload_size = 1000000\n") as place:
+    with running(folder / "server", limits={"upload_size": 1_000_000}) as place:
         return [
             Figure(
                 f"REL-10 {name}: of the body taken before {status}",

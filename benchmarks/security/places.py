@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from quetz.testing.packages import build_package
 from quetz.testing.servers import running_server
 
 T = TypeVar("T")
+Limits = Mapping[str, int | str]
 
 CHANNEL = "forge"
 SECRET_CHANNEL = "closed"
@@ -33,6 +34,7 @@ dev = true
 [session]
 https_only = false
 """
+_NO_LIMITS: Limits = {}
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,14 @@ def send(
 
 @contextmanager
 def running(
-    folder: Path, *options: str, database_url: str | None = None, config: str = ""
+    folder: Path, *options: str, database_url: str | None = None, limits: Limits = _NO_LIMITS
 ) -> Iterator[Place]:
     """Make a deployment in ``folder`` and run its server; all of it is removed at the end."""
     path = folder / "deployment"
     path.mkdir(parents=True)
     url = database_url or "sqlite:///quetz.sqlite"
-    text = f"{CONFIG}\n[sqlalchemy]\ndatabase_url = {json.dumps(url)}\n{config}"
+    text = f"{CONFIG}\n[sqlalchemy]\ndatabase_url = {json.dumps(url)}\n\n[limits]\n"
+    text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in limits.items())
     (path / "config.toml").write_text(text)
     command = [sys.executable, "-m", "quetz", "create", str(path), "--dev"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
