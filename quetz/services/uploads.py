@@ -19,10 +19,11 @@ from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upl
 from quetz.db.queries import uploads as queries
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
 from quetz.db.queries.files import find_file, find_largest
-from quetz.db.queries.packages import count_files_up, find_package
+from quetz.db.queries.packages import count_files_up, find_package, get_package
 from quetz.errors import (
     ChecksumMismatch,
     Invalid,
+    OtherPackage,
     PackageExists,
     PackageWasDeleted,
     QuotaExceeded,
@@ -107,6 +108,21 @@ def _size_of_name(session: Session, channel: Channel, filename: str | None) -> i
         return 0
     package = find_package(session, channel.id, PackageFilename.parse(filename).name)
     return 0 if package is None else find_largest(session, package.id, filename)
+
+
+def check_package(
+    session: Session, channel_name: str, package: str, filenames: Sequence[str] = ()
+) -> None:
+    """Return if the channel has the package, and all the files are of it.
+
+    Raises:
+        PackageNotFound: there is no such package.
+        OtherPackage: a file is of another one.
+    """
+    get_package(session, get_channel(session, channel_name), package)
+    for filename in filenames:
+        if PackageFilename.parse(filename).name != package:
+            raise OtherPackage(filename, package)
 
 
 def reserve(session: Session, channel_name: str, size: int) -> str:

@@ -245,7 +245,6 @@ UNROUTED = {
     "/api/channels/search/?q={channel}",
     f"{PACKAGE}/members",
     f"{PACKAGE}/members?username=bystander",
-    f"{PACKAGE}/files/",
     *(ask.path for name in ("package.copy", "package.copy_from") for ask in REQUESTS[name]),
     *(ask.path for name, asks in REQUESTS.items() if name.startswith("users.") for ask in asks),
     f"{CHANNEL}/audit",
