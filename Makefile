@@ -12,7 +12,8 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 .DELETE_ON_ERROR:
 .SECONDARY: # make would remove the stamps that a pattern made
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs test-all bench campaign-crash campaign-migrations lock clean
+.PHONY: help run test check docs test-all bench campaign-crash campaign-migrations \
+	campaign-security lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 27
@@ -49,6 +50,9 @@ campaign-crash: .venv-dev/installed ## Kill a server under load, many times, and
 
 campaign-migrations: .venv-dev/installed ## Kill migrations, crowd them, and measure what they cost.
 	$(DEV)/python -m benchmarks.migrations
+
+campaign-security: .venv-dev/installed ## Attack a server in fifteen ways, and count what gives way.
+	$(DEV)/python -m benchmarks.security
 
 lock: .venv-dev/installed ## Write both locks anew; UPGRADE=--upgrade takes the newest releases.
 	$(LOCK) --group build --output-file requirements.lock

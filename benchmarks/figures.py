@@ -31,6 +31,8 @@ class Figure:
             return "met"
         if min(self.values) <= self.goal:
             return "not distinguishable"  # some pairs lie on either side of the goal
+        if self.goal == 0:
+            return "missed"
         return f"missed by {self.median / self.goal - 1:.0%}"
 
     def row(self) -> list[str]:

@@ -23,6 +23,7 @@ _HAS_DESCRIPTOR: Final = 0x8
 _HARMLESS_FLAGS: Final = _HAS_DESCRIPTOR | 0x800 | 0x6  # UTF-8 names; how deflate was tuned
 _DESCRIPTOR_SIZES: Final = (12, 16, 20, 24)  # with a signature or not, 32 or 64 bits
 _SIZE_IS_ELSEWHERE: Final = 0xFFFFFFFF
+_FIRST_DISK: Final = {0, 0xFFFF}  # the latter with zip64, whose own record has the number
 _FEW: Final = 5
 
 
@@ -99,9 +100,11 @@ def _check_layout(file: BinaryIO, archive: zipfile.ZipFile, entries: list[zipfil
     if archive.start_dir not in expected:
         raise Fault(_FIELD, "bytes beside its entries, before its directory")
     file.seek(-_END_RECORD.size, 2)
-    signature, _, _, _, count, _, _, comment = _END_RECORD.unpack(file.read(_END_RECORD.size))
+    signature, *disks, _, count, _, _, comment = _END_RECORD.unpack(file.read(_END_RECORD.size))
     if signature != b"PK\5\6" or comment:
         raise Fault(_FIELD, "a comment or other bytes follow its directory")
+    if not set(disks) <= _FIRST_DISK:
+        raise Fault(_FIELD, "its end record speaks of several disks")
     if count != len(entries):
         raise Fault(_FIELD, f"its end record counts {count} entries, there are {len(entries)}")
 

@@ -111,6 +111,14 @@ class BadFilename(Invalid):
         self.filename = filename
 
 
+class OtherPackage(Invalid):
+    def __init__(self, filename: str, package: str) -> None:
+        super().__init__(
+            f"'{filename}' is no file of the package '{package}'; upload it to its own package, "
+            "or to the channel"
+        )
+
+
 class BadName(Invalid):
     """A channel, package, subdir or user name breaks its rule."""
 

@@ -19,10 +19,11 @@ from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upl
 from quetz.db.queries import uploads as queries
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
 from quetz.db.queries.files import find_file, find_largest
-from quetz.db.queries.packages import count_files_up, find_package
+from quetz.db.queries.packages import count_files_up, find_package, get_package
 from quetz.errors import (
     ChecksumMismatch,
     Invalid,
+    OtherPackage,
     PackageExists,
     PackageWasDeleted,
     QuotaExceeded,
@@ -114,6 +115,21 @@ def _size_of_name(session: Session, channel: Channel, filename: str | None) -> i
     return 0 if package is None else find_largest(session, package.id, filename)
 
 
+def check_package(
+    session: Session, channel_name: str, package: str, filenames: Sequence[str] = ()
+) -> None:
+    """Return if the channel has the package, and all the files are of it.
+
+    Raises:
+        PackageNotFound: there is no such package.
+        OtherPackage: a file is of another one.
+    """
+    get_package(session, get_channel(session, channel_name), package)
+    for filename in filenames:
+        if PackageFilename.parse(filename).name != package:
+            raise OtherPackage(filename, package)
+
+
 def reserve(session: Session, channel_name: str, size: int) -> str:
     """Hold ``size`` bytes of the channel's quota for a while; return the reservation's id.
 
@@ -159,6 +175,25 @@ def authorize_files(
     """
     for name in sorted({PackageFilename.parse(filename).name for filename in filenames}):
         authorize_path(session, principal, Operation.FILE_UPLOAD, channel_name, name)
+
+
+def check_names(
+    session: Session,
+    principal: Principal,
+    channel_name: str,
+    received: Sequence[Received],
+    *,
+    force: bool,
+) -> None:
+    """Refuse, before their objects are stored, files whose names are taken.
+
+    Raises:
+        ChannelNotFound, RoleRequired, PackageExists, PackageWasDeleted: as ``record``, which
+            looks again.
+    """
+    channel = get_channel(session, channel_name)
+    for item in received:
+        _settle_name(session, principal, channel, item, force=force)
 
 
 def ask_plugins(
@@ -218,32 +253,26 @@ def _record_file(
     force: bool,
 ) -> Outcome:
     filename = item.archive.filename
-    package = find_package(session, channel.id, filename.name)
-    authorize(session, principal, item.deed, channel, package)
-    file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+    settled = _settle_name(session, principal, channel, item, force=force)
+    package, file = settled.package, settled.file
     if file is not None and file.sha256 == item.sha256:
         note_unpublished(session, channel.id, item.archive.subdir, filename.name)
         return Outcome(item.sha256, None)
-    tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
-    before = _settle_name(file, tombstone, item)
-    if before is not None:
-        if not force:
-            raise before
-        authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
     _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
     if package is None:
         package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)
-    if tombstone is not None:
-        session.delete(tombstone)
-    operation = item.deed if before is None else Operation.FILE_OVERWRITE
+    if settled.tombstone is not None:
+        session.delete(settled.tombstone)
+    overwrites = settled.taken is not None
+    operation = Operation.FILE_OVERWRITE if overwrites else item.deed
     record_event(
         session,
         principal,
         operation,
         channel=channel,
         subject=item.path,
-        before=None if before is None else before.stored,
+        before=None if settled.taken is None else settled.taken.stored,
         after=item.sha256,
     )
     session.flush()
@@ -252,15 +281,39 @@ def _record_file(
     return Outcome(item.sha256, change)
 
 
+@dataclass(frozen=True)
+class _Name:
+    """What a channel has by a file's name; ``taken`` says of which other bytes it is."""
+
+    package: Package | None
+    file: File | None
+    tombstone: Tombstone | None
+    taken: PackageExists | PackageWasDeleted | None
+
+
 def _settle_name(
-    file: File | None, tombstone: Tombstone | None, item: Received
-) -> PackageExists | PackageWasDeleted | None:
-    """Return why the file's name is not free for these bytes, if it is not."""
-    if file is not None:
-        return PackageExists(item.path, file.sha256, item.sha256)
-    if tombstone is not None and tombstone.sha256 != item.sha256:
-        return PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
-    return None
+    session: Session, principal: Principal, channel: Channel, item: Received, *, force: bool
+) -> _Name:
+    """Look up what has the file's name, and refuse the file if that is not the caller's to take.
+
+    Raises:
+        RoleRequired, PackageExists, PackageWasDeleted: as ``record``.
+    """
+    filename = item.archive.filename
+    package = find_package(session, channel.id, filename.name)
+    authorize(session, principal, item.deed, channel, package)
+    file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+    tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
+    taken: PackageExists | PackageWasDeleted | None = None
+    if file is not None and file.sha256 != item.sha256:
+        taken = PackageExists(item.path, file.sha256, item.sha256)
+    elif file is None and tombstone is not None and tombstone.sha256 != item.sha256:
+        taken = PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
+    if taken is not None:
+        if not force:
+            raise taken
+        authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
+    return _Name(package, file, tombstone, taken)
 
 
 def _check_quota(session: Session, channel: Channel, more: int, *, now: int) -> None:

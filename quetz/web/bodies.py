@@ -112,12 +112,19 @@ class MultipartSink:
         _, options = parse_options_header(self._headers.get("content-disposition", b""))
         if b"name" not in options:
             raise BadForm("a part has no name")
-        if b"filename" not in options:
-            if len(self.fields) >= FIELDS_LIMIT:
-                raise BadForm(f"it has more than {FIELDS_LIMIT} fields")
-            self._field = (options[b"name"].decode("utf-8", "replace"), bytearray())
-            return
-        filename = options[b"filename"].decode("utf-8", "replace")
+        if b"filename" in options:
+            self._open_file(options[b"filename"].decode("utf-8", "replace"))
+        else:
+            self._open_field(options[b"name"].decode("utf-8", "replace"))
+        if any(b"\0" in value for value in self._headers.values()):
+            raise BadForm("a header of a part holds a NUL")
+
+    def _open_field(self, name: str) -> None:
+        if len(self.fields) >= FIELDS_LIMIT:
+            raise BadForm(f"it has more than {FIELDS_LIMIT} fields")
+        self._field = (name, bytearray())
+
+    def _open_file(self, filename: str) -> None:
         PackageFilename.parse(filename)  # before its bytes are taken
         if len(self._files) >= FILES_LIMIT:
             raise BadForm(f"it has more than {FILES_LIMIT} files")

@@ -34,6 +34,7 @@ STATUS: dict[type[QuetzError], int] = {
 }
 EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507, TooOften: 429}
 RETRY_AFTER_SECONDS = 5
+BAD_BODY = "The body cannot be read: send JSON in UTF-8, not nested too deep"
 UNEXPECTED = "The server met an unexpected fault; its log has the details"
 
 _log = logging.getLogger("quetz.web")
@@ -100,6 +101,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
+        # What FastAPI makes of a body that json cannot read, where it is no error of syntax.
+        if error.status_code == HTTPStatus.BAD_REQUEST and error.__cause__ is not None:
+            return problem(422, BAD_BODY)
         return problem(error.status_code, error.detail, dict(error.headers or {}))
 
     @app.exception_handler(Exception)

@@ -12,14 +12,16 @@ refusal has to hold, be it ``BadArchive`` or ``BadFilename``, so that it names w
 Through HTTP, skip the category ``FILE_NAMES`` where a route could not carry such a name.
 """
 
-from quetz.testing.bad_archives import containers, documents
+from collections.abc import Callable, Iterator
+
+from quetz.testing.bad_archives import containers, documents, series
 from quetz.testing.bad_archives.parts import BadKind
 
 __all__ = ["BAD_ARCHIVES", "FILE_NAMES", "BadKind"]
 
 FILE_NAMES = documents.FILE_NAMES
 
-_GROUPS = (
+_GROUPS: tuple[Callable[[], Iterator[tuple[str, BadKind]]], ...] = (
     containers.empty_or_cut,
     containers.wrong_magic,
     containers.zip_structure,
@@ -34,6 +36,15 @@ _GROUPS = (
     documents.bombs,
     documents.stems,
     documents.shapes,
+    series.cuts,
+    series.foreign_formats,
+    series.more_zips,
+    series.more_streams,
+    series.more_missing,
+    series.other_fields,
+    series.other_file_names,
+    series.more_bombs,
+    series.more_stems,
 )
 
 BAD_ARCHIVES: dict[str, BadKind] = {name: kind for group in _GROUPS for name, kind in group()}

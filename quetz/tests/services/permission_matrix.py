@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy.orm import Session
 
@@ -105,21 +106,34 @@ class World:
         ).key
 
 
-def by_user(make: Callable[[World], User]) -> Callable[[World], Principal]:
+@dataclass(frozen=True)
+class Credential:
+    """What a client sends to say who he is: nothing, or a secret that is carried in one way."""
+
+    carrier: Literal["nothing", "cookie", "key", "token in the URL"]
+    secret: str = ""
+
+    def principal(self, session: Session) -> Principal:
+        if self.carrier == "nothing":
+            return ANONYMOUS
+        if self.carrier == "cookie":
+            return authenticate_session(session, self.secret) or ANONYMOUS
+        principal = authenticate_key(session, self.secret) or ANONYMOUS
+        if self.carrier == "token in the URL":
+            return replace(principal, read_only=True)
+        return principal
+
+
+def by_user(make: Callable[[World], User]) -> Callable[[World], Credential]:
     """Log a user in, and use his cookie."""
-
-    def principal(world: World) -> Principal:
-        cookie = start_session(world.session, make(world), "dummy")
-        return authenticate_session(world.session, cookie) or ANONYMOUS
-
-    return principal
+    return lambda world: Credential("cookie", start_session(world.session, make(world), "dummy"))
 
 
-def by_key(make: Callable[[World], str]) -> Callable[[World], Principal]:
-    return lambda world: authenticate_key(world.session, make(world)) or ANONYMOUS
+def by_key(make: Callable[[World], str]) -> Callable[[World], Credential]:
+    return lambda world: Credential("key", make(world))
 
 
-def scoped_key(place: str, role: str) -> Callable[[World], Principal]:
+def scoped_key(place: str, role: str) -> Callable[[World], Credential]:
     return by_key(lambda world: world.key(world.channel_owner(), world.scopes(place, role)))
 
 
@@ -153,10 +167,7 @@ def key_of_disabled_owner(world: World) -> str:
 def key_of_removed_owner(world: World) -> str:
     owner = world.channel_owner()
     key = world.key(owner, world.scopes("channel", "owner"))
-    for channel in world.channels.values():
-        membership = world.session.get_one(ChannelMember, (channel.id, owner.id))
-        world.session.delete(membership)
-    world.session.flush()
+    world.session.query(ChannelMember).filter_by(user_id=owner.id).delete()
     return key
 
 
@@ -168,28 +179,28 @@ def unknown_key(world: World) -> str:
     return key
 
 
-def session_of_deleted_user(world: World) -> Principal:
+def session_of_deleted_user(world: World) -> Credential:
     user = world.channel_owner()
     cookie = start_session(world.session, user, "dummy")
     world.session.delete(user)
     world.session.flush()
-    return authenticate_session(world.session, cookie) or ANONYMOUS
+    return Credential("cookie", cookie)
 
 
-def replayed_session(world: World) -> Principal:
+def replayed_session(world: World) -> Credential:
     user = world.channel_owner()
     cookie = start_session(world.session, user, "dummy")
     end_session(world.session, principal_of(user), cookie)
-    return authenticate_session(world.session, cookie) or ANONYMOUS
+    return Credential("cookie", cookie)
 
 
-def token_in_url(world: World) -> Principal:
+def token_in_url(world: World) -> Credential:
     key = world.key(world.user("member", channel="member"))
-    return replace(authenticate_key(world.session, key) or ANONYMOUS, read_only=True)
+    return Credential("token in the URL", key)
 
 
-PRINCIPALS: dict[str, Callable[[World], Principal]] = {
-    "anon": lambda _world: ANONYMOUS,
+CREDENTIALS: dict[str, Callable[[World], Credential]] = {
+    "anon": lambda _world: Credential("nothing"),
     "user.server=none": by_user(lambda world: world.user()),
     "user.server=member": by_user(lambda world: world.user("member")),
     "user.server=maintainer": by_user(lambda world: world.user("maintainer")),
@@ -222,3 +233,8 @@ PRINCIPALS: dict[str, Callable[[World], Principal]] = {
     "session.logged-out-replay": replayed_session,
     "t-url-token(channel member key)": token_in_url,
 }
+
+
+def make_principal(world: World, name: str) -> Principal:
+    """Make who is called ``name`` in the matrix."""
+    return CREDENTIALS[name](world).principal(world.session)

@@ -37,9 +37,9 @@ from quetz.tests.services.permission_matrix import (
     DENIED,
     EXPECTED,
     HIDDEN,
-    PRINCIPALS,
     Cell,
     World,
+    make_principal,
 )
 
 
@@ -118,7 +118,7 @@ def test_every_operation_has_cells():
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_cell_is_answered_as_the_matrix_says(session, name):
     world = World(session)
-    principal = PRINCIPALS[name](world)
+    principal = make_principal(world, name)
 
     answers = {cell: letter_of(world, principal, cell) for cell in EXPECTED[name]}
 
@@ -128,7 +128,7 @@ def test_each_cell_is_answered_as_the_matrix_says(session, name):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_list_shows_the_channels_that_may_be_listed(session, name):
     world = World(session)
-    principal = PRINCIPALS[name](world)
+    principal = make_principal(world, name)
 
     listed = set(session.scalars(select(Channel.name).where(visible_channels(principal))))
 
@@ -140,7 +140,7 @@ def test_the_list_shows_the_channels_that_may_be_listed(session, name):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_may_read_channel_agrees_with_the_matrix(session, name):
     world = World(session)
-    principal = PRINCIPALS[name](world)
+    principal = make_principal(world, name)
 
     answers = {
         visibility: may_read_channel(session, principal, channel)
@@ -159,7 +159,7 @@ def test_files_without_names_yet_are_refused_only_where_every_name_would_be(
     session, name, visibility
 ):
     world = World(session)
-    principal = PRINCIPALS[name](world)
+    principal = make_principal(world, name)
     letters = {EXPECTED[name][f"file.upload/{case}", visibility] for case in ("existing", "new")}
 
     answer = letter_of(world, principal, ("file.upload_any", visibility))

@@ -96,6 +96,21 @@ def test_a_malformed_body_of_somebody_is_answered_422_without_repeating_it(clien
     assert "s3cret" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"name": "\xff"}', id="not-utf8"),
+        pytest.param(b"\x17\x00\xfe", id="no-text"),
+        pytest.param(b"[" * 100_000, id="too-deep"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_answered_422_with_what_to_send(client, owner_key, body):
+    answer = client.post("/api/channels", content=body, headers={"X-API-Key": owner_key})
+
+    assert answer.status_code == 422
+    assert "send JSON in UTF-8" in answer.json()["detail"]
+
+
 def test_an_unknown_path_is_answered_with_a_problem(client):
     answer = client.get("/api/nothing")
 

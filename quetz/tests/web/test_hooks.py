@@ -11,6 +11,8 @@ from quetz.plugins import PluginFailed, load_plugins
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.migrations.distributions import Site
+from quetz.tests.web.conftest import make_key
+from quetz.web.app import create_app
 
 HOOK = """\
 import sys
@@ -241,3 +243,45 @@ def test_a_plugin_stops_a_copy_and_nothing_of_it_stays(
 
     assert copy().status_code == status
     assert stored(deployment) == before
+
+
+ROUTES = """\
+from quetz.plugin_api import GuardedRouter, Operation, declares
+router = GuardedRouter(tags=["foo"])
+
+@router.get("/api/channels/{channel}/foo", **declares(Operation.CHANNEL_READ))
+def read(channel: str) -> str:
+    return channel
+
+@router.post("/api/channels/{channel}/foo", **declares(Operation.CHANNEL_PATCH))
+def change(channel: str) -> str:
+    return channel
+
+return [router]
+"""
+
+
+def test_routes_of_a_plugin_are_refused_as_the_operations_that_they_declare(
+    plug_in, deployment, owner_key
+):
+    plug_in("routers()", ROUTES)
+    client = TestClient(create_app(deployment))
+    owner, other = {"X-API-Key": owner_key}, {"X-API-Key": make_key(deployment, "bob")}
+    for name, private in (("open", False), ("closed", True)):
+        body = {"name": name, "private": private}
+        assert client.post("/api/channels", json=body, headers=owner).status_code == 201
+
+    answers = {
+        name: [
+            client.request(method, f"/api/channels/{name}/foo", headers=headers).status_code
+            for method in ("GET", "POST")
+            for headers in ({}, other, owner)
+        ]
+        for name in ("open", "closed", "absent")
+    }
+
+    assert answers == {
+        "open": [200, 200, 200, 401, 403, 200],
+        "closed": [401, 404, 200, 401, 404, 200],
+        "absent": [401, 404, 404, 401, 404, 404],
+    }

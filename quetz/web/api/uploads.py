@@ -1,6 +1,6 @@
 """Uploads: one raw file, or a form of several; both end in the same service."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
@@ -107,10 +107,27 @@ async def upload_files(
 
     The field ``force`` may be true to replace files of the same names.
     """
-    upload = _Upload(deployment, caller, channel)
+    return await _take_form(request, _Upload(deployment, caller, channel))
+
+
+@router.post(
+    "/api/channels/{channel}/packages/{package}/files/",
+    status_code=201,
+    **declares(Operation.FILE_UPLOAD),
+)
+async def upload_files_of_package(
+    request: Request, channel: str, package: str, deployment: DeploymentDep, caller: Caller
+) -> Response:
+    """Add files of one package that the channel has already, by a form as for the channel."""
+    upload = _Upload(deployment, caller, channel, package)
+    await run_in_threadpool(upload.check_package, ())
+    return await _take_form(request, upload)
+
+
+async def _take_form(request: Request, upload: "_Upload") -> Response:
     content_type = request.headers.get("content-type", "")
     async with upload.room(request) as room:
-        with _discarding(MultipartSink(deployment.store, content_type)) as sink:
+        with _discarding(MultipartSink(upload.deployment.store, content_type)) as sink:
             await receive(request, sink, limit=room.limit)
             force = sink.fields.get("force", "").lower()
             if force not in FLAGS:
@@ -139,6 +156,12 @@ class _Upload:
     deployment: Deployment
     caller: Principal
     channel: str
+    package: str | None = None  # of which all files must be
+
+    def check_package(self, filenames: Sequence[str]) -> None:
+        if self.package is not None:
+            with self.deployment.transaction() as session:
+                service.check_package(session, self.channel, self.package, filenames)
 
     @asynccontextmanager
     async def room(self, request: Request, filename: str | None = None) -> AsyncIterator[_Room]:
@@ -180,10 +203,12 @@ class _Upload:
         deployment = self.deployment
         staged = sink.finish()
         names = [name for name, _ in staged]
+        self.check_package(names)
         with deployment.transaction() as session:
             service.authorize_files(session, self.caller, self.channel, names)
         received = [service.check_received(stage, name, sha256) for name, stage in staged]
         with deployment.transaction() as session:
+            service.check_names(session, self.caller, self.channel, received, force=force)
             service.ask_plugins(session, deployment.plugins, self.channel, received)
         for (_, stage), item in zip(staged, received, strict=True):
             deployment.store.put(stage, object_key(item.sha256))

@@ -11,6 +11,11 @@ def post_form(client, key, *packages: Path, **fields):
     return client.post("/api/channels/forge/files/", files=files, data=fields, headers=key)
 
 
+def post_to_package(client, key, *packages: Path):
+    files = [("files", (package.name, package.read_bytes())) for package in packages]
+    return client.post("/api/channels/forge/packages/pkg/files/", files=files, headers=key)
+
+
 def test_a_form_adds_several_files(client, key, channel, tmp_path):
     packages = [build_package(tmp_path, name=name) for name in ("one", "two")]
 
@@ -19,6 +24,38 @@ def test_a_form_adds_several_files(client, key, channel, tmp_path):
     assert answer.status_code == 201
     for package in packages:
         assert client.get(f"/get/forge/noarch/{package.name}").content == package.read_bytes()
+
+
+def test_files_of_a_package_are_added_to_it(client, key, channel, tmp_path):
+    upload(client, key, build_package(tmp_path))
+    package = build_package(tmp_path, version="2.0")
+
+    answer = post_to_package(client, key, package)
+
+    assert answer.status_code == 201
+    assert client.get(f"/get/forge/noarch/{package.name}").content == package.read_bytes()
+
+
+def test_a_file_of_another_package_is_refused_with_all_of_its_form(
+    client, key, channel, tmp_path, deployment
+):
+    upload(client, key, build_package(tmp_path))
+    before = left_behind(deployment)
+
+    answer = post_to_package(
+        client, key, build_package(tmp_path, version="2.0"), build_package(tmp_path, name="other")
+    )
+
+    assert answer.status_code == 422
+    assert "'other-1.0-0.conda' is no file of the package 'pkg'" in answer.json()["detail"]
+    assert left_behind(deployment) == before
+
+
+def test_files_of_a_package_that_is_not_there_are_answered_404(client, key, channel, tmp_path):
+    answer = post_to_package(client, key, build_package(tmp_path))
+
+    assert answer.status_code == 404
+    assert "no package 'pkg'" in answer.json()["detail"]
 
 
 def test_a_form_with_one_bad_file_adds_none(client, key, channel, tmp_path, deployment):
@@ -43,7 +80,19 @@ def test_a_form_with_one_taken_name_adds_none(client, key, channel, tmp_path, de
     )
 
     assert answer.status_code == 409
-    assert left_behind(deployment)[:4] == before[:4]
+    assert left_behind(deployment) == before
+
+
+def test_a_nul_in_a_header_of_a_part_is_refused(client, key, channel, tmp_path):
+    package = build_package(tmp_path)
+    head = f'Content-Disposition: form-data; name="files"; filename="{package.name}"\r\nX-Nul: \0'
+    body = b"--x\r\n%s\r\n\r\n%s\r\n--x--" % (head.encode(), package.read_bytes())
+    headers = key | {"Content-Type": "multipart/form-data; boundary=x"}
+
+    answer = client.post("/api/channels/forge/files/", content=body, headers=headers)
+
+    assert answer.status_code == 422
+    assert "NUL" in answer.json()["detail"]
 
 
 def test_the_force_field_of_a_form_replaces_files(client, key, channel, tmp_path):
