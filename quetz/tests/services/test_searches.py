@@ -3,13 +3,13 @@
 import pytest
 
 from quetz.services.searches import search_channels, search_packages
-from quetz.tests.services.permission_matrix import ALLOWED, EXPECTED, PRINCIPALS, World
+from quetz.tests.services.permission_matrix import ALLOWED, CREDENTIALS, EXPECTED, World
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_search_shows_what_the_matrix_says(session, name):
     world = World(session)
-    principal = PRINCIPALS[name](world)
+    principal = CREDENTIALS[name](world).principal(session)
 
     packages = {channel for _, channel in search_packages(session, principal, "pkg")}
     channels = {channel.name for channel in search_channels(session, principal, "")}

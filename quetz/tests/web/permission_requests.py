@@ -53,6 +53,7 @@ CHANNEL = "/api/channels/{channel}"
 PACKAGE = f"{CHANNEL}/packages/pkg"
 FILE = "noarch/pkg-1.0-0.conda"
 VERSION = f"{PACKAGE}/versions/{FILE}"
+VERSION_ROUTE = f"{CHANNEL}/packages/{{package}}/versions/{{platform}}/{{filename}}"
 USER = "/api/users"
 HIDING = frozenset({403, 404})
 
@@ -83,6 +84,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "channel.list_packages": (
         get(f"{CHANNEL}/packages"),
         get("/api/paginated/channels/{channel}/packages"),
+        get("/api/cursor/channels/{channel}/packages"),
     ),
     "channel.metrics": (get("/metrics/channels/{channel}"),),
     "channel.changes": (get(f"{CHANNEL}/changes"),),
@@ -90,6 +92,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "package.versions": (
         get(f"{PACKAGE}/versions"),
         get("/api/paginated/channels/{channel}/packages/pkg/versions"),
+        get("/api/cursor/channels/{channel}/packages/pkg/versions"),
     ),
     "version.read": (get(VERSION),),
     "version.metrics": (get(f"/metrics/channels/{{channel}}/packages/pkg/versions/{FILE}"),),
@@ -100,6 +103,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "list.channels": (
         get("/api/channels?q={channel}", shows='"{channel}"'),
         get("/api/paginated/channels?q={channel}", shows='"{channel}"'),
+        get("/api/cursor/channels?q={channel}", shows='"{channel}"'),
     ),
     "package.members.list": (get(f"{PACKAGE}/members"),),
     "channel.members.list": (get(f"{CHANNEL}/members"),),
@@ -137,7 +141,8 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
         *uploads("pkg-1.0-0.conda", force=True),
         post(f"{PACKAGE}/files/", package="pkg-1.0-0.conda", form=True, force=True),
     ),
-    "version.delete": (delete(VERSION),),
+    # Whoever may delete a version may yank it.
+    "version.delete": (delete(VERSION), post(f"{VERSION}/yank")),
     "package.copy": (
         post(
             f"{CHANNEL}/packages/copy?source_channel=source&source_package=other&subdir=noarch"
@@ -154,6 +159,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "users.list_all": (
         get(USER, shows='"bystander"'),
         get("/api/paginated/users?limit=100", shows='"bystander"'),
+        get("/api/service-accounts"),
     ),
     "users.read_other": (
         get(f"{USER}/bystander"),
@@ -175,8 +181,11 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "users.set_role": (Ask("PUT", f"{USER}/newcomer/role", {"role": "member"}),),
     "users.set_role_elevated/to": (Ask("PUT", f"{USER}/newcomer/role", {"role": "maintainer"}),),
     "users.set_role_elevated/of": (Ask("PUT", f"{USER}/steward/role", {"role": "member"}),),
-    "apikey.list_own": (get("/api/api-keys"),),
-    "apikey.create/within": (post("/api/api-keys", {"description": "", "roles": []}),),
+    "apikey.list_own": (get("/api/api-keys"), get("/api/keys")),
+    "apikey.create/within": (
+        post("/api/api-keys", {"description": "", "roles": []}),
+        post("/api/keys", {"description": ""}),
+    ),
     # Above an owner of the server is nothing: for him the channel is one that does not exist.
     "apikey.create/above": (
         post(
@@ -185,8 +194,11 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
             refused=HIDING,
         ),
     ),
-    "apikey.revoke_own": (delete("/api/api-keys/{my_key}"),),
-    "apikey.revoke_other": (delete("/api/api-keys/{others_key}"),),
+    "apikey.revoke_own": (delete("/api/api-keys/{my_key}"), delete("/api/keys/{my_key}")),
+    "apikey.revoke_other": (
+        delete("/api/api-keys/{others_key}"),
+        delete("/api/keys/{others_key}"),
+    ),
     "audit.read_channel": (get(f"{CHANNEL}/audit"),),
     "audit.read_all": (get("/api/audit"),),
     "prometheus": (get("/metricsp"),),
@@ -219,66 +231,30 @@ DECIDED_WITHIN = {
     Operation.FILE_OVERWRITE: "uploads with force",
     Operation.PACKAGE_COPY_FROM: "copying a package into a channel",
     Operation.APIKEY_REVOKE_OTHER: "revoking an API key",
+    Operation.USERS_READ_OTHER: "reading an account",
+    Operation.USERS_DELETE_SELF: "deleting an account",
     Operation.USERS_DELETE_ELEVATED: "deleting an account",
     Operation.USERS_SET_ROLE_ELEVATED: "setting a role",
 }
 # Operations on what the front answers before any route.
-OUTSIDE_THE_APP = {Operation.CHANNEL_DOWNLOAD_FILE, Operation.CHANNEL_REPODATA}
+OUTSIDE_THE_APP = {
+    Operation.CHANNEL_DOWNLOAD_FILE,
+    Operation.CHANNEL_REPODATA,
+    Operation.CHANNEL_INDEX_HTML,
+    Operation.FRONTEND,
+}
+# Routes of a server that says so in its settings only.
+OPTIONAL = {Operation.LOGIN}
 # Routes that no cell is about.
 OUTSIDE_THE_MATRIX = {
     "GET /api/me": "answers to a session only; its own test tells",
+    "GET /api/csrf-token": "answers to a session only; every cell of a session asks for it",
     "GET /auth/logout": "everyone may log out",
     "POST /auth/logout": "everyone may log out",
-}
-
-# Paths of REQUESTS that have no route yet.
-UNROUTED = {
-    "/get/{channel}/index.html",
-    "/get/{channel}",
-    "/metrics/channels/{channel}",
-    f"{CHANNEL}/changes",
-    f"/metrics/channels/{{channel}}/packages/pkg/versions/{FILE}",
-    f"{VERSION}/run_exports",
-    f"{CHANNEL}/mirrors",
-    f"{CHANNEL}/mirrors/{{mirror}}",
-    "/api/packages/search/?q=pkg",
-    "/api/channels/search/?q={channel}",
-    f"{PACKAGE}/members",
-    f"{PACKAGE}/members?username=bystander",
-    *(ask.path for name in ("package.copy", "package.copy_from") for ask in REQUESTS[name]),
-    *(ask.path for name, asks in REQUESTS.items() if name.startswith("users.") for ask in asks),
-    f"{CHANNEL}/audit",
-    "/api/audit",
-    "/metricsp",
-}
-# Operations that no route declares yet.
-UNROUTED_OPERATIONS = {
-    "apikey.revoke_leaked",
-    "audit.read_all",
-    "audit.read_channel",
-    "channel.changes",
-    "channel.index_html",
-    "channel.metrics",
-    "channel.mirrors.delete",
-    "channel.mirrors.list",
-    "channel.mirrors.register",
-    "frontend",
-    "login",
-    "package.copy",
-    "package.create",
-    "package.members.add",
-    "package.members.list",
-    "package.members.remove",
-    "prometheus",
-    "search.channels",
-    "search.packages",
-    "users.create",
-    "users.delete_member",
-    "users.delete_self",
-    "users.list_all",
-    "users.read_other",
-    "users.set_role",
-    "version.metrics",
-    "version.run_exports",
-    "version.yank",
+    f"POST {VERSION_ROUTE}/restore": "answers as /yank does to what is not yanked",
+    "POST /api/api-keys/revoke-leaked": "whoever knows a key may revoke it",
+    "POST /api/service-accounts": "the test of service accounts tells who may",
+    "DELETE /api/service-accounts/{username}": "the test of service accounts tells who may",
+    "GET /api/service-accounts/{username}/api-keys": "the test of service accounts tells who may",
+    "POST /api/service-accounts/{username}/api-keys": "the test of service accounts tells who may",
 }

@@ -14,13 +14,13 @@ PATH = "/api/channels/{channel}/packages/{package}/members"
 
 
 @router.get(PATH, **declares(Operation.PACKAGE_MEMBERS_LIST))
-def list_members(channel: str, package: str, session: ReadSession) -> list[MemberOut]:
+def list_package_members(channel: str, package: str, session: ReadSession) -> list[MemberOut]:
     found = get_package(session, get_channel(session, channel), package)
     return [MemberOut.of(*row) for row in service.list_members(session, found)]
 
 
 @router.post(PATH, status_code=201, **declares(Operation.PACKAGE_MEMBERS_ADD))
-def add_member(
+def add_package_member(
     channel: str, package: str, body: MemberIn, session: WriteSession, caller: Caller
 ) -> None:
     place = get_channel(session, channel)
@@ -28,7 +28,7 @@ def add_member(
 
 
 @router.delete(PATH, **declares(Operation.PACKAGE_MEMBERS_REMOVE))
-def remove_member(
+def remove_package_member(
     channel: str, package: str, username: Text, session: WriteSession, caller: Caller
 ) -> None:
     place = get_channel(session, channel)

@@ -113,7 +113,9 @@ async def upload_files(
 @router.post(
     "/api/channels/{channel}/packages/{package}/files/",
     status_code=201,
-    **declares(Operation.FILE_UPLOAD),
+    responses=ANSWERS,
+    dependencies=[WAITS_FOR_INDEX],
+    **declares(Operation.FILE_UPLOAD, requestBody=FORM_BODY),
 )
 async def upload_files_of_package(
     request: Request, channel: str, package: str, deployment: DeploymentDep, caller: Caller
