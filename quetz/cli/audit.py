@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quetz.cli.operators import reading
+from quetz.cli.options import AsJson, ByOption, InFolder
 from quetz.cli.redaction import json_of, redact
 from quetz.errors.audit import SealBroken
 
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(help="The audit log: who changed what.", no_args_is_help=True)
 
-OptionalPath = Annotated[
-    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON.")]
 Since = Annotated[
     int | None,
     typer.Option(metavar="POSITION", min=0, help="Only events after it, the oldest first."),
@@ -36,19 +34,20 @@ ChannelName = Annotated[
 
 @commands.command("list")
 def list_events(
-    path: OptionalPath = Path(),
+    path: InFolder = Path(),
     since: Since = None,
     limit: Annotated[int, typer.Option(metavar="COUNT", min=1, help="Print no more.")] = 100,
     action: Action = None,
     actor: Actor = None,
     channel: ChannelName = None,
+    deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Print events, the newest first."""
     from quetz.db.queries.events import EventFilter
     from quetz.services import events as service
 
-    with _opened(path) as session:
+    with _opened(deployment or path) as session:
         actions = () if action is None else (action,)
         wanted = EventFilter(actions=actions, actor=actor, channel=channel)
         found = service.list_events(session, wanted, since=since, limit=limit).events
@@ -62,12 +61,12 @@ def list_events(
 
 
 @commands.command()
-def verify(path: OptionalPath = Path(), as_json: AsJson = False) -> None:
+def verify(path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False) -> None:
     """Compute the seal of every event anew; end with 1 if one is not as it was sealed."""
     from quetz.db.queries.events import find_last_seal
     from quetz.services.seals import verify_seals
 
-    with _opened(path) as session:
+    with _opened(deployment or path) as session:
         broken = verify_seals(session)
         last = find_last_seal(session)
     position, seal = (0, None) if last is None else (last[0] or 0, last[1])
@@ -82,8 +81,9 @@ def verify(path: OptionalPath = Path(), as_json: AsJson = False) -> None:
 
 @commands.command()
 def export(
-    path: OptionalPath = Path(),
+    path: InFolder = Path(),
     since: Since = None,
+    deployment: ByOption = None,
     as_json: Annotated[  # noqa: ARG001  (commands of this kind take it)
         bool, typer.Option("--json", help="Print JSON lines, which is the only form.")
     ] = True,
@@ -91,7 +91,7 @@ def export(
     """Print all events in order, as a JSON document a line, exactly as they were sealed."""
     from quetz.services.seals import all_sealed
 
-    with _opened(path) as session:
+    with _opened(deployment or path) as session:
         for event in all_sealed(session, since=since or 0):
             typer.echo(json.dumps(_document(event), ensure_ascii=False))
 
@@ -100,9 +100,8 @@ def export(
 def _opened(path: Path) -> Iterator["Session"]:
     """Open the deployment for reading; say what the log does not show yet."""
     from quetz.db.queries.events import count_unsealed
-    from quetz.deployment import Deployment
 
-    with closing(Deployment.open(path)) as deployment, deployment.transaction() as session:
+    with reading(path) as session:
         yield session
         waiting = count_unsealed(session)
     if waiting:

@@ -1,7 +1,6 @@
 """``quetz key``."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quetz.cli.operators import changing, opened, reading, tell
+from quetz.cli.options import AsJson, ByOption, InFolder
 from quetz.cli.redaction import json_of
 from quetz.errors import BadOption
 
@@ -30,12 +31,6 @@ class VerbOption(StrEnum):
 
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose keys: the user's name.")]
-Folder = Annotated[
-    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
-]
-SameFolder = Annotated[
-    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
-]
 Description = Annotated[str, typer.Option("--description", help="What the key is for.")]
 Days = Annotated[
     int | None,
@@ -62,19 +57,18 @@ Verbs = Annotated[
     ),
 ]
 ReadOnly = Annotated[bool, typer.Option("--read-only/--no-read-only", help="It changes nothing.")]
-AsJson = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON.")]
 
 
 @commands.command()
 def create(
     user: User,
-    path: Folder = Path(),
+    path: InFolder = Path(),
     description: Description = "quetz key create",
     days: Days = None,
     roles: Roles = None,
     verbs: Verbs = None,
     read_only: ReadOnly = False,
-    deployment: SameFolder = None,
+    deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key of a user, and print it; it is not shown again."""
@@ -83,14 +77,15 @@ def create(
     from quetz.services.permissions import OPERATOR, Verb, principal_of
 
     named = [_named_scope(text) for text in roles or ()]
-    with _writing(deployment or path) as (opened, session):
+    folder = deployment or path
+    with opened(folder) as place, place.transaction(write=True) as session:
         owner = get_user(session, user)
         new = service.create_api_key(
             session,
             OPERATOR,
             owner,
             description=description,
-            expires_at=_expires_at(opened, days),
+            expires_at=_expires_at(place, days),
             scopes=service.find_scopes(session, principal_of(owner), named) or None,
             read_only=read_only,
             verbs=[Verb(verb) for verb in verbs] if verbs else None,
@@ -107,14 +102,13 @@ def create(
 
 @commands.command("list")
 def list_keys(
-    user: User, path: Folder = Path(), deployment: SameFolder = None, as_json: AsJson = False
+    user: User, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """List a user's API keys that were not revoked, the newest first, by their ids."""
     from quetz.db.queries.users import get_user
-    from quetz.deployment import Deployment
     from quetz.services.api_keys import list_keys_of
 
-    with closing(Deployment.open(deployment or path)) as opened, opened.transaction() as session:
+    with reading(deployment or path) as session:
         keys = _documents(session, list_keys_of(session, get_user(session, user)))
     if as_json:
         typer.echo(json_of(keys, indent=2))
@@ -128,31 +122,17 @@ def list_keys(
 @commands.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or its full text.")],
-    path: Folder = Path(),
-    deployment: SameFolder = None,
+    path: InFolder = Path(),
+    deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke an API key; a running server takes it no more within a second."""
     from quetz.services.api_keys import revoke_api_key
     from quetz.services.permissions import OPERATOR
 
-    with _writing(deployment or path) as (_, session):
+    with changing(deployment or path) as session:
         public_id = revoke_api_key(session, OPERATOR, key)
-    if as_json:
-        typer.echo(json_of({"revoked": public_id}, indent=2))
-    else:
-        typer.echo(f"Revoked the API key {public_id}", err=True)
-
-
-@contextmanager
-def _writing(path: Path) -> "Iterator[tuple[Deployment, Session]]":
-    from quetz.deployment import Deployment
-
-    with (
-        closing(Deployment.open(path)) as opened,
-        opened.transaction(write=True) as session,
-    ):
-        yield opened, session
+    tell({"revoked": public_id}, f"Revoked the API key {public_id}", as_json=as_json)
 
 
 def _named_scope(text: str) -> "NamedScope":
@@ -169,11 +149,11 @@ def _named_scope(text: str) -> "NamedScope":
     return NamedScope(channel, package if slash else None, Role(role))
 
 
-def _expires_at(opened: "Deployment", days: int | None) -> int | None:
+def _expires_at(place: "Deployment", days: int | None) -> int | None:
     from quetz.services.api_keys import default_last_day, end_of_day
 
     if days is None:
-        last_day = default_last_day(opened.settings.keys)
+        last_day = default_last_day(place.settings.keys)
     else:
         last_day = datetime.now(UTC).date() + timedelta(days=days) if days else None
     return None if last_day is None else end_of_day(last_day)

@@ -1,40 +1,22 @@
 """``quetz user``."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quetz.cli.operators import changing, confirm, opened, print_rows, reading, tell
+from quetz.cli.options import AsJson, ByOption, InFolder, Role, Username, Yes
 from quetz.cli.redaction import json_of
-from quetz.errors import BadOption
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from quetz.db.models import User
-    from quetz.deployment import Deployment
 
 commands = typer.Typer(help="Users of a deployment.", no_args_is_help=True)
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
-InFolder = Annotated[
-    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
-]
-ByOption = Annotated[
-    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class ServerRole(StrEnum):
-    OWNER = "owner"
-    MAINTAINER = "maintainer"
-    MEMBER = "member"
 
 
 class AnyRole(StrEnum):
@@ -49,7 +31,7 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new user's name.")],
     path: InFolder = Path(),
     role: Annotated[
-        ServerRole | None,
+        Role | None,
         typer.Option("--role", help="A role on the server; \\[users] default_role if left out."),
     ] = None,
     deployment: ByOption = None,
@@ -59,8 +41,9 @@ def create(
 
     This is how the first owner of a server is made.
     """
-    with _changing(deployment or path) as (opened, session):
-        given = role or opened.settings.users.default_role
+    folder = deployment or path
+    with opened(folder) as place, place.transaction(write=True) as session:
+        given = role or place.settings.users.default_role
         made = _create(session, name, given, service=False)
     _print_created("user", made, as_json=as_json)
 
@@ -70,13 +53,13 @@ def service(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account's name.")],
     path: InFolder = Path(),
     role: Annotated[
-        ServerRole | None, typer.Option("--role", help="A role on the server; none if left out.")
+        Role | None, typer.Option("--role", help="A role on the server; none if left out.")
     ] = None,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a service account, which nobody logs in by, and print an API key with all its rights."""
-    with _changing(deployment or path) as (_, session):
+    with changing(deployment or path) as session:
         made = _create(session, name, role, service=True)
     _print_created("service account", made, as_json=as_json)
 
@@ -94,28 +77,22 @@ def list_users(
     from quetz.db.queries.users import UserFilter
     from quetz.services import accounts
 
-    with _reading(deployment or path) as session:
+    with reading(deployment or path) as session:
         rows = [_document(user) for user in accounts.list_users(session, UserFilter(text=text))]
-    if as_json:
-        typer.echo(json_of(rows, indent=2))
-    elif not rows:
-        typer.echo("There is no such user" if text else "There is no user yet", err=True)
-    else:
-        width = max(len(row["username"]) for row in rows)
-        for row in rows:
-            typer.echo(f"{row['username']:{width}}  {_told(row)}".rstrip())
+    nothing = "There is no such user" if text else "There is no user yet"
+    print_rows(rows, lambda row: (row["username"], _told(row)), nothing=nothing, as_json=as_json)
 
 
 @commands.command()
 def show(
-    name: Name, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+    name: Username, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """Show a user: his role on the server, and those in channels and packages."""
     from quetz.db.queries.users import get_user
     from quetz.services import accounts
     from quetz.services.permissions import principal_of
 
-    with _reading(deployment or path) as session:
+    with reading(deployment or path) as session:
         user = get_user(session, name)
         own = principal_of(user)
         row = _document(user)
@@ -139,30 +116,28 @@ def show(
 
 @commands.command("role")
 def set_role(
-    name: Name,
+    name: Username,
     role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help="The role, or none.")],
     path: InFolder = Path(),
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a user a role on the server: owner, maintainer, member, or none."""
+    from quetz.services import permissions
     from quetz.services.accounts import set_role
-    from quetz.services.permissions import OPERATOR, Role
 
-    given = None if role is AnyRole.NONE else Role(role)
-    with _changing(deployment or path) as (_, session):
-        set_role(session, OPERATOR, name, given)
-    if as_json:
-        typer.echo(json_of({"username": name, "role": given}))
-    else:
-        typer.echo(f"'{name}' has {_role_told(given)} on the server", err=True)
+    given = None if role is AnyRole.NONE else permissions.Role(role)
+    with changing(deployment or path) as session:
+        set_role(session, permissions.OPERATOR, name, given)
+    sentence = f"'{name}' has {_role_told(given)} on the server"
+    tell({"username": name, "role": given}, sentence, as_json=as_json)
 
 
 @commands.command()
 def delete(
-    name: Name,
+    name: Username,
     path: InFolder = Path(),
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -170,44 +145,23 @@ def delete(
     from quetz.services.accounts import delete_user
     from quetz.services.permissions import OPERATOR
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadOption(f"to delete the user '{name}' without being asked, add --yes")
-        typer.confirm(f"Delete the user '{name}'?", abort=True, err=True)
-    with _changing(deployment or path) as (_, session):
+    confirm(f"the user '{name}'", yes=yes)
+    with changing(deployment or path) as session:
         delete_user(session, OPERATOR, name)
-    if as_json:
-        typer.echo(json_of({"deleted": name}))
-    else:
-        typer.echo(f"Deleted the user '{name}'", err=True)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator["Session"]:
-    from quetz.deployment import Deployment
-
-    with closing(Deployment.open(path)) as opened, opened.transaction() as session:
-        yield session
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator["tuple[Deployment, Session]"]:
-    from quetz.deployment import Deployment
-
-    with closing(Deployment.open(path)) as opened, opened.transaction(write=True) as session:
-        yield opened, session
+    tell({"deleted": name}, f"Deleted the user '{name}'", as_json=as_json)
 
 
 def _create(session: "Session", name: str, role: str | None, *, service: bool) -> dict[str, Any]:
     """Add a user, and return what --json prints: the new key, too."""
+    from quetz.services import permissions
     from quetz.services.accounts import create_user
     from quetz.services.api_keys import create_api_key
-    from quetz.services.permissions import OPERATOR, Role
 
-    given = Role(role) if role else None
-    user = create_user(session, OPERATOR, name, role=given, service=service)
+    operator = permissions.OPERATOR
+    given = permissions.Role(role) if role else None
+    user = create_user(session, operator, name, role=given, service=service)
     made_by = "quetz user service" if service else "quetz user create"
-    new = create_api_key(session, OPERATOR, user, description=made_by, expires_at=None, scopes=None)
+    new = create_api_key(session, operator, user, description=made_by, expires_at=None, scopes=None)
     return _document(user) | {"key": new.key}
 
 

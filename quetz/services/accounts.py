@@ -17,7 +17,6 @@ from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import LastOwner, LoginRequired, RoleRequired, UserExists
 from quetz.services.events import record_event
 from quetz.services.permissions import (
-    OPERATOR,
     Operation,
     Principal,
     Role,
@@ -54,9 +53,9 @@ def create_user(
         UserExists: the name is taken, be it by a deleted user.
     """
     check_username(username)
-    _authorize(session, principal, Operation.USERS_CREATE)
+    authorize(session, principal, Operation.USERS_CREATE)
     if _is_elevated(role):
-        _authorize(session, principal, Operation.USERS_SET_ROLE_ELEVATED)
+        authorize(session, principal, Operation.USERS_SET_ROLE_ELEVATED)
     user = add_user(session, NewUser(username, role, name=username, service=service))
     record_event(session, principal, Operation.USERS_CREATE, subject=username, after=role)
     session.flush()
@@ -113,7 +112,7 @@ def get_account(session: Session, principal: Principal, username: str) -> User:
         UserNotFound: there is no such user, or he was deleted.
     """
     own = principal.known and principal.username == username
-    _authorize(session, principal, Operation.USERS_READ_SELF if own else Operation.USERS_READ_OTHER)
+    authorize(session, principal, Operation.USERS_READ_SELF if own else Operation.USERS_READ_OTHER)
     return queries.get_user(session, username)
 
 
@@ -125,13 +124,13 @@ def set_role(session: Session, principal: Principal, username: str, role: Role |
         UserNotFound: there is no such user.
         LastOwner: the server would be left without an owner.
     """
-    _authorize(session, principal, Operation.USERS_SET_ROLE)
+    authorize(session, principal, Operation.USERS_SET_ROLE)
     user = queries.get_user(session, username)
     owners = queries.lock_user(session, user)
     operation = Operation.USERS_SET_ROLE
     if _is_elevated(role) or _is_elevated(user.role):
         operation = Operation.USERS_SET_ROLE_ELEVATED
-        _authorize(session, principal, operation)
+        authorize(session, principal, operation)
     if role != Role.OWNER:
         _check_not_last_owner(user, owners)
     record_event(session, principal, operation, subject=username, before=user.role, after=role)
@@ -154,12 +153,12 @@ def delete_user(session: Session, principal: Principal, username: str) -> None:
     operation = Operation.USERS_DELETE_MEMBER
     if principal.known and principal.username == username:
         operation = Operation.USERS_DELETE_SELF
-    _authorize(session, principal, operation)
+    authorize(session, principal, operation)
     user = queries.get_user(session, username)
     owners = queries.lock_user(session, user)
     if operation is not Operation.USERS_DELETE_SELF and _is_elevated(user.role):
         operation = Operation.USERS_DELETE_ELEVATED
-        _authorize(session, principal, operation)
+        authorize(session, principal, operation)
     _check_not_last_owner(user, owners)
     record_event(session, principal, operation, subject=username, before=user.role)
     user.disabled_at = now_ms()
@@ -223,11 +222,6 @@ def check_not_above(principal: Principal, user: User, deed: str) -> None:
     role = principal_of(user).server_role
     if role is not None and (principal.server_role is None or principal.server_role < role):
         raise RoleRequired(deed, f"the role {role} on the server")
-
-
-def _authorize(session: Session, principal: Principal, operation: Operation) -> None:
-    if principal != OPERATOR:
-        authorize(session, principal, operation)
 
 
 def _is_elevated(role: str | None) -> bool:

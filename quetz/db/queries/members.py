@@ -42,7 +42,7 @@ def list_package_members(session: Session, package_id: int) -> Sequence[Row[User
     query = (
         select(User, PackageMember.role)
         .join(PackageMember, PackageMember.user_id == User.id)
-        .where(PackageMember.package_id == package_id)
+        .where(PackageMember.package_id == package_id, User.disabled_at.is_(None))
         .order_by(User.username)
     )
     return session.execute(query).all()

@@ -13,28 +13,32 @@ from quetz.db.queries.users import get_user
 from quetz.services.sessions import start_session
 from quetz.testing.packages import build_package
 from quetz.tests.web.api.uploading import count, upload
-from quetz.tests.web.conftest import make_key
+from quetz.tests.web.conftest import make_key, open_browser
 from quetz.web.app import create_app
 from quetz.web.cookies import cookie_name
 
 SAFE = {"get", "head", "options"}
 HOME = "http://localhost"
 FORGE = "/api/channels/forge"
+ELSEWHERE = "/api/channels/elsewhere"
 FILE = f"{FORGE}/packages/pkg/versions/noarch/pkg-1.0-0.conda"
+YANKED = f"{FORGE}/packages/pkg/versions/noarch/pkg-0.9-0.conda"
+A_FILE = "/api/channels/{channel}/packages/{package}/versions/{platform}/{filename}"
 
 
 @dataclass(frozen=True)
 class World:
-    """A channel ``forge`` of alice's with one package, and its member bob.
+    """A channel ``forge`` of alice's with a package of two files, one yanked; its member bob.
 
-    ``client`` has alice's key, ``browser`` a login of hers; ``spare_key`` is the id of another key,
-    ``new`` a package that is nowhere yet.
+    ``client`` has alice's key, ``browser`` a login of hers; ``spare_key`` is another key, ``new``
+    a package that is nowhere yet, ``newer`` another file of the one that is.
     """
 
     client: TestClient
     browser: TestClient
     spare_key: str
     new: Path
+    newer: Path
 
     @property
     def new_bytes(self) -> bytes:
@@ -53,15 +57,22 @@ def world(deployment, owner_key, tmp_path):
     app = create_app(deployment)
     client = TestClient(app, base_url=HOME, headers={"X-API-Key": owner_key})
     make_key(deployment, "bob")
-    client.post("/api/channels", json={"name": "forge"})
+    for name in ("forge", "elsewhere"):
+        client.post("/api/channels", json={"name": name})
     client.post(f"{FORGE}/members", json={"username": "bob", "role": "member"})
     upload(client, None, build_package(tmp_path))
+    upload(client, None, build_package(tmp_path, version="0.9"))
+    client.post(f"{YANKED}/yank")
+    client.post(f"{FORGE}/packages/pkg/members", json={"username": "bob", "role": "member"})
+    client.post(f"{FORGE}/mirrors", json={"url": "https://mirror.example/get/forge"})
+    client.post("/api/service-accounts", json={"username": "robot"})
     spare = client.post("/api/api-keys", json={"description": ""}).json()["key"]
     with deployment.transaction(write=True) as session:
         cookie = start_session(session, get_user(session, "alice"), "dummy")
-    browser = TestClient(app, base_url=HOME, headers={"Origin": HOME}, follow_redirects=False)
-    browser.cookies.set(cookie_name(deployment.settings), cookie)
-    return World(client, browser, spare.split("-")[1], build_package(tmp_path, name="new"))
+    browser = open_browser(app, cookie, cookie_name(deployment.settings))
+    browser.follow_redirects = False
+    new, newer = build_package(tmp_path, name="new"), build_package(tmp_path, version="1.1")
+    return World(client, browser, spare, new, newer)
 
 
 # By method and path, as in the description of the API. A new route that changes anything needs
@@ -91,11 +102,59 @@ REQUESTS: dict[tuple[str, str], Callable[[World], httpx2.Response]] = {
     ("post", "/api/channels/{channel}/files/"): lambda world: world.client.post(
         f"{FORGE}/files/", files={"files": (world.new.name, world.new_bytes)}
     ),
+    (
+        "post",
+        "/api/channels/{channel}/packages/{package}/files/",
+    ): lambda world: world.client.post(
+        f"{FORGE}/packages/pkg/files/",
+        files={"files": (world.newer.name, world.newer.read_bytes())},
+    ),
+    ("post", "/api/channels/{channel}/packages"): lambda world: world.client.post(
+        f"{FORGE}/packages", json={"name": "fresh"}
+    ),
+    ("post", "/api/channels/{channel}/packages/copy"): lambda world: world.client.post(
+        f"{ELSEWHERE}/packages/copy?source_channel=forge&source_package=pkg&subdir=noarch"
+        "&filename=pkg-1.0-0.conda"
+    ),
+    ("post", f"{A_FILE}/yank"): lambda world: world.client.post(f"{FILE}/yank"),
+    ("post", f"{A_FILE}/restore"): lambda world: world.client.post(f"{YANKED}/restore"),
+    ("post", "/api/channels/{channel}/packages/{package}/members"): lambda world: world.client.post(
+        f"{FORGE}/packages/pkg/members", json={"username": "alice", "role": "owner"}
+    ),
+    ("delete", "/api/channels/{channel}/packages/{package}/members"): lambda world: (
+        world.client.delete(f"{FORGE}/packages/pkg/members", params={"username": "bob"})
+    ),
+    ("post", "/api/channels/{channel}/mirrors"): lambda world: world.client.post(
+        f"{FORGE}/mirrors", json={"url": "https://mirror.example/get/other"}
+    ),
+    ("delete", "/api/channels/{channel}/mirrors/{mirror_id}"): lambda world: world.client.delete(
+        f"{FORGE}/mirrors/{world.client.get(f'{FORGE}/mirrors').json()[0]['id']}"
+    ),
+    ("delete", "/api/users/{username}"): lambda world: world.client.delete("/api/users/bob"),
+    ("put", "/api/users/{username}/role"): lambda world: world.client.put(
+        "/api/users/bob/role", json={"role": "member"}
+    ),
+    ("post", "/api/service-accounts"): lambda world: world.client.post(
+        "/api/service-accounts", json={"username": "builder"}
+    ),
+    ("delete", "/api/service-accounts/{username}"): lambda world: world.client.delete(
+        "/api/service-accounts/robot"
+    ),
+    ("post", "/api/service-accounts/{username}/api-keys"): lambda world: world.client.post(
+        "/api/service-accounts/robot/api-keys", json={"description": ""}
+    ),
+    ("post", "/api/keys"): lambda world: world.client.post("/api/keys", json={"description": ""}),
+    ("delete", "/api/keys/{id}"): lambda world: world.client.delete(
+        f"/api/keys/{world.spare_key.split('-')[1]}"
+    ),
+    ("post", "/api/api-keys/revoke-leaked"): lambda world: world.client.post(
+        "/api/api-keys/revoke-leaked", json={"key": world.spare_key}
+    ),
     ("post", "/api/api-keys"): lambda world: world.client.post(
         "/api/api-keys", json={"description": ""}
     ),
     ("delete", "/api/api-keys/{key}"): lambda world: world.client.delete(
-        f"/api/api-keys/{world.spare_key}"
+        f"/api/api-keys/{world.spare_key.split('-')[1]}"
     ),
     ("get", "/api/dummylogin/{username}"): lambda world: world.browser.get("/api/dummylogin/bob"),
     ("post", "/auth/logout"): lambda world: world.browser.post("/auth/logout"),

@@ -10,6 +10,7 @@ from quetz.services.api_keys import NamedScope, create_api_key, find_scopes
 from quetz.services.permissions import OPERATOR, Role, principal_of
 from quetz.services.sessions import start_session
 from quetz.testing.factories import add_member, make_channel, make_package, make_user
+from quetz.tests.web.conftest import open_browser
 from quetz.web.app import create_app
 
 
@@ -44,13 +45,7 @@ def browse(deployment, anonymous):
     def browse(username):
         with deployment.transaction(write=True) as session:
             cookie = start_session(session, get_user(session, username), "dummy")
-        origin = "https://quetz.example"
-        headers = {
-            "Cookie": f"__Host-session={cookie}",
-            "Origin": origin,
-            "Sec-Fetch-Site": "same-origin",
-        }
-        return TestClient(anonymous.app, base_url=origin, headers=headers)
+        return open_browser(anonymous.app, cookie)
 
     return browse
 
