@@ -10,6 +10,14 @@ _TWO_SEPARATORS: Final = re.compile(r"[._-]{2}")
 _PACKAGE_LENGTH: Final = 64
 _SUBDIR: Final = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 _SUBDIR_LENGTH: Final = 32
+# Those that clients look for at the end of a channel's URL, to cut them off.
+_KNOWN_SUBDIRS: Final = frozenset(
+    """
+    noarch emscripten-wasm32 freebsd-64 linux-32 linux-64 linux-aarch64 linux-armv6l linux-armv7l
+    linux-loongarch64 linux-ppc linux-ppc64 linux-ppc64le linux-riscv32 linux-riscv64 linux-s390x
+    osx-64 osx-arm64 wasi-wasm32 win-32 win-64 win-arm64 zos-z
+    """.split()
+)
 _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,49}")
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _NOT_IN_USERNAME: Final = re.compile(r"[^A-Za-z0-9._@-]+")
@@ -54,7 +62,8 @@ def check_subdir(name: str) -> None:
 def normal_channel_name(name: str) -> str:
     """Return the name in lower case, as it is stored and looked up.
 
-    A name that looks like a subdir would make URLs ambiguous (CEP 26, "Channel base URLs").
+    The name of a subdir would make URLs ambiguous (CEP 26, "Channel base URLs"). By its words any
+    name of two parts is out, such as conda-forge; here those are that clients take for subdirs.
 
     Raises:
         BadName: the name breaks a rule.
@@ -64,8 +73,8 @@ def normal_channel_name(name: str) -> str:
         raise BadName(
             "channel", name, "1 to 50 letters, digits, '.' or '-', the first a letter or digit"
         )
-    if is_subdir(normal):
-        raise BadName("channel", name, "it looks like a subdir")
+    if normal in _KNOWN_SUBDIRS:
+        raise BadName("channel", name, "it is the name of a subdir")
     return normal
 
 

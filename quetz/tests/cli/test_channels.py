@@ -96,7 +96,7 @@ def test_without_json_people_read_tables_and_sentences(quetz, on_each):
     ("arguments", "code", "reason"),
     [
         pytest.param("create forge", 1, "exists already", id="taken"),
-        pytest.param("create linux-64", 2, "looks like a subdir", id="malformed"),
+        pytest.param("create linux-64", 2, "is the name of a subdir", id="malformed"),
         pytest.param("show none", 2, "No channel of this name", id="missing"),
         pytest.param("set forge", 2, "nothing is to be changed", id="no change"),
         pytest.param("set forge --size-limit 1 --no-size-limit", 2, "contradict", id="both"),

@@ -69,6 +69,11 @@ def test_a_channel_name_must_suit_a_url_and_be_no_subdir(name):
         normal_channel_name(name)
 
 
+@pytest.mark.parametrize("name", ["conda-forge", "Team-A", "linux-tools", "0.x"])
+def test_a_channel_name_may_have_two_parts(name):
+    assert normal_channel_name(name) == name.lower()
+
+
 @pytest.mark.parametrize("name", ["alice", "Alice.B_c-d@example.org", "0"])
 def test_a_username_may_hold_an_address(name):
     check_username(name)

@@ -34,11 +34,11 @@ step 200 '"members_count":1' GET "$channel"
 step 200 '"all_records_count"' GET '/api/paginated/channels?skip=0&limit=1'
 step 200 '"size_limit":null' PATCH "$channel" --data '{"ttl": 100}'
 step 201 null POST "$channel/packages" --data '{"name": "'"$NAME"'", "summary": "made by hand"}'
-step 409 exists POST "$channel/packages" --data '{"name": "'"$NAME"'"}'
+step 409 already POST "$channel/packages" --data '{"name": "'"$NAME"'"}'
 step 201 null POST "$channel/upload/$file?sha256=$sum&force=false" \
     --header 'Transfer-Encoding: chunked' --data-binary "@$PACKAGE"
 step 200 null POST "$channel/files/" --form "files=@$PACKAGE"
-step 422 checksum POST "$channel/upload/$file?sha256=$(echo | sha256sum | cut -d' ' -f1)" \
+step 422 declared POST "$channel/upload/$file?sha256=$(echo | sha256sum | cut -d' ' -f1)" \
     --data-binary "@$PACKAGE"
 step 200 "\"current_version\":\"$VERSION\"" GET "$package"
 step 200 "\"name\":\"$NAME\"" GET "$channel/packages?q=$NAME"

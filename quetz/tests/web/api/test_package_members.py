@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event
+from quetz.services.accounts import delete_user
+from quetz.services.permissions import OPERATOR
 from quetz.testing.factories import make_user
 
 PACKAGES = "/api/channels/forge/packages"
@@ -43,6 +45,16 @@ def test_a_member_is_listed_with_exactly_the_keys_that_clients_know(alice, anony
             },
         }
     ]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_deleted_user_is_no_member(alice, deployment):
+    alice.post(MEMBERS, json={"username": "bob", "role": "owner"})
+
+    with deployment.transaction(write=True) as session:
+        delete_user(session, OPERATOR, "bob")
+
+    assert "bob" not in roles(alice)
 
 
 @pytest.mark.usefixtures("people")
