@@ -11,12 +11,9 @@ _PACKAGE_LENGTH: Final = 64
 _SUBDIR: Final = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 _SUBDIR_LENGTH: Final = 32
 # Those that clients look for at the end of a channel's URL, to cut them off.
-_KNOWN_SUBDIRS: Final = frozenset(
-    """
-    noarch emscripten-wasm32 freebsd-64 linux-32 linux-64 linux-aarch64 linux-armv6l linux-armv7l
-    linux-loongarch64 linux-ppc linux-ppc64 linux-ppc64le linux-riscv32 linux-riscv64 linux-s390x
-    osx-64 osx-arm64 wasi-wasm32 win-32 win-64 win-arm64 zos-z
-    """.split()
+_KNOWN_SUBDIR: Final = re.compile(
+    "noarch|osx-(64|arm64)|win-(32|64|arm64)|freebsd-64|(emscripten|wasi)-wasm32|zos-z|linux-"
+    "(32|64|aarch64|armv[67]l|loongarch64|ppc|ppc64|ppc64le|riscv32|riscv64|s390x)"
 )
 _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,49}")
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -73,7 +70,7 @@ def normal_channel_name(name: str) -> str:
         raise BadName(
             "channel", name, "1 to 50 letters, digits, '.' or '-', the first a letter or digit"
         )
-    if normal in _KNOWN_SUBDIRS:
+    if _KNOWN_SUBDIR.fullmatch(normal):
         raise BadName("channel", name, "it is the name of a subdir")
     return normal
 
