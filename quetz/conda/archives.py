@@ -4,18 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quetz.conda.contents import (
-    Paths,
-    describe,
-    read_legacy_paths,
-    read_paths,
-    read_run_exports,
-)
+from quetz.conda.contents import describe, read_run_exports
 from quetz.conda.faults import Fault
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.index_json import check_index
 from quetz.conda.strict_json import BadJson, decode_strictly
-from quetz.conda.unpacking import read_info
+from quetz.conda.unpacking import Info, read_info
 from quetz.errors import BadArchive
 
 
@@ -51,31 +45,26 @@ def read_archive(path: Path, filename: str) -> PackageArchive:
         raise BadArchive(filename, fault.field, fault.reason) from None
 
 
-def _interpret(info: dict[str, bytes], filename: PackageFilename) -> PackageArchive:
-    index = check_index(_decode(info, "index.json"), filename)
-    about = _decode(info, "about.json", absent={})
+def _interpret(info: Info, filename: PackageFilename) -> PackageArchive:
+    documents = info.documents
+    index = check_index(_decode(documents, "index.json"), filename)
+    if info.flags is None:
+        raise Fault("info/paths.json", "is missing")
     return PackageArchive(
         filename=filename,
         subdir=index["subdir"],
         index=index,
-        run_exports=read_run_exports(_decode(info, "run_exports.json", absent={})),
-        about=describe(about, _paths(info, filename), filename.name),
+        about=describe(_decode(documents, "about.json", absent={}), info.flags),
+        run_exports=read_run_exports(_decode(documents, "run_exports.json", absent={})),
     )
 
 
-def _paths(info: dict[str, bytes], filename: PackageFilename) -> Paths:
-    """Packages older than ``.conda`` may come without ``info/paths.json``."""
-    if "paths.json" not in info and "files" in info and filename.suffix == ".tar.bz2":
-        return read_legacy_paths(info["files"], info.get("has_prefix", b""))
-    return read_paths(_decode(info, "paths.json"))
-
-
-def _decode(info: dict[str, bytes], name: str, absent: Any = None) -> Any:
-    if name not in info:
+def _decode(documents: dict[str, bytes], name: str, absent: Any = None) -> Any:
+    if name not in documents:
         if absent is not None:
             return absent
         raise Fault(f"info/{name}", "is missing")
     try:
-        return decode_strictly(info[name])
+        return decode_strictly(documents[name])
     except BadJson as error:
         raise Fault(f"info/{name}", str(error)) from None

@@ -34,9 +34,23 @@ def decode_strictly(data: bytes) -> Any:
         raise BadJson(f"not JSON: {error}") from None
     except RecursionError:
         raise BadJson(f"deeper than {_DEEPEST} levels") from None
-    _check_depth(text, value)
-    _check_escapes(text, value)
+    _check(text, value)
     return value
+
+
+def decode_at(text: str, start: int) -> tuple[Any, int]:
+    """Decode the value that begins at ``start``; return it, and where it ends.
+
+    Raises:
+        BadJson: as ``decode_strictly``.
+        JSONDecodeError: no JSON, or cut off.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise BadJson(f"deeper than {_DEEPEST} levels") from None
+    _check(text[start:end], value)
+    return value, end
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,6 +83,11 @@ def _constant(name: str) -> Any:
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
 )
+
+
+def _check(text: str, value: Any) -> None:
+    _check_depth(text, value)
+    _check_escapes(text, value)
 
 
 def _check_depth(text: str, value: Any) -> None:

@@ -1,11 +1,12 @@
 """Reading tar as strangers write it (POSIX.1-1988 ustar, POSIX.1-2001 pax, GNU long names).
 
 A reader of our own, for it has to refuse what others guess about: where two readers could see
-different members, this one raises. It never holds more than one member's content, and reads
+different members, this one raises. It never holds more than a piece of a member, and reads
 forward only.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ from quetz.conda.faults import Fault
 
 BLOCK: Final = 512
 _ZEROS: Final = bytes(BLOCK)
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 18
 _LONGEST_EXTENSION: Final = 1 << 16
 _MOST_MEMBERS: Final = 100_000
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
@@ -85,11 +86,14 @@ class TarReader:
         self._check_rest()
         return None
 
-    def content(self, member: Member) -> bytes:
-        """Return the content of the member that ``next`` returned last."""
-        padded = self._read(self._left)
-        self._left = 0
-        return padded[: member.size]
+    def pieces(self, member: Member) -> Iterator[bytes]:
+        """Yield the content of the member that ``next`` returned last, up to 256 KiB at once."""
+        missing = member.size
+        while missing > 0:
+            piece = self._read(min(missing, _PIECE))
+            missing -= len(piece)
+            self._left -= len(piece)
+            yield piece
 
     def _header(self) -> bytes | None:
         header = self._source.read(BLOCK)

@@ -1,15 +1,18 @@
 """From a package file to its unpacked info: both formats, under limits."""
 
 import bz2
-import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from quetz.conda import zips, zstd
+from quetz.conda.contents import read_legacy_paths, read_paths
 from quetz.conda.faults import Fault
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.tars import DIRECTORY, FILE, Member, TarReader
 
-INFO_LIMIT: Final = 64 << 20
+# A zstd window of the same size is held while a tar is read.
+INFO_LIMIT: Final = 48 << 20
 # Where info/ does not come first in a .tar.bz2, what has to be unpacked before it.
 _PAYLOAD_LIMIT: Final = 512 << 20
 # So much of a .tar.bz2 is cheap to unpack, and shows what is wrong with a small one.
@@ -18,22 +21,32 @@ _FREE_OF_RATIO: Final = 1 << 20
 _HIGHEST_RATIO: Final = 1000
 _PIECE: Final = 1 << 16
 
-# What is read of info/, and the most bytes each may have. What ends up in an index is held
-# shorter: one record of megabytes would spoil the shard of its name for every client.
-_WANTED: Final = {
-    "about.json": 16 << 20,
-    "files": 16 << 20,
-    "has_prefix": 16 << 20,
-    "index.json": 1 << 20,
-    "paths.json": 16 << 20,
-    "run_exports.json": 1 << 20,
-}
+# What is read of info/, and the most bytes each may have. Documents are held, and take many
+# times their size once decoded; besides, what ends up in an index must be short: one record of
+# megabytes would spoil the shard of its name for every client.
+_DOCUMENTS: Final = {"about.json": 1 << 20, "index.json": 1 << 20, "run_exports.json": 1 << 20}
+_PATHS: Final = "paths.json"
+_PATHS_LIMIT: Final = 32 << 20
+_LEGACY: Final = {"files": 16 << 20, "has_prefix": 16 << 20}
 # Written by clients when they unpack, and trusted by them (CEP 34, "Additional restrictions").
 _FORBIDDEN: Final = frozenset({"repodata_record.json"})
+# Where another spelling could be taken for the file itself.
+_WANTED: Final = {*_DOCUMENTS, _PATHS, *_LEGACY}
 
 
-def read_info(file: BinaryIO, filename: PackageFilename) -> dict[str, bytes]:
-    """Return the files of info/ that matter to a channel: ``{"index.json": b"{...}"}``.
+@dataclass(frozen=True)
+class Info:
+    """``documents`` are by name, ``{"index.json": b"{...}"}``.
+
+    ``flags`` are those that the list of paths raises for channeldata; None without a list.
+    """
+
+    documents: dict[str, bytes]
+    flags: set[str] | None
+
+
+def read_info(file: BinaryIO, filename: PackageFilename) -> Info:
+    """Return what matters to a channel of info/.
 
     A ``.tar.bz2`` of more than 4 MiB is read up to the first member outside info/ that stands
     behind what CEP 34 requires: builders write info/ first, unpacking is slow, and the payload
@@ -43,83 +56,92 @@ def read_info(file: BinaryIO, filename: PackageFilename) -> dict[str, bytes]:
         Fault: the file is broken, unsafe, or beyond the limits.
     """
     if filename.suffix == ".tar.bz2":
-        return _collect(TarReader(_Bz2Source(file), "the tar"), has_payload=True)
+        return _collect(TarReader(_Unpacked(_unpack_bz2(file)), "the tar"), filename)
     field = f"info-{filename.stem}.tar.zst"
-    packed = zips.read_info_tar(file, filename.stem, INFO_LIMIT)
-    limit = min(INFO_LIMIT, max(_FREE_OF_RATIO, _HIGHEST_RATIO * len(packed)))
+    size = zips.find_info_tar(file, filename.stem, INFO_LIMIT)
+    limit = min(INFO_LIMIT, max(_FREE_OF_RATIO, _HIGHEST_RATIO * size))
     try:
-        tar = zstd.decompress(packed, limit)
+        tar = TarReader(_Unpacked(zstd.unpack(file, size, limit)), field)
+        return _collect(tar, filename)
     except zstd.BadFrame as error:
         raise Fault(field, str(error)) from None
-    return _collect(TarReader(io.BytesIO(tar), field), has_payload=False)
 
 
-class _Bz2Source:
-    """Unpacks one bz2 stream as it is read."""
+class _Unpacked:
+    """Pieces of any size, read as one file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._unpacker = bz2.BZ2Decompressor()
-        self._packed = 0
-        self._unpacked = 0
-        self._buffer = b""
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._at = 0
 
     def read(self, size: int) -> bytes:
-        pieces = [self._buffer]
-        missing = size - len(self._buffer)
-        while missing > 0 and not self._unpacker.eof:
-            piece = self._unpack()
-            pieces.append(piece)
-            missing -= len(piece)
-        data = b"".join(pieces)
-        self._buffer = data[size:]
-        return data[:size]
+        parts, missing = [], size
+        while missing > 0:
+            if self._at == len(self._piece):
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._piece, self._at = piece, 0
+            part = self._piece[self._at : self._at + missing]
+            parts.append(part)
+            self._at += len(part)
+            missing -= len(part)
+        return b"".join(parts)
 
-    def _unpack(self) -> bytes:
-        packed = self._file.read(_PIECE) if self._unpacker.needs_input else b""
-        if not packed and self._unpacker.needs_input:
-            raise Fault("the bz2 stream", "is cut off" if self._packed else "is empty")
-        self._packed += len(packed)
+
+def _unpack_bz2(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of the one stream that the file must be, up to 64 KiB at once."""
+    unpacker = bz2.BZ2Decompressor()
+    packed_size = unpacked_size = 0
+    while not unpacker.eof:
+        packed = file.read(_PIECE) if unpacker.needs_input else b""
+        if not packed and unpacker.needs_input:
+            raise Fault("the bz2 stream", "is cut off" if packed_size else "is empty")
+        packed_size += len(packed)
         try:
-            data = self._unpacker.decompress(packed, _PIECE)
+            data = unpacker.decompress(packed, _PIECE)
         except (OSError, ValueError) as error:
             raise Fault("the bz2 stream", f"is broken or no bz2: {error}") from None
-        self._unpacked += len(data)
-        if self._unpacked > max(_FREE_OF_RATIO, _HIGHEST_RATIO * self._packed):
+        unpacked_size += len(data)
+        if unpacked_size > max(_FREE_OF_RATIO, _HIGHEST_RATIO * packed_size):
             raise Fault("the bz2 stream", f"unpacks to more than {_HIGHEST_RATIO} times its size")
-        if self._unpacked > _PAYLOAD_LIMIT:
+        if unpacked_size > _PAYLOAD_LIMIT:
             raise Fault("info/", f"does not end within the first {_PAYLOAD_LIMIT} bytes of the tar")
-        if self._unpacker.eof and (self._unpacker.unused_data or self._file.read(1)):
-            raise Fault("the bz2 stream", "other bytes follow it")
-        return data
+        yield data
+    if unpacker.unused_data or file.read(1):
+        raise Fault("the bz2 stream", "other bytes follow it")
 
 
-def _collect(tar: TarReader, *, has_payload: bool) -> dict[str, bytes]:
-    info = _Info(tar)
+def _collect(tar: TarReader, filename: PackageFilename) -> Info:
+    info, has_payload = _Members(tar, filename), filename.suffix == ".tar.bz2"
     while (member := tar.next()) is not None:
         name = _name_in_info(member)
         if name is not None:
             info.take(member, name)
         elif not has_payload and member.kind != DIRECTORY:
             raise Fault(member.name[:100], "is not below info/, where all of the tar must be")
-        elif has_payload and _is_enough(tar, member, info.found):
+        elif has_payload and info.is_complete and tar.position + member.size > _ALWAYS_READ:
             break
-    return info.found
+    return info.read()
 
 
-def _is_enough(tar: TarReader, payload: Member, found: dict[str, bytes]) -> bool:
-    is_complete = "index.json" in found and ("paths.json" in found or "files" in found)
-    return is_complete and tar.position + payload.size > _ALWAYS_READ
-
-
-class _Info:
+class _Members:
     """The members of info/ as they come."""
 
-    def __init__(self, tar: TarReader) -> None:
-        self.found: dict[str, bytes] = {}
+    def __init__(self, tar: TarReader, filename: PackageFilename) -> None:
         self._tar = tar
-        self._seen: set[str] = set()
+        self._package = filename.name
+        # Packages older than .conda may come without paths.json.
+        self._held = _DOCUMENTS | (_LEGACY if filename.suffix == ".tar.bz2" else {})
+        self._found: dict[str, bytes] = {}
+        self._flags: set[str] | None = None
+        self._seen: set[int] = set()  # hashes: the names may be as long as all of info/
         self._size = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return "index.json" in self._found and (self._flags is not None or "files" in self._found)
 
     def take(self, member: Member, name: str) -> None:
         self._size += member.size
@@ -127,16 +149,25 @@ class _Info:
             raise Fault("info/", f"is larger than {INFO_LIMIT} bytes")
         if member.kind == DIRECTORY:
             return
-        if name in self._seen:
+        if hash(name) in self._seen:
             raise Fault(f"info/{name}", "is there twice")
-        self._seen.add(name)
-        if name in _WANTED:
-            self.found[name] = self._content(member, name)
+        self._seen.add(hash(name))
+        if name == _PATHS:
+            self._flags = read_paths(self._pieces(member, name, _PATHS_LIMIT), self._package)
+        elif name in self._held:
+            self._found[name] = b"".join(self._pieces(member, name, self._held[name]))
 
-    def _content(self, member: Member, name: str) -> bytes:
-        if member.size > _WANTED[name]:
-            raise Fault(f"info/{name}", f"is larger than {_WANTED[name]} bytes")
-        return self._tar.content(member)
+    def _pieces(self, member: Member, name: str, limit: int) -> Iterator[bytes]:
+        if member.size > limit:
+            raise Fault(f"info/{name}", f"is larger than {limit} bytes")
+        return self._tar.pieces(member)
+
+    def read(self) -> Info:
+        flags, files = self._flags, self._found.get("files")
+        if flags is None and files is not None:
+            flags = read_legacy_paths(files, self._found.get("has_prefix", b""), self._package)
+        documents = {name: text for name, text in self._found.items() if name in _DOCUMENTS}
+        return Info(documents, flags)
 
 
 def _name_in_info(member: Member) -> str | None:

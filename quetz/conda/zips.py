@@ -25,6 +25,7 @@ _DESCRIPTOR_SIZES: Final = (12, 16, 20, 24)  # with a signature or not, 32 or 64
 _SIZE_IS_ELSEWHERE: Final = 0xFFFFFFFF
 _FIRST_DISK: Final = {0, 0xFFFF}  # the latter with zip64, whose own record has the number
 _FEW: Final = 5
+_PIECE: Final = 1 << 18
 
 
 class _Sparing:
@@ -46,11 +47,11 @@ class _Sparing:
         return data
 
 
-def read_info_tar(file: BinaryIO, stem: str, limit: int) -> bytes:
-    """Return the compressed info tar of a ``.conda`` file whose name has this stem.
+def find_info_tar(file: BinaryIO, stem: str, limit: int) -> int:
+    """Go to the compressed info tar of a ``.conda`` file whose name has this stem.
 
-    Reads the directory, the local headers, the note and the info tar: the same effort for a
-    payload of any size.
+    Return its size in bytes. Reads the directory, the local headers, the note and the info tar:
+    the same effort for a payload of any size.
 
     Raises:
         Fault: a structure that clients would read differently; an entry that is missing, too
@@ -59,8 +60,10 @@ def read_info_tar(file: BinaryIO, stem: str, limit: int) -> bytes:
     info, payload, note = f"info-{stem}.tar.zst", f"pkg-{stem}.tar.zst", "metadata.json"
     entries = _entries(file, {info, payload, note})
     starts = {name: _check_local_header(file, entry) for name, entry in entries.items()}
-    _check_note(_content(file, entries[note], starts[note], _LARGEST_NOTE))
-    return _content(file, entries[info], starts[info], limit)
+    _check_content(file, entries[note], starts[note], _LARGEST_NOTE)
+    _check_note(file.read(entries[note].file_size))
+    _check_content(file, entries[info], starts[info], limit)
+    return entries[info].file_size
 
 
 def _entries(file: BinaryIO, expected: set[str]) -> dict[str, zipfile.ZipInfo]:
@@ -140,14 +143,18 @@ def _check_local_header(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
     return start
 
 
-def _content(file: BinaryIO, entry: zipfile.ZipInfo, start: int, limit: int) -> bytes:
+def _check_content(file: BinaryIO, entry: zipfile.ZipInfo, start: int, limit: int) -> None:
+    """Check the size and the checksum, and go to the start of the data."""
     if entry.file_size > limit:
         raise Fault(entry.orig_filename, f"is larger than {limit} bytes")
     file.seek(start)
-    data = file.read(entry.file_size)
-    if zlib.crc32(data) != entry.CRC:
+    missing, checksum = entry.file_size, 0
+    while missing > 0 and (piece := file.read(min(missing, _PIECE))):
+        missing -= len(piece)
+        checksum = zlib.crc32(piece, checksum)
+    if checksum != entry.CRC:
         raise Fault(entry.orig_filename, "its checksum is wrong")
-    return data
+    file.seek(start)
 
 
 def _check_note(data: bytes) -> None:
