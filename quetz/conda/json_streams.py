@@ -113,7 +113,7 @@ class JsonStream:
         if not found or found not in choices:
             wanted = " or ".join(repr(choice) for choice in choices)
             where = f"at character {self._position}"
-            raise BadJson(f"expected {wanted} {where}, found {found or 'the end'!r}")
+            raise BadJson(f"expected {wanted} {where}, found {repr(found) if found else 'the end'}")
         return found
 
     def _peek(self) -> str:

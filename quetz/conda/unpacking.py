@@ -11,7 +11,7 @@ from quetz.conda.faults import Fault
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.tars import DIRECTORY, FILE, Member, TarReader
 
-# A zstd window of the same size is held while a tar is read.
+# A zstd window may hold all of it while it is read.
 INFO_LIMIT: Final = 48 << 20
 # Where info/ does not come first in a .tar.bz2, what has to be unpacked before it.
 _PAYLOAD_LIMIT: Final = 512 << 20

@@ -29,6 +29,8 @@ _GROUPS: tuple[Callable[[], Iterator[tuple[str, BadKind]]], ...] = (
     containers.streams,
     containers.missing_members,
     documents.json_text,
+    documents.large_documents,
+    documents.streamed_text,
     documents.wrong_types,
     documents.values,
     documents.other_names,

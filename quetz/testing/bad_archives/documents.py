@@ -19,12 +19,10 @@ from quetz.testing.bad_archives.parts import (
     BadKind,
     bad_file,
     block,
-    changed,
     conda,
     conda_around,
     info_tar,
     members,
-    resealed,
     text_of,
     with_index,
     with_json,
@@ -69,10 +67,67 @@ def json_text() -> Iterator[tuple[str, BadKind]]:
         yield f"json-{name}", bad_file(here, "info/index.json", with_text("index.json", data))
     for name in ("paths.json", "about.json", "run_exports.json"):
         yield f"json-cut-{name}", bad_file(here, f"info/{name}", with_text(name, b"{"))
-    yield (
-        "json-paths-above-16-MiB",
-        bad_file(here, "paths.json", lambda: with_text("paths.json", text_of(17 * MEGABYTE))),
-    )
+
+
+def large_documents() -> Iterator[tuple[str, BadKind]]:
+    """What is refused before it takes much room or time."""
+    here = "JSON that is large"
+    claims = block("info/paths.json", size=(32 << 20) + 1)
+    tar = info_tar(members("info/paths.json"), claims)
+    yield "large-paths-above-32-MiB", bad_file(here, "info/paths.json", conda(tar))
+    keys = b",".join(b'"%d": 0' % number for number in range(20_000))
+    path = b'{"paths_version": 1, "paths": [{"_path": "x", %s}]}' % keys
+    for name, fault, text in (
+        ("keys", "more than 32 keys", b"{%s}" % keys),
+        ("value", "longer than 65536 characters", b'{"x": {%s}}' % keys),
+        ("path", "longer than 65536 characters", path),
+        ("short-value", "longer than 65536 characters", b'{"x": "%s"}' % (b"x" * 65536)),
+        ("endless-value", "longer than 65536 characters", b'{"x": "%s"}' % text_of(MEGABYTE)),
+    ):
+        yield f"large-paths-{name}", bad_file(here, fault, _with_noise("paths.json", text))
+    text = b'{"x": "%s"}' % text_of(MEGABYTE)
+    yield "large-about", bad_file(here, "info/about.json", with_text("about.json", text))
+    old = members("info/paths.json") | {"info/noise": text_of(10_000)}
+    tar = info_tar(old | {"info/files": b"x" * 65_537})
+    yield "large-files-line", bad_file(here, "info/files: line 1", bz2.compress(tar), BZ2)
+
+
+def _with_noise(name: str, text: bytes) -> bytes:
+    """Return a package with a text that may compress well: with others it is no bomb."""
+    return conda(info_tar(members() | {f"info/{name}": text, "info/noise": text_of(20_000)}))
+
+
+def streamed_text() -> Iterator[tuple[str, BadKind]]:
+    """paths.json is read in pieces, and as strictly as the other documents."""
+    here = "JSON syntax and encoding"
+    text = members()["info/paths.json"]
+    inner = text[:-1]
+    paths = b'{"paths_version": 1, "paths": [{"_path": "a"%s}'
+    texts = {
+        "empty": b"",
+        "cut": inner,
+        "cut-array": paths % b"",
+        "cut-path": paths[:-1] % b"",
+        "trailing-comma": inner + b",}",
+        "trailing-comma-in-array": paths % b"" + b",]}",
+        "no-comma": paths % b"" + b'{"_path": "b"}]}',
+        "no-colon": inner + b', "x" 1}',
+        "number-for-a-key": inner + b", 1: 1}",
+        "behind-its-end": text + b"{}",
+        "byte-order-mark": b"\xef\xbb\xbf" + text,
+        "latin1": inner + b', "x": "\xe9"}',
+        "cut-utf8": text + b"\xc3",
+        "nan": inner + b', "x": NaN}',
+        "huge-integer": paths % b', "size_in_bytes": 9223372036854775808' + b"]}",
+        "nul": paths % b', "x": "\\u0000"' + b"]}",
+        "half-a-pair": paths % b', "x": "\\ud800"' + b"]}",
+        "key-twice": inner + b', "paths_version": 1}',
+        "inner-key-twice": paths % b', "_path": "a"' + b"]}",
+        "bottomless": b'{"x": ' + b"[" * 60_000,
+        "bottomless-in-array": b'{"paths": ' + b"[" * 60_000,
+    }
+    for name, data in texts.items():
+        yield f"json-paths-{name}", bad_file(here, "info/paths.json", with_text("paths.json", data))
 
 
 _WRONG_TYPES: dict[str, tuple[Any, ...]] = {
@@ -207,7 +262,7 @@ def bombs() -> Iterator[tuple[str, BadKind]]:
         "bomb-bz2-ratio",
         bad_file(here, "times its size", lambda: bz2.compress(info_tar(large)), BZ2),
     )
-    yield "bomb-members", bad_file(here, "members", _many_members)
+    yield "bomb-members", bad_file(here, "members", _many_members, BZ2)
     long = block("x", b"info/" + b"x" * 100_000, b"L")
     yield "bomb-name", bad_file(here, "extended header", lambda: conda(info_tar(None, long)))
     claims = block("info/x", size=8 << 30)
@@ -215,12 +270,8 @@ def bombs() -> Iterator[tuple[str, BadKind]]:
 
 
 def _many_members() -> bytes:
-    header, names = block("info/0123456789"), text_of(10 * 100_001)
-    headers = [
-        resealed(changed(header, 5, names[start : start + 10]))
-        for start in range(0, len(names), 10)
-    ]
-    return conda(b"".join(headers) + END)
+    noise = block("lib/noise", text_of(200_000))
+    return bz2.compress(noise + block("lib/0") * 100_000 + END, 1)
 
 
 def stems() -> Iterator[tuple[str, BadKind]]:

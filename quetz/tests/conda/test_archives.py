@@ -4,6 +4,7 @@ import json
 import random
 import tarfile
 import time
+import tracemalloc
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -154,6 +155,45 @@ def test_a_package_older_than_paths_json_is_read_by_its_list_of_files(tmp_path):
         "binary_prefix",
         "deactivate.d",
     ]
+
+
+def test_a_list_of_paths_of_many_megabytes_is_read_and_not_held(tmp_path):
+    folder = "/".join("abcdefgh" * 500)
+    paths = [{"_path": f"{folder}/{number}", "sha256": "0" * 64} for number in range(3_000)]
+    paths.append({"_path": "bin/x", "prefix_placeholder": "/opt/old", "file_mode": "binary"})
+    text = json.dumps({"paths": paths, "paths_version": 1}, indent=1).encode()
+    noise = {"info/recipe/noise": random.Random(0).randbytes(30_000)}  # or it looks like a bomb
+    path = write_conda(tmp_path, info_files(INDEX, {}) | {"info/paths.json": text} | noise)
+
+    tracemalloc.start()
+    archive = read_archive(path, path.name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert archive.about["binary_prefix"] is True
+    assert len(text) > 20 << 20
+    assert peak < len(text) / 4
+
+
+MANY = 500_001
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("paths.json", b'{"paths": [%s]}' % b",".join([b'{"_path": "x"}'] * MANY)),
+        ("files", b"x\n" * MANY),
+    ],
+    ids=["paths.json", "files"],
+)
+def test_more_paths_than_packages_have_are_refused(tmp_path, name, text):
+    info = info_files(INDEX, {})
+    del info["info/paths.json"]
+    noise = {"info/recipe/noise": random.Random(0).randbytes(30_000)}
+    path = write_bz2(tmp_path, info | {f"info/{name}": text} | noise)
+
+    with pytest.raises(BadArchive, match=f"info/{name}: more than 500000 paths"):
+        read_archive(path, path.name)
 
 
 def test_info_may_come_last(tmp_path):

@@ -1,11 +1,12 @@
 import io
+import random
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quetz.conda.zstd import HIGHEST_LEVEL, BadFrame, compress, decompress
+from quetz.conda.zstd import HIGHEST_LEVEL, BadFrame, compress, decompress, unpack
 
 
 @given(st.binary(max_size=5000), st.integers(1, HIGHEST_LEVEL))
@@ -13,6 +14,7 @@ def test_what_is_compressed_comes_back_by_every_way_of_reading(data, level):
     frame = compress(data, level)
 
     assert decompress(frame, len(data)) == data
+    assert b"".join(unpack(io.BytesIO(frame), len(frame), len(data))) == data
     assert zstandard.decompress(frame) == data
     assert zstandard.ZstdDecompressor().stream_reader(io.BytesIO(frame)).read() == data
 
@@ -50,9 +52,35 @@ def test_levels_whose_window_is_too_wide_are_refused():
 def test_all_but_one_whole_frame_within_the_limit_is_refused(data):
     with pytest.raises(BadFrame):
         decompress(data, 100)
+    with pytest.raises(BadFrame):
+        list(unpack(io.BytesIO(data), len(data), 100))
 
 
 def test_a_frame_that_does_not_say_its_size_can_be_read():
     frame = zstandard.ZstdCompressor(write_content_size=False).compress(b"a" * 100)
 
     assert decompress(frame, 100) == b"a" * 100
+    assert b"".join(unpack(io.BytesIO(frame), len(frame), 100)) == b"a" * 100
+
+
+def test_the_bytes_behind_a_frame_in_a_file_are_left_alone():
+    frame = compress(random.Random(0).randbytes(1000), 1)
+    file = io.BytesIO(frame + b"more")
+
+    content = b"".join(unpack(file, len(frame), 1000))
+
+    assert content == decompress(frame, 1000)
+    assert file.read() == b"more"
+
+
+def test_a_bomb_comes_in_small_pieces_up_to_the_limit():
+    frame = compress(bytes(64 << 20), 3)
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(64 << 20))
+
+    pieces = unpack(io.BytesIO(unsized), len(unsized), 32 << 20)
+
+    assert len(next(pieces)) <= 4 << 20
+    with pytest.raises(BadFrame, match="larger than 33554432 bytes"):
+        list(pieces)
+    with pytest.raises(BadFrame, match="larger than 33554432 bytes"):
+        next(unpack(io.BytesIO(frame), len(frame), 32 << 20))
