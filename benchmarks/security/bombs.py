@@ -38,9 +38,9 @@ POLL_SECONDS = 0.02
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
     """Send each bomb; ``scale`` is of the sizes that they unpack to."""
     with running(folder / "server") as place:
-        results = [_explode(place, *bomb(scale)) for bomb in BOMBS.values()]
         large = _explode(place, *_large_package(scale))
-    for name, result in zip([*BOMBS, "a sound package"], [*results, large], strict=True):
+        results = [_explode(place, *bomb(scale)) for bomb in BOMBS.values()]
+    for name, result in zip(["a sound package", *BOMBS], [large, *results], strict=True):
         print(f"{name}: {result}", flush=True)
     basis = f"{len(results)} bombs"
     accepted = sum(result.status not in {413, 422} for result in results)

@@ -24,7 +24,7 @@ def in_pieces(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def read(data: bytes, size: int, array: str = "array") -> dict[str, Any]:
+def read(data: bytes, size: int, array: str | None = "array") -> dict[str, Any]:
     stream = JsonStream(in_pieces(data, size))
     return {
         key: list(stream.elements()) if key == array else stream.value()
@@ -51,7 +51,7 @@ def test_a_changed_document_is_read_as_strictly_as_at_once(document, place, new,
 
 def read_or_refuse(data: bytes, size: int) -> Any:
     try:
-        return read(data, size, array="")
+        return read(data, size, array=None)
     except BadJson:
         return None
 
