@@ -161,6 +161,7 @@ def _expires_at(place: "Deployment", days: int | None) -> int | None:
 
 def _documents(session: "Session", keys: "Sequence[ApiKey]") -> list[dict[str, Any]]:
     from quetz.services import api_keys as service
+    from quetz.services import authentication
 
     scopes = service.name_scopes(session, keys)
     return [
@@ -169,10 +170,10 @@ def _documents(session: "Session", keys: "Sequence[ApiKey]") -> list[dict[str, A
             "description": key.description,
             "created_at": key.created_at,
             "expire_at": _text_of(service.last_day(key)),
-            "expired": service.has_expired(key),
+            "expired": authentication.has_expired(key),
             "last_used_at": key.last_used_at,
             "roles": _roles(scopes[key.public_id]),
-            "verbs": service.verbs_of(key),
+            "verbs": authentication.verbs_of(key),
             "read_only": key.read_only,
         }
         for key in keys

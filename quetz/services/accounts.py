@@ -15,6 +15,7 @@ from quetz.db.queries import users as queries
 from quetz.db.queries.users import UserFilter
 from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import LastOwner, LoginRequired, RoleRequired, UserExists
+from quetz.services.authentication import renew_principal
 from quetz.services.events import record_event
 from quetz.services.permissions import (
     Operation,
@@ -127,6 +128,8 @@ def set_role(session: Session, principal: Principal, username: str, role: Role |
     authorize(session, principal, Operation.USERS_SET_ROLE)
     user = queries.get_user(session, username)
     owners = queries.lock_user(session, user)
+    principal = renew_principal(session, principal)
+    authorize(session, principal, Operation.USERS_SET_ROLE)
     operation = Operation.USERS_SET_ROLE
     if _is_elevated(role) or _is_elevated(user.role):
         operation = Operation.USERS_SET_ROLE_ELEVATED
@@ -156,6 +159,8 @@ def delete_user(session: Session, principal: Principal, username: str) -> None:
     authorize(session, principal, operation)
     user = queries.get_user(session, username)
     owners = queries.lock_user(session, user)
+    principal = renew_principal(session, principal)
+    authorize(session, principal, operation)
     if operation is not Operation.USERS_DELETE_SELF and _is_elevated(user.role):
         operation = Operation.USERS_DELETE_ELEVATED
         authorize(session, principal, operation)

@@ -1,11 +1,9 @@
 """API keys: made, shown once, recognised, revoked."""
 
-import hmac
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
@@ -20,6 +18,7 @@ from quetz.errors import (
 )
 from quetz.errors.api_keys import VerbRequired
 from quetz.services.accounts import check_not_above, get_own_account
+from quetz.services.authentication import find_by_secret
 from quetz.services.events import record_event
 from quetz.services.key_texts import digest, key_text, new_key_parts, parse_key
 from quetz.services.permissions import (
@@ -40,7 +39,6 @@ from quetz.settings.sections import Keys
 LISTED_KEYS = 1000
 _DAY = 86_400_000  # milliseconds
 _EPOCH = date(1970, 1, 1).toordinal()
-_NO_DIGEST = digest("")
 
 
 @dataclass(frozen=True)
@@ -146,18 +144,6 @@ def list_keys_of(session: Session, owner: User) -> list[ApiKey]:
     return api_keys.list_keys(session, owner.id, limit=LISTED_KEYS)
 
 
-def verbs_of(key: ApiKey) -> list[Verb] | None:
-    """Return what kinds of deeds a key is good for; None for all."""
-    if key.verbs is None:
-        return None
-    named = key.verbs.split()
-    return [verb for verb in Verb if verb in named]
-
-
-def has_expired(key: ApiKey) -> bool:
-    return key.expires_at is not None and key.expires_at <= now_ms()
-
-
 def default_last_day(rules: Keys) -> date | None:
     """Return the last day of a key whose maker names none; None for ever."""
     days = min((days for days in (rules.default_days, rules.max_days) if days), default=None)
@@ -229,7 +215,7 @@ def find_leaked(session: Session, texts: Collection[str]) -> list[str]:
     A text that is nobody's key takes the same steps as one of a wrong secret.
     """
     parts = {found for text in texts if (found := parse_key(text)) is not None}
-    keys = [_find_by_secret(session, *found) for found in sorted(parts)]
+    keys = [find_by_secret(session, *found) for found in sorted(parts)]
     return [found[0].public_id for found in keys if found and found[0].revoked_at is None]
 
 
@@ -242,35 +228,6 @@ def revoke_leaked(session: Session, principal: Principal, public_ids: Sequence[s
             operation = Operation.APIKEY_REVOKE_LEAKED
             record_event(session, principal, operation, subject=public_id, after="leaked")
     session.flush()
-
-
-def authenticate_key(session: Session, text: str) -> Principal | None:
-    """Return whose key it is, or None when it is nobody's at present.
-
-    A scoped key with no scope left in a place where its owner has a role is nobody's.
-    """
-    parts = parse_key(text)
-    found = None if parts is None else _find_by_secret(session, *parts)
-    if found is None:
-        return None
-    key, owner = found
-    if has_expired(key) or key.revoked_at is not None or owner.disabled_at is not None:
-        return None
-    verbs = verbs_of(key)
-    principal = replace(
-        principal_of(owner),
-        api_key=key.public_id,
-        read_only=key.read_only,
-        verbs=None if verbs is None else frozenset(verbs),
-    )
-    if not key.scoped:
-        return principal
-    if principal.elevated:
-        rows = api_keys.list_scopes(session, key.id)
-    else:
-        rows = api_keys.list_held_scopes(session, key.id, owner.id)
-    scopes = tuple(Scope(row.channel_id, row.package_id, Role(row.role)) for row in rows)
-    return replace(principal, scopes=scopes) if scopes else None
 
 
 def touch_keys(session: Session, uses: Mapping[str, int]) -> None:
@@ -297,13 +254,6 @@ def _add_scopes(session: Session, key: ApiKey, scopes: Sequence[Scope]) -> None:
         )
         for scope in scopes
     )
-
-
-def _find_by_secret(session: Session, public_id: str, secret: str) -> Row[ApiKey, User] | None:
-    found = api_keys.find_key(session, public_id)
-    # An unknown id takes the same steps as a wrong secret, so that time does not tell them apart.
-    expected = _NO_DIGEST if found is None else found[0].secret_hash
-    return found if hmac.compare_digest(digest(secret), expected) else None
 
 
 def _authorize_revoking(session: Session, principal: Principal, owner: User) -> Operation:

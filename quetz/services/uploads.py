@@ -30,6 +30,7 @@ from quetz.errors import (
     UploadTooLarge,
 )
 from quetz.plugins import Plugins
+from quetz.services.authentication import renew_principal
 from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
@@ -234,6 +235,7 @@ def record(
     """
     channel = get_channel(session, channel_name)
     lock_channel(session, channel)
+    principal = renew_principal(session, principal)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
     # In one order, always: uploads to two channels may bring the same objects.
     for sha256, size in sorted({(item.sha256, item.size) for item in received}):

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request, cookie_parser
 
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import ANONYMOUS, Principal
 from quetz.services.sessions import authenticate_session
 from quetz.web.cookies import cookie_name

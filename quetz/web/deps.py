@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from quetz.deployment import Deployment
 from quetz.services.permissions import Principal
 from quetz.services.publishing import marks_of
+from quetz.web.guard import authorize_again
 from quetz.web.index_waits import leave_marks
 
 
@@ -34,6 +35,7 @@ def open_read_session(deployment: DeploymentDep) -> Iterator[Session]:
 
 def open_write_session(deployment: DeploymentDep, request: Request) -> Iterator[Session]:
     with deployment.transaction(write=True) as session:
+        authorize_again(session, request)
         yield session
     leave_marks(request, marks_of(session))
 

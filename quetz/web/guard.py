@@ -7,14 +7,17 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from quetz.conda.filenames import PackageFilename
+from quetz.db.queries.channels import lock_channel
 from quetz.deployment import Deployment
 from quetz.errors import BadFilename, UploadCutOff
+from quetz.services.authentication import renew_principal
 from quetz.services.operations import RULES, Operation, Place
-from quetz.services.permissions import Principal, authorize_path
+from quetz.services.permissions import Principal, authorize_path, find_target
 from quetz.web.authentication import TRUST_SECONDS, authenticate_again
 from quetz.web.index_waits import waiting_answer
 
@@ -76,6 +79,7 @@ class GuardedRoute(APIRoute):
         operation = Operation(declared)
 
         async def guarded(request: Request) -> Response:
+            request.state.operation = operation
             if self.body_first:
                 request = _without_form_type(request)
             writes = request.method not in SAFE_METHODS
@@ -120,11 +124,35 @@ async def _receive_body(request: Request) -> None:
 
 def _authorize(request: Request, operation: Operation) -> None:
     deployment: Deployment = request.app.state.deployment
-    principal: Principal = request.scope["quetz.principal"]
-    named = request.path_params
-    package = named.get("package") or _package_of(named.get("filename"))
     with deployment.transaction() as session:
-        authorize_path(session, principal, operation, named.get("channel"), package)
+        authorize_path(session, _caller(request), operation, *_target(request))
+
+
+def authorize_again(session: Session, request: Request) -> None:
+    """Authorise once more, with the locks that the change takes: whoever waited may have lost.
+
+    Raises:
+        QuetzError: as the route's first authorisation.
+    """
+    name, package_name = _target(request)
+    if name is not None:
+        channel, _ = find_target(session, name, None)
+        if channel is not None:
+            lock_channel(session, channel)
+    caller = renew_principal(session, _caller(request))
+    authorize_path(session, caller, request.state.operation, name, package_name)
+    request.scope["quetz.principal"] = caller
+
+
+def _caller(request: Request) -> Principal:
+    principal: Principal = request.scope["quetz.principal"]
+    return principal
+
+
+def _target(request: Request) -> tuple[str | None, str | None]:
+    """Return the names of the channel and the package that the path is about."""
+    named = request.path_params
+    return named.get("channel"), named.get("package") or _package_of(named.get("filename"))
 
 
 def _package_of(filename: str | None) -> str | None:

@@ -24,8 +24,10 @@ _KEY_AND_USER = (
 
 
 def find_key(session: Session, public_id: str) -> Row[ApiKey, User] | None:
-    """Return the key and the user it belongs to."""
-    return session.execute(_KEY_AND_USER, {"public_id": public_id}).one_or_none()
+    """Return the key and the user it belongs to, as they are at this moment."""
+    return session.execute(
+        _KEY_AND_USER, {"public_id": public_id}, execution_options={"populate_existing": True}
+    ).one_or_none()
 
 
 def list_keys(session: Session, user_id: int, *, limit: int) -> list[ApiKey]:

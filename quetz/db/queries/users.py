@@ -66,6 +66,11 @@ def get_user(session: Session, username: str) -> User:
     return user
 
 
+def find_again(session: Session, user_id: int) -> User | None:
+    """Return the user as he is at this moment."""
+    return session.get(User, user_id, populate_existing=True)
+
+
 def lock_user(session: Session, user: User) -> int:
     """Hold a user, and all owners of the server, against changes until this transaction ends.
 

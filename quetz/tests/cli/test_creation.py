@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.tests.cli.folders import obey_permissions, tree
 
 IN_USE = "holds users or channels already; choose an empty one"

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import Role
 from quetz.tests.cli.folders import tree
 

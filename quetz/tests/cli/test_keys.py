@@ -8,7 +8,7 @@ import pytest
 
 from quetz.db.models import Event
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import Role, Scope, Verb
 from quetz.testing.factories import add_member, make_channel, make_package, make_user
 from quetz.tests.cli.outputs import read_output

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.testing.servers import ServerFailed, running_server
 
 KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"

@@ -5,7 +5,7 @@ import pytest
 from quetz.cli.dev_users import add_dev_users
 from quetz.db.queries.users import get_user
 from quetz.deployment import Deployment
-from quetz.services.api_keys import authenticate_key
+from quetz.services.authentication import authenticate_key
 from quetz.testing.factories import add_member, make_channel, make_package
 from quetz.tests.cli.outputs import read_output
 

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
 from quetz.db.models import ChannelMember, User
-from quetz.services.api_keys import authenticate_key, create_api_key, revoke_api_key
+from quetz.services.api_keys import create_api_key, revoke_api_key
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import (
     ANONYMOUS,
     OPERATOR,

@@ -20,7 +20,6 @@ from quetz.errors import (
 from quetz.services.api_keys import (
     NamedScope,
     NewKey,
-    authenticate_key,
     create_api_key,
     find_scopes,
     list_api_keys,
@@ -28,6 +27,7 @@ from quetz.services.api_keys import (
     revoke_api_key,
     touch_keys,
 )
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import (
     ANONYMOUS,
     OPERATOR,

@@ -16,7 +16,8 @@ from quetz.errors import (
     QuetzError,
     RoleRequired,
 )
-from quetz.services.api_keys import NamedScope, authenticate_key, create_api_key, find_scopes
+from quetz.services.api_keys import NamedScope, create_api_key, find_scopes
+from quetz.services.authentication import authenticate_key
 from quetz.services.operations import RULES
 from quetz.services.permissions import (
     ANONYMOUS,

@@ -7,7 +7,8 @@ from quetz.db.models import Event
 from quetz.errors import RoleRequired
 from quetz.errors.accounts import LoginRefused, ServiceAccountNotFound
 from quetz.services.accounts import create_user
-from quetz.services.api_keys import authenticate_key, create_api_key, list_api_keys
+from quetz.services.api_keys import create_api_key, list_api_keys
+from quetz.services.authentication import authenticate_key
 from quetz.services.permissions import ANONYMOUS, OPERATOR, Role, principal_of
 from quetz.services.service_accounts import delete_service_account, list_service_accounts
 from quetz.services.sessions import start_session

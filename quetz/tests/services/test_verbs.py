@@ -6,7 +6,8 @@ from quetz.db.models import ApiKey
 from quetz.db.queries.members import set_channel_role
 from quetz.errors import ChannelHidden, ChannelNotFound, QuetzError, RoleRequired
 from quetz.errors.api_keys import VerbRequired
-from quetz.services.api_keys import authenticate_key, create_api_key, list_api_keys, verbs_of
+from quetz.services.api_keys import create_api_key, list_api_keys
+from quetz.services.authentication import authenticate_key, verbs_of
 from quetz.services.channels import channels_to_list, list_channels
 from quetz.services.operations import RULES, Takes
 from quetz.services.permissions import (

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from quetz.db.models import ApiKey
 from quetz.services import api_keys as service
+from quetz.services import authentication
 from quetz.services.accounts import get_own_account
 from quetz.services.permissions import Operation, Verb
 from quetz.web.api.api_keys import ApiKeyIn, ApiKeyOut, make_key, show_keys
@@ -75,10 +76,10 @@ def _shown(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
     return [
         shown
         | {
-            "verbs": service.verbs_of(key),
+            "verbs": authentication.verbs_of(key),
             "read_only": key.read_only,
             "last_used_at": _time_of(key.last_used_at),
-            "expired": service.has_expired(key),
+            "expired": authentication.has_expired(key),
         }
         for shown, key in zip(show_keys(session, keys), keys, strict=True)
     ]

@@ -1,21 +1,32 @@
-"""Every request that changes something leaves exactly one event, and no such route is left out."""
+"""Every request that changes something leaves exactly one event, and no such route is left out.
 
+Whoever loses his rights while his request waits for the database changes nothing.
+"""
+
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from quetz.db.models import Event
+from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.db.queries.users import get_user
+from quetz.services.accounts import delete_user
+from quetz.services.permissions import OPERATOR, Role
 from quetz.services.sessions import start_session
 from quetz.testing.packages import build_package
 from quetz.tests.web.api.uploading import count, upload
 from quetz.tests.web.conftest import make_key, open_browser
 from quetz.web.app import create_app
 from quetz.web.cookies import cookie_name
+from quetz.web.deps import get_caller, open_write_session
+from quetz.web.guard import GuardedRoute
 
 SAFE = {"get", "head", "options"}
 HOME = "http://localhost"
@@ -178,3 +189,43 @@ def test_no_route_that_changes_anything_is_left_out(world):
 
     assert {(method, path) for method, path in described if method not in SAFE} <= set(REQUESTS)
     assert set(REQUESTS) <= described
+
+
+# They take no right of a user.
+FREE = {"/api/dummylogin/{username}", "/auth/logout", "/api/api-keys/revoke-leaked"}
+
+
+def test_a_request_of_a_user_deleted_while_it_waits_changes_nothing(world, deployment):
+    make_key(deployment, "zoe", Role.OWNER)  # or alice would be the last one
+    asks = [ask for (_, path), ask in REQUESTS.items() if path not in FREE]
+
+    with ThreadPoolExecutor(len(asks)) as pool:
+        with deployment.transaction(write=True) as session:
+            for name in ("forge", "elsewhere"):
+                lock_channel(session, get_channel(session, name))
+            delete_user(session, OPERATOR, "alice")
+            sent = [pool.submit(ask, world) for ask in asks]
+            time.sleep(1)
+            waiting = [one for one in sent if not one.done()]
+            before = count(deployment, Event)  # PostgreSQL let some pass
+        answers = {one.result().status_code for one in waiting}
+
+    assert len(waiting) > len(asks) / 2
+    assert answers <= {401, 404}
+    assert count(deployment, Event) == before + 1  # the deletion
+
+
+def test_every_route_learns_who_asks_after_it_has_the_lock(app):
+    late = [
+        str(context.path)
+        for context in iter_route_contexts(app._app.routes)
+        if isinstance(context.original_route, GuardedRoute)
+        and [
+            dependency.call
+            for dependency in context.original_route.dependant.dependencies
+            if dependency.call in {get_caller, open_write_session}
+        ]
+        == [get_caller, open_write_session]
+    ]
+
+    assert late == []

@@ -208,7 +208,7 @@ def test_a_thousand_waits_hold_no_thread_and_are_all_told(
     publish_all(deployment)
     done, left = wait(waits, SECONDS)
 
-    assert while_waiting == threads
+    assert while_waiting <= threads  # those of earlier tests may end
     assert (len(done), len(left)) == (1000, 0)
     assert not deployment.waits
 
