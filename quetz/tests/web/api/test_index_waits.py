@@ -143,6 +143,36 @@ def test_the_same_bytes_again_wait_for_the_upload_before(
     assert (late.status_code, late.headers["quetz-index"]) == (200, "published")
 
 
+@pytest.mark.parametrize(
+    ("deed", "body"),
+    [
+        pytest.param("yank", None, id="yank"),
+        pytest.param("yank", {"reason": "another"}, id="another reason"),
+        pytest.param("restore", None, id="restore"),
+    ],
+)
+def test_a_yank_or_restore_again_waits_for_the_one_before(
+    client, key, channel, tmp_path, watch, deployment, deed, body
+):
+    upload(client, key, build_package(tmp_path))
+    client.post(f"{VERSION}/yank", headers=key)
+    publish_all(deployment)
+    former = "restore" if deed == "yank" else "yank"
+    client.post(f"{VERSION}/{former}", headers=key)
+    client.post(f"{VERSION}/{deed}", headers=key)
+
+    def again(body):
+        params = {"wait_for_index": 0}
+        return client.post(f"{VERSION}/{deed}", json=body, params=params, headers=key)
+
+    early = again(body)
+    publish_all(deployment)
+    late = again(body)
+
+    assert (early.status_code, early.headers["quetz-index"]) == (200, "pending")
+    assert (late.status_code, late.headers["quetz-index"]) == (200, "published")
+
+
 def test_who_does_not_ask_does_not_wait(client, key, channel, tmp_path, watch):
     answer = upload(client, key, build_package(tmp_path))
 
