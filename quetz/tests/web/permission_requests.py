@@ -113,7 +113,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "channel.set_size_limit": (Ask("PATCH", CHANNEL, {"size_limit": 1 << 40}),),
     "channel.delete": (delete(CHANNEL),),
     "channel.members.add/member": (
-        post(f"{CHANNEL}/members", {"username": "bystander", "role": "member"}),
+        post(f"{CHANNEL}/members", {"username": "newcomer", "role": "member"}),
     ),
     "channel.members.add/owner": (
         post(f"{CHANNEL}/members", {"username": "newcomer", "role": "owner"}),
