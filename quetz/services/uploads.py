@@ -149,13 +149,14 @@ def record(
     *,
     force: bool = False,
     reservation: str | None = None,
+    package: str | None = None,
 ) -> list[Outcome]:
     """Make the files part of the channel: all of them, or none if one is refused.
 
-    Their objects must be in the store already.
+    Their objects must be in the store already. ``package`` is one that has to be there before.
 
     Raises:
-        ChannelNotFound: it was deleted while the bytes arrived.
+        ChannelNotFound, PackageNotFound: it was deleted while the bytes arrived.
         RoleRequired: the caller may not upload one of the packages, or not with force.
         PackageExists, PackageWasDeleted: a name is taken by other bytes, and force is off.
         QuotaExceeded: the channel would outgrow its limit.
@@ -164,6 +165,8 @@ def record(
     channel = get_channel(session, channel_name)
     lock_channel(session, channel)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
+    if package is not None:
+        get_package(session, channel, package)
     # In one order, always: uploads to two channels may bring the same objects.
     for sha256, size in sorted({(item.sha256, item.size) for item in received}):
         queries.touch_object(session, sha256, size)

@@ -232,6 +232,7 @@ class _Upload:
                 received,
                 force=force,
                 reservation=room.reservation,
+                package=self.package,
             )
             crashpoint("upload.recording")
         crashpoint("upload.recorded")

@@ -59,6 +59,24 @@ def test_files_of_a_package_that_is_not_there_are_answered_404(client, key, chan
     assert "no package 'pkg'" in answer.json()["detail"]
 
 
+def test_a_package_that_is_deleted_while_its_files_are_stored_does_not_come_back(
+    client, key, channel, tmp_path, deployment, monkeypatch
+):
+    upload(client, key, build_package(tmp_path))
+    put = deployment.store.put
+
+    def put_late(stage, object_key):
+        client.delete("/api/channels/forge/packages/pkg", headers=key)
+        put(stage, object_key)
+
+    monkeypatch.setattr(deployment.store, "put", put_late)
+    answer = post_to_package(client, key, build_package(tmp_path, version="2.0"))
+
+    assert answer.status_code == 404
+    assert "no package 'pkg'" in answer.json()["detail"]
+    assert client.get("/api/channels/forge/packages").json() == []
+
+
 def test_a_form_with_one_bad_file_adds_none(client, key, channel, tmp_path, deployment):
     good = build_package(tmp_path, name="good")
     bad = tmp_path / "bad-1.0-0.conda"
