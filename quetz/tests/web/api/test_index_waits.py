@@ -7,6 +7,7 @@ from concurrent.futures import wait
 import pytest
 from starlette.testclient import TestClient
 
+from quetz.cli.server import STOP_SECONDS
 from quetz.deployment import Deployment
 from quetz.services.publishing import CHANNELDATA, REPODATA, SHARDS, list_marked
 from quetz.testing.packages import build_package
@@ -15,7 +16,7 @@ from quetz.tests.web.api.uploading import upload
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher, publish
 
-SECONDS = 30
+SECONDS = 20
 VERSION = "/api/channels/forge/packages/pkg/versions/noarch/pkg-1.0-0.conda"
 
 
@@ -190,7 +191,7 @@ def test_a_refused_upload_does_not_wait(client, key, channel, tmp_path, watch):
     assert "quetz-index" not in answer.headers
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "60.5", "nan"])
+@pytest.mark.parametrize("value", ["", "soon", "-1", "20.5", "nan"])
 @pytest.mark.parametrize("path", ["upload/pkg-1.0-0.conda", "files/"])
 def test_a_malformed_wait_is_refused_before_a_byte_of_the_body_is_taken(
     app, owner_key, channel, path, value
@@ -216,6 +217,18 @@ def test_a_malformed_wait_is_refused_before_a_byte_of_the_body_is_taken(
 
     assert answers[0]["status"] == 422
     assert b"wait_for_index" in answers[1]["body"]
+
+
+def test_a_stop_outlasts_every_wait(client):
+    [wait] = [
+        parameter["schema"]["anyOf"][0]
+        for parameter in client.get("/openapi.json").json()["paths"][
+            "/api/channels/{channel}/upload/{filename}"
+        ]["post"]["parameters"]
+        if parameter["name"] == "wait_for_index"
+    ]
+
+    assert wait["maximum"] <= STOP_SECONDS - 10
 
 
 def test_a_malformed_wait_deletes_nothing(client, key, channel, tmp_path):
