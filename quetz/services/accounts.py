@@ -136,6 +136,8 @@ def set_role(session: Session, principal: Principal, username: str, role: Role |
         authorize(session, principal, operation)
     if role != Role.OWNER:
         _check_not_last_owner(user, owners)
+    if role == user.role:
+        return
     record_event(session, principal, operation, subject=username, before=user.role, after=role)
     user.role = role
     session.flush()

@@ -120,19 +120,24 @@ def patch_channel(
         authorize(session, principal, Operation.CHANNEL_MAKE_PUBLIC, channel)
     if "size_limit" in changes:
         authorize(session, principal, Operation.CHANNEL_SET_SIZE_LIMIT, channel)
-    before = {key: _setting(channel, key) for key in changes}
+    former = {key: _setting(channel, key) for key in changes}
     for key, value in changes.items():
         if key == "metadata":
-            channel.channel_metadata = _merged(before[key], changes["metadata"])
+            channel.channel_metadata = _merged(former[key], changes["metadata"])
         else:
             setattr(channel, key, value)
+    # As texts, for Python takes true for 1.
+    before = json.dumps(former)
+    after = json.dumps({key: _setting(channel, key) for key in changes})
+    if after == before:
+        return channel
     record_event(
         session,
         principal,
         Operation.CHANNEL_PATCH,
         channel=channel,
-        before=json.dumps(before),
-        after=json.dumps({key: _setting(channel, key) for key in changes}),
+        before=before,
+        after=after,
     )
     session.flush()
     return channel

@@ -34,6 +34,8 @@ def set_member(
     before = queries.find_channel_role(session, user.id, channel.id)
     if role != Role.OWNER:
         _check_not_last_owner(session, channel, before)
+    if role == before:
+        return
     queries.set_channel_role(session, user.id, channel.id, role)
     record_event(
         session,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from quetz.services.permissions import Operation, Principal
 _URL_LENGTH: Final = 2000
 _URL: Final = re.compile(r"[!-~]+")  # RFC 3986 leaves other characters to be percent-encoded
 _GET: Final = re.compile(r"(?<=/)get(?=/|$)")
+_TOKEN: Final = re.compile(r"/t/+[^/]")  # conda puts tokens there, also below a sub-path
 _ID: Final = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -104,7 +105,7 @@ def _checked(field: str, url: str) -> str:
         sound = False
     if not sound:
         raise BadMirror(field, "is not an http or https URL")
-    if "@" in parts.netloc or parts.path.startswith("/t/") or parts.query or parts.fragment:
+    if "@" in parts.netloc or _TOKEN.search(unquote(parts.path)) or "?" in url or "#" in url:
         reason = "leave out user, password, token, query and fragment: everyone may read it"
         raise BadMirror(field, reason)
     return url

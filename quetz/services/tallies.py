@@ -68,5 +68,6 @@ class Taken:
 
     def write(self, session: Session) -> None:
         add_downloads(session, self.downloads)
+        # In the order of every deletion of a user, or the two could lock each other out.
         touch_keys(session, self.keys)
         touch_sessions(session, self.cookies)

@@ -1,7 +1,7 @@
 """Uploads: what is checked before, while and after the bytes arrive, and what is recorded.
 
 The edge runs three steps, each database step in a short transaction of its own, and holds no
-session while bytes flow: ``plan`` (and ``reserve`` where a quota applies), ``receive`` and
+session while bytes flow: ``quotas.plan`` (and ``reserve`` where a quota applies), ``receive`` and
 ``check_received``, ``record``. The object is put in the store, durably, before ``record``.
 """
 
@@ -15,10 +15,10 @@ from quetz.conda.archives import PackageArchive, read_archive
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.records import encode_record
 from quetz.db.base import now_ms
-from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone, Upload
+from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone
 from quetz.db.queries import uploads as queries
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
-from quetz.db.queries.files import find_file, find_largest
+from quetz.db.queries.files import find_file
 from quetz.db.queries.packages import count_files_up, find_package, get_package
 from quetz.errors import (
     ChecksumMismatch,
@@ -26,8 +26,6 @@ from quetz.errors import (
     OtherPackage,
     PackageExists,
     PackageWasDeleted,
-    QuotaExceeded,
-    UploadTooLarge,
 )
 from quetz.plugins import Plugins
 from quetz.services.authentication import renew_principal
@@ -35,18 +33,8 @@ from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty, note_unpublished
+from quetz.services.quotas import check_quota
 from quetz.storage import Stage
-
-RESERVATION_MS = 15 * 60 * 1000
-"""How long a quota holds room for an upload; a slower one is checked against the rest again."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What may come: at most ``limit`` bytes, for which a quota holds ``reserves`` bytes first."""
-
-    limit: int
-    reserves: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,47 +63,6 @@ class Outcome:
     change: int | None
 
 
-def plan(
-    session: Session,
-    channel_name: str,
-    *,
-    declared: int | None,
-    limit: int,
-    filename: str | None = None,
-) -> Plan:
-    """Say what an upload may be, before its body is read.
-
-    ``declared`` is the body's length in bytes, None if it comes in chunks; ``limit`` is the
-    server's. What a file of the same name takes up counts as room: it is replaced, or the
-    same bytes are sent again.
-
-    Raises:
-        UploadTooLarge: the declared length exceeds the server's limit.
-        QuotaExceeded: the channel has no room for it.
-    """
-    channel = get_channel(session, channel_name)
-    if declared is not None and declared > limit:
-        raise UploadTooLarge("the upload", limit)
-    if channel.size_limit is None:
-        return Plan(limit)
-    replaced = _size_of_name(session, channel, filename)
-    reserved = queries.sum_reserved(session, channel.id, now=now_ms())
-    room = channel.size_limit - channel.size - reserved + replaced
-    if room <= 0 or (declared is not None and declared > room):
-        needed = channel.size + reserved + (declared or 1) - replaced
-        raise QuotaExceeded(channel.name, channel.size_limit, needed)
-    # For a body of unknown length nothing is held: all the room there is would lock out others.
-    return Plan(min(limit, room), max(0, (declared or 0) - replaced))
-
-
-def _size_of_name(session: Session, channel: Channel, filename: str | None) -> int:
-    """Return the largest size of the files of this name in the channel, in bytes."""
-    if filename is None:
-        return 0
-    package = find_package(session, channel.id, PackageFilename.parse(filename).name)
-    return 0 if package is None else find_largest(session, package.id, filename)
-
-
 def check_package(
     session: Session, channel_name: str, package: str, filenames: Sequence[str] = ()
 ) -> None:
@@ -129,28 +76,6 @@ def check_package(
     for filename in filenames:
         if PackageFilename.parse(filename).name != package:
             raise OtherPackage(filename, package)
-
-
-def reserve(session: Session, channel_name: str, size: int) -> str:
-    """Hold ``size`` bytes of the channel's quota for a while; return the reservation's id.
-
-    Raises:
-        QuotaExceeded: meanwhile others have taken the room.
-    """
-    channel = get_channel(session, channel_name)
-    lock_channel(session, channel)
-    now = now_ms()
-    _check_quota(session, channel, size, now=now)
-    upload = Upload(channel_id=channel.id, size=size, expires_at=now + RESERVATION_MS)
-    session.add(upload)
-    session.flush()
-    return upload.id
-
-
-def release(session: Session, channel_name: str, reservation: str) -> None:
-    """Give a reservation back whose upload failed."""
-    channel = get_channel(session, channel_name)
-    queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
 
 
 def check_received(stage: Stage, filename: str, declared_sha256: str | None) -> Received:
@@ -185,16 +110,20 @@ def check_names(
     received: Sequence[Received],
     *,
     force: bool,
+    reservation: str | None = None,
 ) -> None:
-    """Refuse, before their objects are stored, files whose names are taken.
+    """Refuse, before their objects are stored, files whose names are taken, or without room.
 
     Raises:
-        ChannelNotFound, RoleRequired, PackageExists, PackageWasDeleted: as ``record``, which
-            looks again.
+        ChannelNotFound, RoleRequired, PackageExists, PackageWasDeleted, QuotaExceeded: as
+            ``record``, which looks again.
     """
     channel = get_channel(session, channel_name)
+    more = {}  # by path: a form may bring a file twice
     for item in received:
-        _settle_name(session, principal, channel, item, force=force)
+        settled = _settle_name(session, principal, channel, item, force=force)
+        more[item.path] = item.size - settled.size
+    check_quota(session, channel, sum(more.values()), now=now_ms(), reservation=reservation)
 
 
 def ask_plugins(
@@ -221,13 +150,14 @@ def record(
     *,
     force: bool = False,
     reservation: str | None = None,
+    package: str | None = None,
 ) -> list[Outcome]:
     """Make the files part of the channel: all of them, or none if one is refused.
 
-    Their objects must be in the store already.
+    Their objects must be in the store already. ``package`` is one that has to be there before.
 
     Raises:
-        ChannelNotFound: it was deleted while the bytes arrived.
+        ChannelNotFound, PackageNotFound: it was deleted while the bytes arrived.
         RoleRequired: the caller may not upload one of the packages, or not with force.
         PackageExists, PackageWasDeleted: a name is taken by other bytes, and force is off.
         QuotaExceeded: the channel would outgrow its limit.
@@ -237,6 +167,8 @@ def record(
     lock_channel(session, channel)
     principal = renew_principal(session, principal)
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
+    if package is not None:
+        get_package(session, channel, package)
     # In one order, always: uploads to two channels may bring the same objects.
     for sha256, size in sorted({(item.sha256, item.size) for item in received}):
         queries.touch_object(session, sha256, size)
@@ -260,7 +192,7 @@ def _record_file(
     if file is not None and file.sha256 == item.sha256:
         note_unpublished(session, channel.id, item.archive.subdir, filename.name)
         return Outcome(item.sha256, None)
-    _check_quota(session, channel, item.size - (file.size if file else 0), now=now_ms())
+    check_quota(session, channel, item.size - settled.size, now=now_ms())
     if package is None:
         package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)
@@ -292,6 +224,10 @@ class _Name:
     tombstone: Tombstone | None
     taken: PackageExists | PackageWasDeleted | None
 
+    @property
+    def size(self) -> int:
+        return self.file.size if self.file else 0
+
 
 def _settle_name(
     session: Session, principal: Principal, channel: Channel, item: Received, *, force: bool
@@ -316,14 +252,6 @@ def _settle_name(
             raise taken
         authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
     return _Name(package, file, tombstone, taken)
-
-
-def _check_quota(session: Session, channel: Channel, more: int, *, now: int) -> None:
-    if channel.size_limit is None:
-        return
-    needed = channel.size + more + queries.sum_reserved(session, channel.id, now=now)
-    if more > 0 and needed > channel.size_limit:
-        raise QuotaExceeded(channel.name, channel.size_limit, needed)
 
 
 def _store_file(

@@ -11,7 +11,7 @@ from quetz.db.queries.files import find_again
 from quetz.errors import FileNotFound
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
-from quetz.services.publishing import mark_dirty
+from quetz.services.publishing import mark_dirty, note_unpublished
 
 
 def yank_file(
@@ -61,6 +61,7 @@ def _change(
 ) -> int | None:
     before, was_yanked = _told(file), file.yanked_at is not None
     if (file.yanked_at, file.yank_reason) == (yanked_at, reason):
+        note_unpublished(session, channel.id, file.subdir, file.name)
         return None
     file.yanked_at, file.yank_reason = yanked_at, reason
     record_event(
@@ -73,8 +74,9 @@ def _change(
         after=_told(file),
     )
     session.flush()
-    if was_yanked == (yanked_at is not None):
-        return None  # another reason, which no index tells
+    if was_yanked == (yanked_at is not None):  # another reason, which no index tells
+        note_unpublished(session, channel.id, file.subdir, file.name)
+        return None
     return mark_dirty(session, channel.id, file.subdir, file.name)
 
 

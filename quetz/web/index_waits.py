@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from quetz.deployment import Deployment
 
-LONGEST_SECONDS = 60
+LONGEST_SECONDS = 20
+"""Clearly less than ``STOP_SECONDS`` of a server, after which a stop kills who still waits."""
 
 Seconds = Annotated[
     float | None,

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from quetz.crashpoints import crashpoint
 from quetz.db.queries.events import has_unsealed
@@ -19,6 +20,9 @@ POLL_SECONDS = 1.0
 
 RETRY_SECONDS = 5.0
 
+REST_SECONDS = 0.1
+"""The least rest between two batches: a writer who waits for SQLite's lock tries it so often."""
+
 
 class Sealer(threading.Thread):
     """Runs in every server process; the transaction itself lets one seal at a time."""
@@ -27,7 +31,7 @@ class Sealer(threading.Thread):
         super().__init__(name="sealer", daemon=True)
         self._deployment = deployment
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         self._deployment.recorded.append(self._wake)
@@ -35,7 +39,7 @@ class Sealer(threading.Thread):
 
     def stop(self) -> None:
         """Seal what was recorded last, and return."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self.join()
         self._deployment.recorded.remove(self._wake)
@@ -43,10 +47,12 @@ class Sealer(threading.Thread):
     def run(self) -> None:
         stopping = False
         while not stopping:
-            stopping = self._stopping  # looked at first: what was recorded before is sealed
+            stopping = (
+                self._stopping.is_set()
+            )  # looked at first: what was recorded before is sealed
             self._wake.clear()
             pause = self._attempt()
-            if not self._stopping and self._wake.wait(pause):
+            if not self._stopping.is_set() and self._wake.wait(pause):
                 time.sleep(GATHER_SECONDS)
 
     def _attempt(self) -> float:
@@ -54,21 +60,29 @@ class Sealer(threading.Thread):
         if self._deployment.schema.changed:  # a server writes nothing then, until its restart
             return RETRY_SECONDS
         try:
-            seal_waiting(self._deployment)
+            seal_waiting(self._deployment, rest=self._stopping.wait)
         except Exception:  # noqa: BLE001  the sealer outlives every fault
             _log.exception("cannot seal events; trying again")
             return RETRY_SECONDS
         return POLL_SECONDS
 
 
-def seal_waiting(deployment: Deployment) -> None:
-    """Seal every event that waits, a batch in each transaction."""
+def seal_waiting(
+    deployment: Deployment, *, rest: Callable[[float], object] = lambda _seconds: None
+) -> None:
+    """Seal every event that waits, a batch in each transaction.
+
+    After each but the last it calls ``rest`` with the seconds in which others may write.
+    """
     with deployment.transaction() as session:
         if not has_unsealed(session):
             return
     last: int | None = 0
     while last is not None:
+        began = time.monotonic()
         with deployment.transaction(write=True) as session:
             last = seal_events(session, after=last)
             crashpoint("seal.sealing")
         crashpoint("seal.sealed")
+        if last is not None:
+            rest(max(REST_SECONDS, time.monotonic() - began))

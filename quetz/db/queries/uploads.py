@@ -43,11 +43,13 @@ def find_tombstone(
     return session.scalar(_TOMBSTONE, place)
 
 
-def sum_reserved(session: Session, channel_id: int, *, now: int) -> int:
-    """Return the bytes that live reservations hold in a channel."""
+def sum_reserved(session: Session, channel_id: int, *, now: int, without: str | None = None) -> int:
+    """Return the bytes that live reservations, ``without`` one, hold in a channel."""
     query = select(func.coalesce(func.sum(Upload.size), 0)).where(
         Upload.channel_id == channel_id, Upload.expires_at > now
     )
+    if without is not None:
+        query = query.where(Upload.id != without)
     return int(session.scalar(query) or 0)
 
 

@@ -117,10 +117,14 @@ def find_user_by_provider(session: Session, provider: str, username: str) -> Use
 
 def remove_credentials(session: Session, user_id: int, *, at: int) -> None:
     """Delete the user's identities and login sessions, and revoke his API keys."""
+    # Keys first, each kind in this order, as where their last use is noted: or a transaction of
+    # one and one of the other could lock each other out.
+    live = (ApiKey.user_id == user_id) & ApiKey.revoked_at.is_(None)
+    logins = LoginSession.user_id == user_id
+    keys_in_order = select(ApiKey.id).where(live).order_by(ApiKey.public_id)
+    logins_in_order = select(LoginSession.id).where(logins).order_by(LoginSession.token_hash)
+    session.execute(keys_in_order.with_for_update()).all()
+    session.execute(update(ApiKey).where(live).values(revoked_at=at))
+    session.execute(logins_in_order.with_for_update()).all()
+    session.execute(delete(LoginSession).where(logins))
     session.execute(delete(Identity).where(Identity.user_id == user_id))
-    session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
-    session.execute(
-        update(ApiKey)
-        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=at)
-    )

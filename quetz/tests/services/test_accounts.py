@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from quetz.db.base import now_ms
 from quetz.db.models import ApiKey, Event, Identity, LoginSession, User
 from quetz.db.queries.channels import ChannelFilter
 from quetz.db.queries.users import UserFilter, find_user
@@ -25,7 +26,7 @@ from quetz.services.accounts import (
     list_users,
     set_role,
 )
-from quetz.services.api_keys import create_api_key
+from quetz.services.api_keys import create_api_key, touch_keys
 from quetz.services.authentication import authenticate_key
 from quetz.services.channels import list_channels
 from quetz.services.members import list_members, remove_member, set_member
@@ -37,7 +38,7 @@ from quetz.services.permissions import (
     principal_of,
     visible_channels,
 )
-from quetz.services.sessions import authenticate_session, start_session
+from quetz.services.sessions import authenticate_session, start_session, touch_sessions
 from quetz.testing.factories import add_member, make_channel, make_user
 
 
@@ -261,6 +262,32 @@ def test_two_owners_who_demote_each_other_at_once_leave_one(deployment):
         later.result()
     with deployment.transaction() as session:
         assert roles(session) == {ALICE: "owner", BOB: None}
+
+
+def test_a_user_is_deleted_while_the_use_of_his_credentials_is_noted(deployment):
+    with deployment.transaction(write=True) as session:
+        alice = principal_of(make_user(session, ALICE, role="owner"))
+        bob = make_user(session, BOB)
+        for public_id in ("f" * 16, "0" * 16):
+            session.add(ApiKey(public_id=public_id, secret_hash="", user_id=bob.id, description=""))
+            session.flush()
+        cookie = start_session(session, bob, "github")
+
+    def delete_bob():
+        with deployment.transaction(write=True) as session:
+            delete_user(session, alice, BOB)
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        touch_keys(session, {"0" * 16: now_ms()})
+        later = pool.submit(delete_bob)
+        wait([later], timeout=0.2)  # let it come as far as it can
+        touch_keys(session, {"f" * 16: now_ms()})
+        touch_sessions(session, {cookie: now_ms() + 1})
+
+    later.result()
+    with deployment.transaction() as session:
+        assert authenticate_session(session, cookie) is None
+        assert None not in session.scalars(select(ApiKey.revoked_at)).all()
 
 
 def test_a_user_who_is_promoted_meanwhile_is_not_demoted_by_a_maintainer(deployment):

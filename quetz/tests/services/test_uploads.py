@@ -7,7 +7,8 @@ from quetz.db.models import File
 from quetz.errors import QuotaExceeded
 from quetz.plugins import load_plugins
 from quetz.services.permissions import principal_of
-from quetz.services.uploads import Received, plan, record, reserve
+from quetz.services.quotas import plan, reserve
+from quetz.services.uploads import Received, record
 from quetz.testing.factories import make_channel, make_user
 from quetz.testing.packages import build_package
 
@@ -52,9 +53,10 @@ def test_what_others_have_reserved_is_no_room(session, owner, tmp_path):
     reserve(session, "small", 900)
 
     with pytest.raises(QuotaExceeded, match="1000"):
-        plan(session, "small", declared=101, limit=LIMIT)
+        plan(session, "small", declared=101, limit=LIMIT, filename="pkg-1.0-0.conda")
 
-    assert plan(session, "small", declared=100, limit=LIMIT).limit == 100
+    raw = plan(session, "small", declared=100, limit=LIMIT, filename="pkg-1.0-0.conda")
+    assert raw.limit == 100
     assert channel.size == 0
 
 

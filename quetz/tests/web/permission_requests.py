@@ -94,7 +94,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
         get("/api/paginated/channels/{channel}/packages/pkg/versions"),
         get("/api/cursor/channels/{channel}/packages/pkg/versions"),
     ),
-    "version.read": (get(VERSION),),
+    "version.read": (get(VERSION), get(f"{VERSION}/yank")),
     "version.metrics": (get(f"/metrics/channels/{{channel}}/packages/pkg/versions/{FILE}"),),
     "version.run_exports": (get(f"{VERSION}/run_exports"),),
     "channel.mirrors.list": (get(f"{CHANNEL}/mirrors"),),
@@ -113,7 +113,7 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "channel.set_size_limit": (Ask("PATCH", CHANNEL, {"size_limit": 1 << 40}),),
     "channel.delete": (delete(CHANNEL),),
     "channel.members.add/member": (
-        post(f"{CHANNEL}/members", {"username": "bystander", "role": "member"}),
+        post(f"{CHANNEL}/members", {"username": "newcomer", "role": "member"}),
     ),
     "channel.members.add/owner": (
         post(f"{CHANNEL}/members", {"username": "newcomer", "role": "owner"}),

@@ -14,7 +14,7 @@ from quetz.db.queries.events import has_unsealed
 from quetz.deployment import Deployment
 from quetz.services.events import record_event
 from quetz.services.permissions import ANONYMOUS
-from quetz.services.seals import verify_seals
+from quetz.services.seals import BATCH, verify_seals
 from quetz.worker.sealer import Sealer, seal_waiting
 
 SECONDS = 30
@@ -99,6 +99,27 @@ def test_several_sealers_and_writers_at_once_make_one_chain(deployment, deployme
     with deployment.transaction() as session:
         assert verify_seals(session) is None
     other.close()
+
+
+def record_backlog(deployment, number):
+    with deployment.engine.execution_options(write=True).begin() as connection:
+        connection.execute(insert(Event), [{"actor": "a", "action": "old"}] * number)
+
+
+def test_a_stop_seals_all_of_a_backlog(deployment, sealer):
+    record_backlog(deployment, 2 * BATCH + 1)
+
+    sealer.stop()
+
+    assert positions(deployment) == list(range(1, 2 * BATCH + 2))
+
+
+def test_others_write_between_the_batches_of_a_backlog(deployment):
+    record_backlog(deployment, 2 * BATCH + 1)
+
+    seal_waiting(deployment, rest=lambda _: record(deployment, "between"))
+
+    assert positions(deployment) == list(range(1, 2 * BATCH + 4))
 
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)

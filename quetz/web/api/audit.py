@@ -76,8 +76,8 @@ class EventOut(ChangeOut):
 class EventsOut(BaseModel):
     events: list[EventOut]
     next: int | None = Field(
-        description="Pass it as `since`, if you did before, or else as `before`, for the events "
-        "that follow; null if none do."
+        description="To go on from. If you asked with `since` it is always a position: pass it as "
+        "`since` again, now or later. Else pass it as `before`; null if there are no earlier ones."
     )
 
 

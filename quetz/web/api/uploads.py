@@ -12,6 +12,7 @@ from quetz.conda.filenames import PackageFilename
 from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors import ChannelNotFound
+from quetz.services import quotas
 from quetz.services import uploads as service
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import marks_of
@@ -181,18 +182,18 @@ class _Upload:
     def _find_room(self, declared: int | None, filename: str | None) -> _Room:
         limit = self.deployment.settings.limits.upload_size
         with self.deployment.transaction() as session:
-            plan = service.plan(
+            plan = quotas.plan(
                 session, self.channel, declared=declared, limit=limit, filename=filename
             )
         if not plan.reserves:
             return _Room(plan.limit, None)
         with self.deployment.transaction(write=True) as session:
-            return _Room(plan.limit, service.reserve(session, self.channel, plan.reserves))
+            return _Room(plan.limit, quotas.reserve(session, self.channel, plan.reserves))
 
     def _release(self, reservation: str) -> None:
         with self.deployment.transaction(write=True) as session:
             try:
-                service.release(session, self.channel, reservation)
+                quotas.release(session, self.channel, reservation)
             except ChannelNotFound:
                 return  # it went with its channel
 
@@ -210,7 +211,14 @@ class _Upload:
             service.authorize_files(session, self.caller, self.channel, names)
         received = [service.check_received(stage, name, sha256) for name, stage in staged]
         with deployment.transaction() as session:
-            service.check_names(session, self.caller, self.channel, received, force=force)
+            service.check_names(
+                session,
+                self.caller,
+                self.channel,
+                received,
+                force=force,
+                reservation=room.reservation,
+            )
             service.ask_plugins(session, deployment.plugins, self.channel, received)
         for (_, stage), item in zip(staged, received, strict=True):
             deployment.store.put(stage, object_key(item.sha256))
@@ -224,6 +232,7 @@ class _Upload:
                 received,
                 force=force,
                 reservation=room.reservation,
+                package=self.package,
             )
             crashpoint("upload.recording")
         crashpoint("upload.recorded")

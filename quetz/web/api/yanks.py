@@ -5,12 +5,14 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from quetz.db.models import File
 from quetz.db.queries.channels import get_channel
 from quetz.services import yanks as service
 from quetz.services.files import get_file
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Text
-from quetz.web.deps import Caller, WriteSession
+from quetz.web.api.schemas import iso_time
+from quetz.web.deps import Caller, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
 
@@ -23,6 +25,26 @@ class YankIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class YankOut(BaseModel):
+    yanked: bool
+    reason: str | None
+    at: str | None = Field(examples=["2026-01-02T03:04:05.123000+00:00"])
+
+    @classmethod
+    def of(cls, file: File) -> "YankOut":
+        at = None if file.yanked_at is None else iso_time(file.yanked_at)
+        return cls(yanked=at is not None, reason=file.yank_reason, at=at)
+
+
+@router.get(f"{_ONE}/yank", **declares(Operation.VERSION_READ))
+def read_yank(
+    channel: str, package: str, platform: str, filename: str, session: ReadSession
+) -> YankOut:
+    """Tell whether a file is yanked, since when and why."""
+    place = get_channel(session, channel)
+    return YankOut.of(get_file(session, place, package, platform, filename))
 
 
 @router.post(f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK))

@@ -1,6 +1,7 @@
 """Every request that changes something leaves exactly one event, and no such route is left out.
 
-Whoever loses his rights while his request waits for the database changes nothing.
+What changes nothing leaves none. Whoever loses his rights while his request waits for the database
+changes nothing.
 """
 
 import time
@@ -180,6 +181,35 @@ def test_a_change_leaves_one_event(world, deployment, route):
 
     assert answer.status_code < 400, answer.text
     assert count(deployment, Event) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("PATCH", FORGE, {}, id="no setting"),
+        pytest.param("PATCH", FORGE, {"private": True, "size_limit": None}, id="same settings"),
+        pytest.param("PATCH", FORGE, {"metadata": {"includelist": None}}, id="same metadata"),
+        pytest.param(
+            "POST", f"{FORGE}/members", {"username": "bob", "role": "member"}, id="same member"
+        ),
+        pytest.param(
+            "POST", f"{FORGE}/members", {"username": "alice", "role": "owner"}, id="same owner"
+        ),
+        pytest.param("PUT", "/api/users/bob/role", {"role": None}, id="no role as before"),
+        pytest.param("PUT", "/api/users/alice/role", {"role": "owner"}, id="same role"),
+        pytest.param("POST", f"{YANKED}/yank", None, id="yanked before"),
+        pytest.param("POST", f"{FILE}/restore", None, id="not yanked"),
+    ],
+)
+def test_what_changes_nothing_is_answered_as_a_change_and_leaves_no_event(
+    world, deployment, method, path, body
+):
+    before = count(deployment, Event)
+
+    answer = world.client.request(method, path, json=body)
+
+    assert answer.status_code in {200, 201}, answer.text
+    assert count(deployment, Event) == before
 
 
 def test_no_route_that_changes_anything_is_left_out(world):

@@ -7,6 +7,7 @@ from concurrent.futures import wait
 import pytest
 from starlette.testclient import TestClient
 
+from quetz.cli.server import STOP_SECONDS
 from quetz.deployment import Deployment
 from quetz.services.publishing import CHANNELDATA, REPODATA, SHARDS, list_marked
 from quetz.testing.packages import build_package
@@ -15,7 +16,7 @@ from quetz.tests.web.api.uploading import upload
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher, publish
 
-SECONDS = 30
+SECONDS = 20
 VERSION = "/api/channels/forge/packages/pkg/versions/noarch/pkg-1.0-0.conda"
 
 
@@ -143,6 +144,36 @@ def test_the_same_bytes_again_wait_for_the_upload_before(
     assert (late.status_code, late.headers["quetz-index"]) == (200, "published")
 
 
+@pytest.mark.parametrize(
+    ("deed", "body"),
+    [
+        pytest.param("yank", None, id="yank"),
+        pytest.param("yank", {"reason": "another"}, id="another reason"),
+        pytest.param("restore", None, id="restore"),
+    ],
+)
+def test_a_yank_or_restore_again_waits_for_the_one_before(
+    client, key, channel, tmp_path, watch, deployment, deed, body
+):
+    upload(client, key, build_package(tmp_path))
+    client.post(f"{VERSION}/yank", headers=key)
+    publish_all(deployment)
+    former = "restore" if deed == "yank" else "yank"
+    client.post(f"{VERSION}/{former}", headers=key)
+    client.post(f"{VERSION}/{deed}", headers=key)
+
+    def again(body):
+        params = {"wait_for_index": 0}
+        return client.post(f"{VERSION}/{deed}", json=body, params=params, headers=key)
+
+    early = again(body)
+    publish_all(deployment)
+    late = again(body)
+
+    assert (early.status_code, early.headers["quetz-index"]) == (200, "pending")
+    assert (late.status_code, late.headers["quetz-index"]) == (200, "published")
+
+
 def test_who_does_not_ask_does_not_wait(client, key, channel, tmp_path, watch):
     answer = upload(client, key, build_package(tmp_path))
 
@@ -160,7 +191,7 @@ def test_a_refused_upload_does_not_wait(client, key, channel, tmp_path, watch):
     assert "quetz-index" not in answer.headers
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "60.5", "nan"])
+@pytest.mark.parametrize("value", ["", "soon", "-1", "20.5", "nan"])
 @pytest.mark.parametrize("path", ["upload/pkg-1.0-0.conda", "files/"])
 def test_a_malformed_wait_is_refused_before_a_byte_of_the_body_is_taken(
     app, owner_key, channel, path, value
@@ -186,6 +217,18 @@ def test_a_malformed_wait_is_refused_before_a_byte_of_the_body_is_taken(
 
     assert answers[0]["status"] == 422
     assert b"wait_for_index" in answers[1]["body"]
+
+
+def test_a_stop_outlasts_every_wait(client):
+    [wait] = [
+        parameter["schema"]["anyOf"][0]
+        for parameter in client.get("/openapi.json").json()["paths"][
+            "/api/channels/{channel}/upload/{filename}"
+        ]["post"]["parameters"]
+        if parameter["name"] == "wait_for_index"
+    ]
+
+    assert wait["maximum"] <= STOP_SECONDS - 10
 
 
 def test_a_malformed_wait_deletes_nothing(client, key, channel, tmp_path):

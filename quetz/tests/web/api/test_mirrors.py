@@ -59,7 +59,14 @@ def test_endpoints_may_be_given(alice):
         "https://user:secret@mirror.example/get/forge",
         "https://secret@mirror.example/get/forge",
         "https://mirror.example/t/secret/get/forge",
+        "https://mirror.example/conda/t/secret/get/forge",
+        "https://mirror.example/get/forge/t/secret",
+        "https://mirror.example/conda/t//secret/get/forge",
+        "https://mirror.example/%74/secret/get/forge",
+        "https://mirror.example/t%2Fsecret/get/forge",
         "https://mirror.example/get/forge?token=secret",
+        "https://mirror.example/get/forge?",
+        "https://mirror.example/get/forge#",
         "https://mirror.example/get/forge#secret",
         "https://mirror.example/get/for ge",
         "https://mirror.example/get/\0",
@@ -76,6 +83,15 @@ def test_what_is_no_url_for_everyone_is_refused_and_not_repeated(alice, url):
     if not url.endswith("/forge") or "secret" in url:
         assert alice.post(MIRRORS, content=json.dumps(endpoint)).status_code == 422
         assert urls(alice) == []
+
+
+@pytest.mark.usefixtures("forge")
+@pytest.mark.parametrize("end", ["get/t", "get/t/", "art/get/forge", "get/t-forge"])
+def test_a_t_that_no_token_follows_is_no_credential(alice, end):
+    url = f"https://mirror.example/{end}"
+
+    assert alice.post(MIRRORS, json={"url": url}).status_code == 201
+    assert urls(alice) == [url]
 
 
 @pytest.mark.usefixtures("forge")

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from quetz.db.models import Upload
 from quetz.testing.packages import build_package
-from quetz.tests.web.api.uploading import left_behind, other_bytes, upload
+from quetz.tests.web.api.uploading import count, left_behind, other_bytes, upload
 
 
 def post_form(client, key, *packages: Path, **fields):
@@ -56,6 +57,24 @@ def test_files_of_a_package_that_is_not_there_are_answered_404(client, key, chan
 
     assert answer.status_code == 404
     assert "no package 'pkg'" in answer.json()["detail"]
+
+
+def test_a_package_that_is_deleted_while_its_files_are_stored_does_not_come_back(
+    client, key, channel, tmp_path, deployment, monkeypatch
+):
+    upload(client, key, build_package(tmp_path))
+    put = deployment.store.put
+
+    def put_late(stage, object_key):
+        client.delete("/api/channels/forge/packages/pkg", headers=key)
+        put(stage, object_key)
+
+    monkeypatch.setattr(deployment.store, "put", put_late)
+    answer = post_to_package(client, key, build_package(tmp_path, version="2.0"))
+
+    assert answer.status_code == 404
+    assert "no package 'pkg'" in answer.json()["detail"]
+    assert client.get("/api/channels/forge/packages").json() == []
 
 
 def test_a_form_with_one_bad_file_adds_none(client, key, channel, tmp_path, deployment):
@@ -144,6 +163,59 @@ def test_a_malformed_form_is_refused_and_leaves_nothing(
 
     assert answer.status_code == 422
     assert left_behind(deployment) == before
+
+
+@pytest.fixture
+def full(client, key, tmp_path):
+    """A package that fills the channel ``forge``, which is still empty, to the last byte."""
+    package = build_package(tmp_path)
+    body = {"name": "forge", "private": False, "size_limit": package.stat().st_size}
+    client.post("/api/channels", json=body, headers=key)
+    return package
+
+
+@pytest.mark.parametrize("post", [post_form, post_to_package])
+def test_a_form_of_the_same_bytes_fits_into_a_full_channel(client, key, full, post):
+    upload(client, key, full)
+
+    assert post(client, key, full).status_code == 200
+
+
+def test_a_form_fits_into_a_channel_that_its_files_fill(client, key, full, deployment):
+    answer = post_form(client, key, full)
+
+    assert answer.status_code == 201
+    assert count(deployment, Upload) == 0
+
+
+def test_a_form_that_brings_a_file_twice_counts_it_once(client, key, full):
+    assert post_form(client, key, full, full).status_code == 201
+
+
+def test_a_form_without_room_is_refused_and_leaves_nothing(client, key, full, tmp_path, deployment):
+    upload(client, key, full)
+    before = left_behind(deployment)
+
+    answer = post_form(client, key, full, build_package(tmp_path, name="more"))
+
+    assert answer.status_code == 422
+    assert str(full.stat().st_size) in answer.json()["detail"]
+    assert left_behind(deployment) == before
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_a_form_far_over_the_quota_is_refused_before_it_is_whole(client, key, full, chunks):
+    part = b'--x\r\nContent-Disposition: form-data; name="f"; filename="pkg-1.0-0.conda"\r\n\r\n'
+    pieces = [part, *[b"x" * (1 << 20)] * 2]
+
+    answer = client.post(
+        "/api/channels/forge/files/",
+        content=iter(pieces) if chunks else b"".join(pieces),
+        headers={**key, "Content-Type": "multipart/form-data; boundary=x"},
+    )
+
+    assert answer.status_code == (413 if chunks else 422)
+    assert "bytes" in answer.json()["detail"]
 
 
 def test_a_form_of_countless_fields_is_refused(client, key, channel):

@@ -1,4 +1,5 @@
 import json
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -73,6 +74,25 @@ def test_a_yanked_file_is_removed_from_every_form_and_still_downloaded(
         {},
     )
     assert fetched(anonymous, f"noarch/{NEW}").content == bytes_before
+
+
+@pytest.mark.usefixtures("forge")
+def test_whether_a_file_is_yanked_is_told(alice, anonymous):
+    live = {"yanked": False, "reason": None, "at": None}
+    before = anonymous.get(YANK)
+
+    alice.post(YANK, json={"reason": "it deletes homes"})
+    yanked = anonymous.get(YANK).json()
+    alice.post(YANK)
+    without_reason = anonymous.get(YANK).json()
+    alice.post(RESTORE)
+
+    assert (before.status_code, before.json()) == (200, live)
+    assert datetime.fromisoformat(yanked["at"]).tzinfo is not None
+    assert yanked == {"yanked": True, "reason": "it deletes homes", "at": yanked["at"]}
+    assert without_reason == {"yanked": True, "reason": None, "at": yanked["at"]}
+    assert anonymous.get(YANK).json() == live
+    assert anonymous.get(f"{PACKAGE}/versions/noarch/pkg-9.0-0.conda/yank").status_code == 404
 
 
 @pytest.mark.usefixtures("forge")
