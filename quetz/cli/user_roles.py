@@ -17,7 +17,7 @@ commands = typer.Typer()
 def add_user_roles(path: options.Deployment) -> None:
     r"""Give users the roles that \[users] admins, maintainers and members list.
 
-    Only users who have no role, or the default_role, get one; nobody loses one.
+    Only users who have no role, or the default_role, get one, and only a higher one.
     """
     from quetz.deployment import Deployment
 

@@ -90,7 +90,7 @@ def listed_roles(users: Users) -> dict[tuple[str, str], Role]:
 
 
 def give_listed_roles(session: Session, users: Users) -> list[str]:
-    """Give users the roles that ``[users]`` lists, where they have none or the default one.
+    """Give users the roles that ``[users]`` lists, where they have none or a lower default one.
 
     Return the entries ``provider:username`` that name nobody.
     """
@@ -99,7 +99,7 @@ def give_listed_roles(session: Session, users: Users) -> list[str]:
         user = find_user_by_provider(session, provider, username)
         if user is None:
             unknown.append(f"{provider}:{username}")
-        elif user.role != role and user.role in {None, users.default_role}:
+        elif user.role is None or (user.role == users.default_role and role > user.role):
             set_role(session, OPERATOR, username, role)
     return unknown
 
