@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +61,7 @@ ReadOnly = Annotated[bool, typer.Option("--read-only/--no-read-only", help="It c
 @commands.command()
 def create(
     user: User,
-    path: InFolder = Path(),
+    path: InFolder = None,
     description: Description = "quetz key create",
     days: Days = None,
     roles: Roles = None,
@@ -77,8 +76,7 @@ def create(
     from quetz.services.permissions import OPERATOR, Verb, principal_of
 
     named = [_named_scope(text) for text in roles or ()]
-    folder = deployment or path
-    with opened(folder) as place, place.transaction(write=True) as session:
+    with opened(path, deployment) as place, place.transaction(write=True) as session:
         owner = get_user(session, user)
         new = service.create_api_key(
             session,
@@ -102,13 +100,13 @@ def create(
 
 @commands.command("list")
 def list_keys(
-    user: User, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+    user: User, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """List a user's API keys that were not revoked, the newest first, by their ids."""
     from quetz.db.queries.users import get_user
     from quetz.services.api_keys import list_keys_of
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         keys = _documents(session, list_keys_of(session, get_user(session, user)))
     if as_json:
         typer.echo(json_of(keys, indent=2))
@@ -122,7 +120,7 @@ def list_keys(
 @commands.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or its full text.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +128,7 @@ def revoke(
     from quetz.services.api_keys import revoke_api_key
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         public_id = revoke_api_key(session, OPERATOR, key)
     tell({"revoked": public_id}, f"Revoked the API key {public_id}", as_json=as_json)
 

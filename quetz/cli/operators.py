@@ -20,22 +20,29 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator["Deployment"]:
+def opened(path: Path | None, by_option: Path | None = None) -> Iterator["Deployment"]:
+    """Open the deployment in the folder that is given in either way, or in the current one.
+
+    Raises:
+        BadOption: it is given in both.
+    """
     from quetz.deployment import Deployment
 
-    with closing(Deployment.open(path)) as deployment:
+    if path and by_option:
+        raise BadOption("the folder is given as PATH and by --deployment; choose one")
+    with closing(Deployment.open(path or by_option or Path())) as deployment:
         yield deployment
 
 
 @contextmanager
-def reading(path: Path) -> Iterator["Session"]:
-    with opened(path) as deployment, deployment.transaction() as session:
+def reading(path: Path | None, by_option: Path | None) -> Iterator["Session"]:
+    with opened(path, by_option) as deployment, deployment.transaction() as session:
         yield session
 
 
 @contextmanager
-def changing(path: Path) -> Iterator["Session"]:
-    with opened(path) as deployment, deployment.transaction(write=True) as session:
+def changing(path: Path | None, by_option: Path | None) -> Iterator["Session"]:
+    with opened(path, by_option) as deployment, deployment.transaction(write=True) as session:
         yield session
 
 

@@ -11,10 +11,11 @@ Deployment = Annotated[Path, typer.Argument(metavar="PATH", help="The deployment
 # Of commands that work in a deployment without a server
 
 InFolder = Annotated[
-    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
+    Path | None,
+    typer.Argument(metavar="PATH", help="The deployment's folder; the current one if left out."),
 ]
 ByOption = Annotated[
-    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
+    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH; one of them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -1,6 +1,5 @@
 """``quetz package``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,7 +36,7 @@ OneFile = Annotated[
 @commands.command("list")
 def list_packages(
     channel: InChannel,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     text: Annotated[
         str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
     ] = "",
@@ -48,7 +47,7 @@ def list_packages(
     from quetz.db.queries.channels import get_channel
     from quetz.services import packages as service
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         wanted = service.packages_to_list(get_channel(session, channel), text=text)
         rows = [_document(summary) for summary in service.list_packages(session, wanted)]
     print_rows(rows, _cells, nothing="There is no such package", as_json=as_json)
@@ -58,7 +57,7 @@ def list_packages(
 def show(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -67,7 +66,7 @@ def show(
     from quetz.services import files
     from quetz.services.packages import get_summary
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         summary = get_summary(session, get_channel(session, channel), name)
         ids = files.list_file_ids(session, summary.package, files.FileFilter())
         found = [_file_document(row[0]) for row in files.list_files(session, ids)]
@@ -84,7 +83,7 @@ def show(
 def delete(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     yes: options.Yes = False,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
@@ -96,7 +95,7 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the package '{channel}/{name}' with all its files", yes=yes)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
         delete_package(session, OPERATOR, place, get_package(session, place, name))
     tell({"deleted": name}, f"Deleted the package '{channel}/{name}'", as_json=as_json)
@@ -106,7 +105,7 @@ def delete(
 def yank_file(
     channel: InChannel,
     file: OneFile,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="TEXT", help="Why; for the audit log.")
     ] = None,
@@ -117,7 +116,7 @@ def yank_file(
     from quetz.services import yanks as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place, found = _find(session, channel, file)
         service.yank_file(session, OPERATOR, place, found, reason=reason)
         document = _file_document(found)
@@ -128,7 +127,7 @@ def yank_file(
 def restore_file(
     channel: InChannel,
     file: OneFile,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -136,7 +135,7 @@ def restore_file(
     from quetz.services import yanks as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place, found = _find(session, channel, file)
         service.restore_file(session, OPERATOR, place, found)
         document = _file_document(found)
@@ -148,7 +147,7 @@ def copy_file(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The channel to copy from.")],
     file: OneFile,
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to copy to.")],
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     force: Annotated[
         bool, typer.Option("--force/--no-force", help="Replace a file of the same name.")
     ] = False,
@@ -162,7 +161,7 @@ def copy_file(
 
     subdir, _, filename = file.rpartition("/")
     named = service.Source(source, PackageFilename.parse(filename).name, subdir, filename)
-    with opened(deployment or path) as found:
+    with opened(path, deployment) as found:
         with found.transaction() as session:
             asked = service.find_source(session, found.plugins, OPERATOR, channel, named)
         with found.transaction(write=True) as session:
@@ -180,7 +179,7 @@ def copy_file(
 def list_members(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -189,7 +188,7 @@ def list_members(
     from quetz.db.queries.packages import get_package
     from quetz.services import package_members as service
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         package = get_package(session, get_channel(session, channel), name)
         rows = service.list_members(session, package)
     print_members(rows, as_json=as_json)
@@ -201,7 +200,7 @@ def add_member(
     name: Name,
     username: options.Username,
     role: options.GivenRole,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -210,7 +209,7 @@ def add_member(
     from quetz.services import package_members as service
     from quetz.services.permissions import OPERATOR, Role
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
         service.add_member(session, OPERATOR, place, name, username, role=Role(role))
     sentence = f"'{username}' has the role {role} in the package '{channel}/{name}'"
@@ -222,7 +221,7 @@ def remove_member(
     channel: InChannel,
     name: Name,
     username: options.Username,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -231,7 +230,7 @@ def remove_member(
     from quetz.services import package_members as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
         service.remove_member(session, OPERATOR, place, name, username)
     sentence = f"'{username}' has no role in the package '{channel}/{name}' any more"

@@ -2,7 +2,6 @@
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +28,7 @@ class AnyRole(StrEnum):
 @commands.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new user's name.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     role: Annotated[
         Role | None,
         typer.Option("--role", help="A role on the server; \\[users] default_role if left out."),
@@ -41,8 +40,7 @@ def create(
 
     This is how the first owner of a server is made.
     """
-    folder = deployment or path
-    with opened(folder) as place, place.transaction(write=True) as session:
+    with opened(path, deployment) as place, place.transaction(write=True) as session:
         given = role or place.settings.users.default_role
         made = _create(session, name, given, service=False)
     _print_created("user", made, as_json=as_json)
@@ -51,7 +49,7 @@ def create(
 @commands.command()
 def service(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account's name.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     role: Annotated[
         Role | None, typer.Option("--role", help="A role on the server; none if left out.")
     ] = None,
@@ -59,14 +57,14 @@ def service(
     as_json: AsJson = False,
 ) -> None:
     """Add a service account, which nobody logs in by, and print an API key with all its rights."""
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         made = _create(session, name, role, service=True)
     _print_created("service account", made, as_json=as_json)
 
 
 @commands.command("list")
 def list_users(
-    path: InFolder = Path(),
+    path: InFolder = None,
     text: Annotated[
         str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
     ] = "",
@@ -77,7 +75,7 @@ def list_users(
     from quetz.db.queries.users import UserFilter
     from quetz.services import accounts
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         rows = [_document(user) for user in accounts.list_users(session, UserFilter(text=text))]
     nothing = "There is no such user" if text else "There is no user yet"
     print_rows(rows, lambda row: (row["username"], _told(row)), nothing=nothing, as_json=as_json)
@@ -85,14 +83,14 @@ def list_users(
 
 @commands.command()
 def show(
-    name: Username, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+    name: Username, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """Show a user: his role on the server, and those in channels and packages."""
     from quetz.db.queries.users import get_user
     from quetz.services import accounts
     from quetz.services.permissions import principal_of
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         user = get_user(session, name)
         own = principal_of(user)
         row = _document(user)
@@ -118,7 +116,7 @@ def show(
 def set_role(
     name: Username,
     role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help="The role, or none.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,7 +125,7 @@ def set_role(
     from quetz.services.accounts import set_role
 
     given = None if role is AnyRole.NONE else permissions.Role(role)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         set_role(session, permissions.OPERATOR, name, given)
     sentence = f"'{name}' has {_role_told(given)} on the server"
     tell({"username": name, "role": given}, sentence, as_json=as_json)
@@ -136,7 +134,7 @@ def set_role(
 @commands.command()
 def delete(
     name: Username,
-    path: InFolder = Path(),
+    path: InFolder = None,
     yes: Yes = False,
     deployment: ByOption = None,
     as_json: AsJson = False,
@@ -146,7 +144,7 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the user '{name}'", yes=yes)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         delete_user(session, OPERATOR, name)
     tell({"deleted": name}, f"Deleted the user '{name}'", as_json=as_json)
 
