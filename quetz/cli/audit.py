@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import reading
+from quetz.cli.operators import print_document, reading
 from quetz.cli.options import AsJson, ByOption, InFolder
-from quetz.cli.redaction import json_of, redact
+from quetz.cli.redaction import json_of
 from quetz.errors.audit import SealBroken
 
 if TYPE_CHECKING:
@@ -51,13 +51,8 @@ def list_events(
         actions = () if action is None else (action,)
         wanted = EventFilter(actions=actions, actor=actor, channel=channel)
         found = service.list_events(session, wanted, since=since, limit=limit).events
-    if as_json:
-        typer.echo(json_of([_document(event) for event in found], indent=2))
-        return
-    for event in found:
-        typer.echo(redact(_line(event)))
-    if not found:
-        typer.echo("There is no such event", err=True)
+    documents = [_document(event) for event in found]
+    print_document(documents, map(_line, found), nothing="There is no such event", as_json=as_json)
 
 
 @commands.command()

@@ -9,12 +9,12 @@ from quetz.cli.operators import (
     changing,
     confirm,
     opened,
+    print_document,
     print_members,
     print_rows,
     reading,
     tell,
 )
-from quetz.cli.redaction import json_of
 from quetz.errors import BadOption
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def show(
     with reading(path, deployment) as session:
         channel = get_channel(session, name)
         document = _document(channel, count_channel_members(session, channel.id))
-    if as_json:
-        typer.echo(json_of(document, indent=2))
-        return
-    for key, value in document.items():
-        typer.echo(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
+    lines = (
+        f"{key.replace('_', ' ')}: {'-' if value is None else value}"
+        for key, value in document.items()
+    )
+    print_document(document, lines, as_json=as_json)
 
 
 @commands.command()

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import changing, opened, reading, tell
+from quetz.cli.operators import changing, opened, print_document, print_new_key, reading, tell
 from quetz.cli.options import AsJson, ByOption, InFolder
-from quetz.cli.redaction import json_of
 from quetz.errors import BadOption
 
 if TYPE_CHECKING:
@@ -89,13 +88,8 @@ def create(
             verbs=[Verb(verb) for verb in verbs] if verbs else None,
         )
         [shown] = _documents(session, [new.row])
-    if as_json:
-        # The key is a result, and not redacted.
-        typer.echo(json_of(shown, indent=2, results={"key": new.key}))
-        return
     until = f"good until {shown['expire_at']}" if shown["expire_at"] else "good for ever"
-    typer.echo(f"Made a key of '{user}', {until}; keep it, it is not shown again", err=True)
-    typer.echo(new.key)
+    print_new_key(shown, new.key, f"Made a key of '{user}', {until}", as_json=as_json)
 
 
 @commands.command("list")
@@ -108,13 +102,8 @@ def list_keys(
 
     with reading(path, deployment) as session:
         keys = _documents(session, list_keys_of(session, get_user(session, user)))
-    if as_json:
-        typer.echo(json_of(keys, indent=2))
-        return
-    if not keys:
-        typer.echo(f"'{user}' has no API key", err=True)
-    for key in keys:
-        typer.echo(_line(key))
+    nothing = f"'{user}' has no API key"
+    print_document(keys, map(_line, keys), nothing=nothing, as_json=as_json)
 
 
 @commands.command()

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from quetz.cli.redaction import redact
+from quetz.cli.redaction import plain, redact
 from quetz.errors import (
     Conflict,
     DatabaseMissing,
@@ -82,7 +82,7 @@ class Commands(TyperGroup):
             sentence, code = _outcome(error)
             if ctx.params["debug"]:
                 typer.echo(redact(traceback.format_exc()), err=True)
-            typer.echo(f"quetz: {redact(sentence)}", err=True)
+            typer.echo(f"quetz: {plain(redact(sentence))}", err=True)
             raise typer.Exit(code) from None
 
 

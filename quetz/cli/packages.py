@@ -9,12 +9,12 @@ from quetz.cli.operators import (
     changing,
     confirm,
     opened,
+    print_document,
     print_members,
     print_rows,
     reading,
     tell,
 )
-from quetz.cli.redaction import json_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -71,12 +71,11 @@ def show(
         ids = files.list_file_ids(session, summary.package, files.FileFilter())
         found = [_file_document(row[0]) for row in files.list_files(session, ids)]
         document = _document(summary) | {"files": found}
-    if as_json:
-        typer.echo(json_of(document, indent=2))
-        return
-    for key in ("name", "summary", "url", "current_version"):
-        typer.echo(f"{key.replace('_', ' ')}: {document[key] or '-'}")
-    print_rows(found, _file_cells, nothing="It has no files", as_json=False)
+    shown = ("name", "summary", "url", "current_version")
+    lines = (f"{key.replace('_', ' ')}: {document[key] or '-'}" for key in shown)
+    print_document(document, lines, as_json=as_json)
+    if not as_json:
+        print_rows(found, _file_cells, nothing="It has no files", as_json=False)
 
 
 @commands.command()

@@ -1,14 +1,21 @@
 """``quetz user``."""
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import changing, confirm, opened, print_rows, reading, tell
+from quetz.cli.operators import (
+    changing,
+    confirm,
+    opened,
+    print_document,
+    print_new_key,
+    print_rows,
+    reading,
+    tell,
+)
 from quetz.cli.options import AsJson, ByOption, InFolder, Role, Username, Yes
-from quetz.cli.redaction import json_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -102,14 +109,13 @@ def show(
             {"name": package.name, "channel_name": channel.name, "role": role}
             for package, channel, role in accounts.list_packages_of(session, own, user)
         ]
-    if as_json:
-        typer.echo(json_of(row, indent=2))
-        return
-    typer.echo(f"{row['username']}  {_told(row)}".rstrip())
-    for place in row["channels"]:
-        typer.echo(f"channel {place['name']}: {place['role']}")
-    for place in row["packages"]:
-        typer.echo(f"package {place['channel_name']}/{place['name']}: {place['role']}")
+    lines = [f"{row['username']}  {_told(row)}"]
+    lines += [f"channel {place['name']}: {place['role']}" for place in row["channels"]]
+    lines += [
+        f"package {place['channel_name']}/{place['name']}: {place['role']}"
+        for place in row["packages"]
+    ]
+    print_document(row, lines, as_json=as_json)
 
 
 @commands.command("role")
@@ -149,8 +155,10 @@ def delete(
     tell({"deleted": name}, f"Deleted the user '{name}'", as_json=as_json)
 
 
-def _create(session: "Session", name: str, role: str | None, *, service: bool) -> dict[str, Any]:
-    """Add a user, and return what --json prints: the new key, too."""
+def _create(
+    session: "Session", name: str, role: str | None, *, service: bool
+) -> tuple[dict[str, Any], str]:
+    """Add a user; return what there is to say of him, and a new key of his."""
     from quetz.services import permissions
     from quetz.services.accounts import create_user
     from quetz.services.api_keys import create_api_key
@@ -160,19 +168,14 @@ def _create(session: "Session", name: str, role: str | None, *, service: bool) -
     user = create_user(session, operator, name, role=given, service=service)
     made_by = "quetz user service" if service else "quetz user create"
     new = create_api_key(session, operator, user, description=made_by, expires_at=None, scopes=None)
-    return _document(user) | {"key": new.key}
+    return _document(user), new.key
 
 
-def _print_created(kind: str, made: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(made))  # not json_of: the key is the result
-        return
-    typer.echo(
-        f"Created the {kind} '{made['username']}' with {_role_told(made['role'])} on the "
-        "server; keep the key, it is not shown again",
-        err=True,
-    )
-    typer.echo(made["key"])
+def _print_created(kind: str, made: tuple[dict[str, Any], str], *, as_json: bool) -> None:
+    document, key = made
+    role = _role_told(document["role"])
+    sentence = f"Created the {kind} '{document['username']}' with {role} on the server"
+    print_new_key(document, key, sentence, as_json=as_json)
 
 
 def _document(user: "User") -> dict[str, Any]:

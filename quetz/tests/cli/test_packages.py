@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event
+from quetz.db.queries.channels import get_channel
 from quetz.deployment import Deployment
 from quetz.testing.factories import make_channel, make_file, make_package
 from quetz.tests.cli.outputs import read_output
@@ -113,6 +114,20 @@ def test_without_json_people_read_tables_and_sentences(quetz, path):
     assert listed.stdout == "pkg  1.0  2 files  linux-64\n"
     assert f"{FILE}      1000  yanked: bad\n" in shown.stdout
     assert copied.stderr == "Copied 'forge/linux-64/pkg-1.0-0.tar.bz2' to 'stable'\n"
+
+
+def test_what_uploaders_wrote_does_not_steer_the_terminal(quetz, path):
+    written = "bad\nnoarch/forged-1-0.conda  \x1b[2J\x7f\x9b1m\u202e\u2028\u2066\t."
+    with closing(Deployment.open(path)) as opened, opened.transaction(write=True) as session:
+        make_package(session, get_channel(session, "forge"), "odd", summary=written)
+    quetz("package", "yank", "forge", FILE, path, "--reason", written)
+
+    files = quetz("package", "show", "forge", "pkg", path).stdout
+    summary = quetz("package", "show", "forge", "odd", path).stdout
+
+    escaped = r"bad\x0anoarch/forged-1-0.conda  \x1b[2J\x7f\x9b1m\u202e\u2028\u2066\x09."
+    assert f"{FILE}      1000  yanked: {escaped}\n" in files
+    assert f"summary: {escaped}\n" in summary
 
 
 @pytest.mark.parametrize(
