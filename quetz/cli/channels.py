@@ -16,6 +16,7 @@ from quetz.cli.operators import (
     tell,
 )
 from quetz.errors import BadOption
+from quetz.services.texts import CHANNEL_DESCRIPTION_LENGTH
 
 if TYPE_CHECKING:
     from quetz.db.models import Channel
@@ -81,7 +82,13 @@ def create(
     name: Name,
     path: options.InFolder = None,
     description: Annotated[
-        str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")
+        str | None,
+        typer.Option(
+            "--description",
+            metavar="TEXT",
+            help="What it is for.",
+            callback=options.at_most(CHANNEL_DESCRIPTION_LENGTH),
+        ),
     ] = None,
     private: Annotated[
         bool, typer.Option("--private/--public", help="Whether only members see it.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quetz.cli.operators import changing, opened, print_document, print_new_key, reading, tell
-from quetz.cli.options import AsJson, ByOption, InFolder
+from quetz.cli.options import AsJson, ByOption, InFolder, at_most
 from quetz.errors import BadOption
+from quetz.services.texts import KEY_DESCRIPTION_LENGTH
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -29,7 +30,14 @@ class VerbOption(StrEnum):
 
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose keys: the user's name.")]
-Description = Annotated[str, typer.Option("--description", help="What the key is for.")]
+Description = Annotated[
+    str,
+    typer.Option(
+        "--description",
+        help="What the key is for.",
+        callback=at_most(KEY_DESCRIPTION_LENGTH),
+    ),
+]
 Days = Annotated[
     int | None,
     typer.Option(

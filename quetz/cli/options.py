@@ -1,10 +1,23 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def at_most(length: int) -> Callable[[str | None], str | None]:
+    """Return the check that a text has no more characters, as the HTTP API asks it, too."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and len(text) > length:
+            raise typer.BadParameter(f"it has {len(text):,} characters; write {length:,} at most")
+        return text
+
+    return check
+
 
 Deployment = Annotated[Path, typer.Argument(metavar="PATH", help="The deployment's folder.")]
 

@@ -15,6 +15,7 @@ from quetz.cli.operators import (
     reading,
     tell,
 )
+from quetz.services.texts import YANK_REASON_LENGTH
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -106,7 +107,13 @@ def yank_file(
     file: OneFile,
     path: options.InFolder = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; for the audit log.")
+        str | None,
+        typer.Option(
+            "--reason",
+            metavar="TEXT",
+            help="Why; for the audit log.",
+            callback=options.at_most(YANK_REASON_LENGTH),
+        ),
     ] = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,

@@ -137,6 +137,7 @@ def test_what_uploaders_wrote_does_not_steer_the_terminal(quetz, path):
         pytest.param("show forge none", 2, "has no package 'none'", id="no package"),
         pytest.param("delete forge pkg", 2, "add --yes", id="not asked"),
         pytest.param("yank forge noarch/pkg-9-0.conda", 2, "there is no file", id="no file"),
+        pytest.param(f"yank forge {FILE} --reason {'x' * 1001}", 2, "1,000", id="too long"),
         pytest.param("yank forge pkg", 2, "not a package file name", id="no file name"),
         pytest.param(f"copy none {FILE} stable", 2, "No channel of this name", id="no source"),
         pytest.param(f"copy forge {FILE} none", 2, "No channel of this name", id="no target"),

@@ -9,6 +9,7 @@ from quetz.db.queries.channels import get_channel
 from quetz.services import yanks as service
 from quetz.services.files import get_file
 from quetz.services.permissions import Operation
+from quetz.services.texts import YANK_REASON_LENGTH
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, WriteSession
 from quetz.web.guard import GuardedRouter, declares
@@ -22,7 +23,7 @@ _ONE = "/api/channels/{channel}/packages/{package}/versions/{platform}/{filename
 class YankIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[Text, Field(max_length=1000)] | None = None
+    reason: Annotated[Text, Field(max_length=YANK_REASON_LENGTH)] | None = None
 
 
 @router.post(f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK))
