@@ -23,7 +23,12 @@ commands = typer.Typer(help="The audit log: who changed what.", no_args_is_help=
 
 Since = Annotated[
     int | None,
-    typer.Option(metavar="POSITION", min=0, help="Only events after it, the oldest first."),
+    typer.Option(
+        metavar="POSITION",
+        min=0,
+        max=2**63 - 1,
+        help="Only events after it, the oldest first.",
+    ),
 ]
 Action = Annotated[str | None, typer.Option(help="Only these, such as file.upload.")]
 Actor = Annotated[str | None, typer.Option(metavar="USER", help="Only what this user did.")]
@@ -36,7 +41,9 @@ ChannelName = Annotated[
 def list_events(
     path: InFolder = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(metavar="COUNT", min=1, help="Print no more.")] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, max=2**31 - 1, help="Print no more.")
+    ] = 100,
     action: Action = None,
     actor: Actor = None,
     channel: ChannelName = None,

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from quetz.cli.redaction import plain, redact
 from quetz.errors import (
+    BadOption,
     Conflict,
     DatabaseMissing,
     Invalid,
@@ -96,6 +97,9 @@ def _is_read() -> bool:
 
 
 def _outcome(error: Exception) -> tuple[str, int]:
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        # How Python takes bytes of an argument that it cannot decode (PEP 383).
+        error = BadOption(f"{error.object!r} holds bytes that are not UTF-8; write it in UTF-8")
     if isinstance(error, QuetzError):
         return str(error), exit_code(error)
     if isinstance(error, OSError) and error.filename:

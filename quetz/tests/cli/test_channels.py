@@ -101,6 +101,8 @@ def test_without_json_people_read_tables_and_sentences(quetz, on_each):
         pytest.param("set forge", 2, "nothing is to be changed", id="no change"),
         pytest.param("set forge --size-limit 1 --no-size-limit", 2, "contradict", id="both"),
         pytest.param("delete forge", 2, "add --yes", id="not asked"),
+        pytest.param("create x --description \udcff", 2, "are not UTF-8", id="new in Latin-1"),
+        pytest.param("list --query \udcff", 2, "are not UTF-8", id="sought in Latin-1"),
         pytest.param(f"create x --description {'x' * 301}", 2, "300 at most", id="too long"),
         pytest.param("members set forge nobody member", 2, "no user 'nobody'", id="no user"),
         pytest.param("members remove forge erin", 2, "is not a member", id="no member"),
