@@ -232,7 +232,10 @@ def _changes(
     if ttl is not None:
         changes["ttl"] = ttl
     if not changes:
-        raise BadOption("nothing is to be changed; give --public, --private, --size-limit or --ttl")
+        raise BadOption(
+            "nothing is to be changed; give --public, --private, --size-limit, --no-size-limit "
+            "or --ttl"
+        )
     return changes
 
 

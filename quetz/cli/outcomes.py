@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from quetz.cli.redaction import plain, redact
 from quetz.errors import (
     BadOption,
+    ChannelNotFound,
     Conflict,
     DatabaseMissing,
     Invalid,
@@ -100,6 +101,8 @@ def _outcome(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         # How Python takes bytes of an argument that it cannot decode (PEP 383).
         error = BadOption(f"{error.object!r} holds bytes that are not UTF-8; write it in UTF-8")
+    if isinstance(error, ChannelNotFound):  # an operator sees all there are
+        return f"there is no channel '{error.name}'; check the name", exit_code(error)
     if isinstance(error, QuetzError):
         return str(error), exit_code(error)
     if isinstance(error, OSError) and error.filename:

@@ -97,8 +97,8 @@ def test_without_json_people_read_tables_and_sentences(quetz, on_each):
     [
         pytest.param("create forge", 1, "exists already", id="taken"),
         pytest.param("create linux-64", 2, "is the name of a subdir", id="malformed"),
-        pytest.param("show none", 2, "No channel of this name", id="missing"),
-        pytest.param("set forge", 2, "nothing is to be changed", id="no change"),
+        pytest.param("show none", 2, "there is no channel 'none'", id="missing"),
+        pytest.param("set forge", 2, "--no-size-limit", id="no change"),
         pytest.param("set forge --size-limit 1 --no-size-limit", 2, "contradict", id="both"),
         pytest.param("delete forge", 2, "add --yes", id="not asked"),
         pytest.param("create x --description \udcff", 2, "are not UTF-8", id="new in Latin-1"),

@@ -133,14 +133,14 @@ def test_what_uploaders_wrote_does_not_steer_the_terminal(quetz, path):
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        pytest.param("list none", 2, "No channel of this name", id="no channel"),
+        pytest.param("list none", 2, "there is no channel 'none'", id="no channel"),
         pytest.param("show forge none", 2, "has no package 'none'", id="no package"),
         pytest.param("delete forge pkg", 2, "add --yes", id="not asked"),
         pytest.param("yank forge noarch/pkg-9-0.conda", 2, "there is no file", id="no file"),
         pytest.param(f"yank forge {FILE} --reason {'x' * 1001}", 2, "1,000", id="too long"),
         pytest.param("yank forge pkg", 2, "not a package file name", id="no file name"),
-        pytest.param(f"copy none {FILE} stable", 2, "No channel of this name", id="no source"),
-        pytest.param(f"copy forge {FILE} none", 2, "No channel of this name", id="no target"),
+        pytest.param(f"copy none {FILE} stable", 2, "no channel 'none'", id="no source"),
+        pytest.param(f"copy forge {FILE} none", 2, "no channel 'none'", id="no target"),
         pytest.param("members add forge pkg nobody owner", 2, "no user 'nobody'", id="no user"),
         pytest.param("members remove forge pkg erin", 2, "is not a member", id="no member"),
     ],
