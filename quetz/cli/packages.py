@@ -210,7 +210,7 @@ def add_member(
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Give a user who has no role in a package one."""
+    """Give a user a role in a package; refuse one who has a role in it already."""
     from quetz.db.queries.channels import get_channel
     from quetz.services import package_members as service
     from quetz.services.permissions import OPERATOR, Role
@@ -263,7 +263,7 @@ def _document(summary: "PackageSummary") -> dict[str, Any]:
         "url": package.url,
         "platforms": summary.platforms,
         "current_version": summary.current_version,
-        "latest_change": package.latest_change,
+        "changed_at": package.latest_change,
         "files_count": package.files_count,
     }
 
@@ -280,12 +280,12 @@ def _file_document(file: "File") -> dict[str, Any]:
         "version": file.version,
         "size": file.size,
         "sha256": file.sha256,
-        "uploaded": file.uploaded_at,
-        "yanked": file.yanked_at,
+        "uploaded_at": file.uploaded_at,
+        "yanked_at": file.yanked_at,
         "yank_reason": file.yank_reason,
     }
 
 
 def _file_cells(row: dict[str, Any]) -> tuple[object, ...]:
-    yanked = "" if row["yanked"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
+    yanked = "" if row["yanked_at"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
     return f"{row['platform']}/{row['filename']}", row["size"], yanked

@@ -185,7 +185,7 @@ def _document(user: "User") -> dict[str, Any]:
         "name": user.name,
         "role": user.role,
         "service": user.service,
-        "created": user.created_at,
+        "created_at": user.created_at,
     }
 
 

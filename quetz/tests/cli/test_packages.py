@@ -52,7 +52,7 @@ def test_packages_are_listed_and_shown_with_their_files(told):
     [listed] = told("list", "forge")
     shown = told("show", "forge", "pkg")
 
-    assert listed.pop("latest_change") > 0
+    assert listed.pop("changed_at") > 0
     assert listed == {
         "name": "pkg",
         "summary": "Ours",
@@ -71,10 +71,10 @@ def test_a_file_is_yanked_and_restored(told, path):
     told("yank", "forge", FILE, "--reason", "bad")
 
     assert yanked["yank_reason"] == "bad"
-    assert yanked["yanked"] > 0
+    assert yanked["yanked_at"] > 0
     assert told("show", "forge", "pkg")["files"][0] == yanked
     assert told("list", "forge")[0]["current_version"] == "1.0"
-    assert told("restore", "forge", FILE) == yanked | {"yanked": None, "yank_reason": None}
+    assert told("restore", "forge", FILE) == yanked | {"yanked_at": None, "yank_reason": None}
     assert actions(path) == [("version.yank", "forge", FILE)] * 2
 
 
