@@ -40,9 +40,7 @@ Ttl = Annotated[
 @commands.command("list")
 def list_channels(
     path: options.InFolder = None,
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    text: options.Query = "",
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -191,11 +189,11 @@ def set_member(
     """Give a user a role in a channel, in place of the one he may have."""
     from quetz.db.queries.channels import get_channel
     from quetz.services import members as service
-    from quetz.services.permissions import OPERATOR, Role
+    from quetz.services.permissions import OPERATOR
 
     with changing(path, deployment) as session:
         channel = get_channel(session, name)
-        service.set_member(session, OPERATOR, channel, username, Role(role))
+        service.set_member(session, OPERATOR, channel, username, role)
     sentence = f"'{username}' has the role {role} in the channel '{name}'"
     tell({"username": username, "role": role}, sentence, as_json=as_json)
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quetz.cli.operators import changing, opened, print_document, print_new_key, reading, tell
-from quetz.cli.options import AsJson, ByOption, InFolder, at_most
+from quetz.cli.options import AsJson, ByOption, InFolder, Username, at_most
 from quetz.errors import BadOption
+from quetz.services.operations import Role, Verb
 from quetz.services.texts import KEY_DESCRIPTION_LENGTH
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="API keys of a deployment's users.", no_args_is_help=True)
 
 
-class VerbOption(StrEnum):
-    READ = "read"
-    UPLOAD = "upload"
-    DELETE = "delete"
-    MANAGE = "manage"
-
-
-User = Annotated[str, typer.Argument(metavar="USER", help="Whose keys: the user's name.")]
 Description = Annotated[
     str,
     typer.Option(
@@ -57,7 +49,7 @@ Roles = Annotated[
     ),
 ]
 Verbs = Annotated[
-    list[VerbOption] | None,
+    list[Verb] | None,
     typer.Option(
         "--verb", help="A kind of deeds that it is good for; may be repeated. All if left out."
     ),
@@ -67,7 +59,7 @@ ReadOnly = Annotated[bool, typer.Option("--read-only/--no-read-only", help="It c
 
 @commands.command()
 def create(
-    user: User,
+    user: Username,
     path: InFolder = None,
     description: Description = "quetz key create",
     days: Days = None,
@@ -80,7 +72,7 @@ def create(
     """Make an API key of a user, and print it; it is not shown again."""
     from quetz.db.queries.users import get_user
     from quetz.services import api_keys as service
-    from quetz.services.permissions import OPERATOR, Verb, principal_of
+    from quetz.services.permissions import OPERATOR, principal_of
 
     named = [_named_scope(text) for text in roles or ()]
     with opened(path, deployment) as place, place.transaction(write=True) as session:
@@ -93,7 +85,7 @@ def create(
             expires_at=_expires_at(place, days),
             scopes=service.find_scopes(session, principal_of(owner), named) or None,
             read_only=read_only,
-            verbs=[Verb(verb) for verb in verbs] if verbs else None,
+            verbs=verbs or None,
         )
         [shown] = _documents(session, [new.row])
     until = f"good until {shown['expire_at']}" if shown["expire_at"] else "good for ever"
@@ -102,7 +94,7 @@ def create(
 
 @commands.command("list")
 def list_keys(
-    user: User, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
+    user: Username, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """List a user's API keys that were not revoked, the newest first, by their ids."""
     from quetz.db.queries.users import get_user
@@ -132,7 +124,6 @@ def revoke(
 
 def _named_scope(text: str) -> "NamedScope":
     from quetz.services.api_keys import NamedScope
-    from quetz.services.permissions import Role
 
     place, _, role = text.rpartition("=")
     channel, slash, package = place.partition("/")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from quetz.services.operations import Role
+
 
 def at_most(length: int) -> Callable[[str | None], str | None]:
     """Return the check that a text has no more characters, as the HTTP API asks it, too."""
@@ -34,12 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-class Role(StrEnum):
-    OWNER = "owner"
-    MAINTAINER = "maintainer"
-    MEMBER = "member"
-
-
+Query = Annotated[str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")]
 Username = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 GivenRole = Annotated[
     Role, typer.Argument(metavar="ROLE", help="The role: owner, maintainer or member.")

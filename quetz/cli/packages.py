@@ -38,9 +38,7 @@ OneFile = Annotated[
 def list_packages(
     channel: InChannel,
     path: options.InFolder = None,
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    text: options.Query = "",
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -161,12 +159,10 @@ def copy_file(
     as_json: options.AsJson = False,
 ) -> None:
     """Make a file of one channel part of another as well; no bytes are moved."""
-    from quetz.conda.filenames import PackageFilename
     from quetz.services import copies as service
     from quetz.services.permissions import OPERATOR
 
-    subdir, _, filename = file.rpartition("/")
-    named = service.Source(source, PackageFilename.parse(filename).name, subdir, filename)
+    named = service.Source(source, *_parts(file))
     with opened(path, deployment) as found:
         with found.transaction() as session:
             asked = service.find_source(session, found.plugins, OPERATOR, channel, named)
@@ -213,11 +209,11 @@ def add_member(
     """Give a user a role in a package; refuse one who has a role in it already."""
     from quetz.db.queries.channels import get_channel
     from quetz.services import package_members as service
-    from quetz.services.permissions import OPERATOR, Role
+    from quetz.services.permissions import OPERATOR
 
     with changing(path, deployment) as session:
         place = get_channel(session, channel)
-        service.add_member(session, OPERATOR, place, name, username, role=Role(role))
+        service.add_member(session, OPERATOR, place, name, username, role=role)
     sentence = f"'{username}' has the role {role} in the package '{channel}/{name}'"
     tell({"username": username, "role": role}, sentence, as_json=as_json)
 
@@ -244,14 +240,19 @@ def remove_member(
 
 
 def _find(session: "Session", channel: str, file: str) -> "tuple[Channel, File]":
-    from quetz.conda.filenames import PackageFilename
     from quetz.db.queries.channels import get_channel
     from quetz.services.files import get_file
 
     place = get_channel(session, channel)
+    return place, get_file(session, place, *_parts(file))
+
+
+def _parts(file: str) -> tuple[str, str, str]:
+    """Return the name of the package, the subdir and the name of the file."""
+    from quetz.conda.filenames import PackageFilename
+
     subdir, _, filename = file.rpartition("/")
-    name = PackageFilename.parse(filename).name
-    return place, get_file(session, place, name, subdir, filename)
+    return PackageFilename.parse(filename).name, subdir, filename
 
 
 def _document(summary: "PackageSummary") -> dict[str, Any]:
@@ -287,5 +288,7 @@ def _file_document(file: "File") -> dict[str, Any]:
 
 
 def _file_cells(row: dict[str, Any]) -> tuple[object, ...]:
-    yanked = "" if row["yanked_at"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
+    yanked = (
+        "" if row["yanked_at"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
+    )
     return f"{row['platform']}/{row['filename']}", row["size"], yanked

@@ -15,7 +15,8 @@ from quetz.cli.operators import (
     reading,
     tell,
 )
-from quetz.cli.options import AsJson, ByOption, InFolder, Role, Username, Yes
+from quetz.cli.options import AsJson, ByOption, InFolder, Query, Username, Yes
+from quetz.services.operations import Role
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -72,9 +73,7 @@ def service(
 @commands.command("list")
 def list_users(
     path: InFolder = None,
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    text: Query = "",
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +129,7 @@ def set_role(
     from quetz.services import permissions
     from quetz.services.accounts import set_role
 
-    given = None if role is AnyRole.NONE else permissions.Role(role)
+    given = None if role is AnyRole.NONE else Role(role)
     with changing(path, deployment) as session:
         set_role(session, permissions.OPERATOR, name, given)
     sentence = f"'{name}' has {_role_told(given)} on the server"
@@ -164,7 +163,7 @@ def _create(
     from quetz.services.api_keys import create_api_key
 
     operator = permissions.OPERATOR
-    given = permissions.Role(role) if role else None
+    given = Role(role) if role else None
     user = create_user(session, operator, name, role=given, service=service)
     made_by = "quetz user service" if service else "quetz user create"
     new = create_api_key(session, operator, user, description=made_by, expires_at=None, scopes=None)
