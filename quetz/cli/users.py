@@ -126,12 +126,12 @@ def set_role(
     as_json: AsJson = False,
 ) -> None:
     """Give a user a role on the server: owner, maintainer, member, or none."""
-    from quetz.services import permissions
     from quetz.services.accounts import set_role
+    from quetz.services.permissions import OPERATOR
 
     given = None if role is AnyRole.NONE else Role(role)
     with changing(path, deployment) as session:
-        set_role(session, permissions.OPERATOR, name, given)
+        set_role(session, OPERATOR, name, given)
     sentence = f"'{name}' has {_role_told(given)} on the server"
     tell({"username": name, "role": given}, sentence, as_json=as_json)
 
@@ -158,15 +158,14 @@ def _create(
     session: "Session", name: str, role: str | None, *, service: bool
 ) -> tuple[dict[str, Any], str]:
     """Add a user; return what there is to say of him, and a new key of his."""
-    from quetz.services import permissions
     from quetz.services.accounts import create_user
     from quetz.services.api_keys import create_api_key
+    from quetz.services.permissions import OPERATOR
 
-    operator = permissions.OPERATOR
     given = Role(role) if role else None
-    user = create_user(session, operator, name, role=given, service=service)
+    user = create_user(session, OPERATOR, name, role=given, service=service)
     made_by = "quetz user service" if service else "quetz user create"
-    new = create_api_key(session, operator, user, description=made_by, expires_at=None, scopes=None)
+    new = create_api_key(session, OPERATOR, user, description=made_by, expires_at=None, scopes=None)
     return _document(user), new.key
 
 
