@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import reading
+from quetz.cli.operators import print_document, reading
 from quetz.cli.options import AsJson, ByOption, InFolder
-from quetz.cli.redaction import json_of, redact
+from quetz.cli.redaction import json_of
 from quetz.errors.audit import SealBroken
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ commands = typer.Typer(help="The audit log: who changed what.", no_args_is_help=
 
 Since = Annotated[
     int | None,
-    typer.Option(metavar="POSITION", min=0, help="Only events after it, the oldest first."),
+    typer.Option(
+        metavar="POSITION",
+        min=0,
+        max=2**63 - 1,
+        help="Only events after it, the oldest first.",
+    ),
 ]
 Action = Annotated[str | None, typer.Option(help="Only these, such as file.upload.")]
 Actor = Annotated[str | None, typer.Option(metavar="USER", help="Only what this user did.")]
@@ -34,9 +39,11 @@ ChannelName = Annotated[
 
 @commands.command("list")
 def list_events(
-    path: InFolder = Path(),
+    path: InFolder = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(metavar="COUNT", min=1, help="Print no more.")] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, max=2**31 - 1, help="Print no more.")
+    ] = 100,
     action: Action = None,
     actor: Actor = None,
     channel: ChannelName = None,
@@ -47,26 +54,21 @@ def list_events(
     from quetz.db.queries.events import EventFilter
     from quetz.services import events as service
 
-    with _opened(deployment or path) as session:
+    with _opened(path, deployment) as session:
         actions = () if action is None else (action,)
         wanted = EventFilter(actions=actions, actor=actor, channel=channel)
         found = service.list_events(session, wanted, since=since, limit=limit).events
-    if as_json:
-        typer.echo(json_of([_document(event) for event in found], indent=2))
-        return
-    for event in found:
-        typer.echo(redact(_line(event)))
-    if not found:
-        typer.echo("There is no such event", err=True)
+    documents = [_document(event) for event in found]
+    print_document(documents, map(_line, found), nothing="There is no such event", as_json=as_json)
 
 
 @commands.command()
-def verify(path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False) -> None:
+def verify(path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False) -> None:
     """Compute the seal of every event anew; end with 1 if one is not as it was sealed."""
     from quetz.db.queries.events import find_last_seal
     from quetz.services.seals import verify_seals
 
-    with _opened(deployment or path) as session:
+    with _opened(path, deployment) as session:
         broken = verify_seals(session)
         last = find_last_seal(session)
     position, seal = (0, None) if last is None else (last[0] or 0, last[1])
@@ -81,7 +83,7 @@ def verify(path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson
 
 @commands.command()
 def export(
-    path: InFolder = Path(),
+    path: InFolder = None,
     since: Since = None,
     deployment: ByOption = None,
     as_json: Annotated[  # noqa: ARG001  (commands of this kind take it)
@@ -91,17 +93,17 @@ def export(
     """Print all events in order, as a JSON document a line, exactly as they were sealed."""
     from quetz.services.seals import all_sealed
 
-    with _opened(deployment or path) as session:
+    with _opened(path, deployment) as session:
         for event in all_sealed(session, since=since or 0):
             typer.echo(json.dumps(_document(event), ensure_ascii=False))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["Session"]:
+def _opened(path: Path | None, deployment: Path | None) -> Iterator["Session"]:
     """Open the deployment for reading; say what the log does not show yet."""
     from quetz.db.queries.events import count_unsealed
 
-    with reading(path) as session:
+    with reading(path, deployment) as session:
         yield session
         waiting = count_unsealed(session)
     if waiting:

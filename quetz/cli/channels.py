@@ -1,6 +1,5 @@
 """``quetz channel``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,13 +9,14 @@ from quetz.cli.operators import (
     changing,
     confirm,
     opened,
+    print_document,
     print_members,
     print_rows,
     reading,
     tell,
 )
-from quetz.cli.redaction import json_of
 from quetz.errors import BadOption
+from quetz.services.texts import CHANNEL_DESCRIPTION_LENGTH
 
 if TYPE_CHECKING:
     from quetz.db.models import Channel
@@ -39,10 +39,8 @@ Ttl = Annotated[
 
 @commands.command("list")
 def list_channels(
-    path: options.InFolder = Path(),
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    path: options.InFolder = None,
+    text: options.Query = "",
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -50,7 +48,7 @@ def list_channels(
     from quetz.services import channels as service
     from quetz.services.permissions import OPERATOR
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         wanted = service.channels_to_list(OPERATOR, text=text)
         rows = [_document(*row) for row in service.list_channels(session, wanted)]
     print_rows(rows, _cells, nothing="There is no such channel", as_json=as_json)
@@ -59,7 +57,7 @@ def list_channels(
 @commands.command()
 def show(
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -67,22 +65,28 @@ def show(
     from quetz.db.queries.channels import get_channel
     from quetz.db.queries.members import count_channel_members
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         channel = get_channel(session, name)
         document = _document(channel, count_channel_members(session, channel.id))
-    if as_json:
-        typer.echo(json_of(document, indent=2))
-        return
-    for key, value in document.items():
-        typer.echo(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
+    lines = (
+        f"{key.replace('_', ' ')}: {'-' if value is None else value}"
+        for key, value in document.items()
+    )
+    print_document(document, lines, as_json=as_json)
 
 
 @commands.command()
 def create(
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     description: Annotated[
-        str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")
+        str | None,
+        typer.Option(
+            "--description",
+            metavar="TEXT",
+            help="What it is for.",
+            callback=options.at_most(CHANNEL_DESCRIPTION_LENGTH),
+        ),
     ] = None,
     private: Annotated[
         bool, typer.Option("--private/--public", help="Whether only members see it.")
@@ -103,7 +107,7 @@ def create(
         size_limit=size_limit,
         ttl=service.TTL_SECONDS if ttl is None else ttl,
     )
-    with opened(deployment or path) as found, found.transaction(write=True) as session:
+    with opened(path, deployment) as found, found.transaction(write=True) as session:
         quota = found.settings.quotas.channel_quota
         document = _document(service.create_channel(session, OPERATOR, new, quota=quota), 0)
     tell(document, f"Created the channel '{document['name']}'", as_json=as_json)
@@ -112,7 +116,7 @@ def create(
 @commands.command("set")
 def set_channel(
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     private: Annotated[
         bool | None, typer.Option("--private/--public", help="Whether only members see it.")
     ] = None,
@@ -131,7 +135,7 @@ def set_channel(
     from quetz.services.permissions import OPERATOR
 
     changes = _changes(private, size_limit, no_size_limit, ttl)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         channel = get_channel(session, name)
         service.patch_channel(session, OPERATOR, channel, changes)
         document = _document(channel, count_channel_members(session, channel.id))
@@ -141,7 +145,7 @@ def set_channel(
 @commands.command()
 def delete(
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     yes: options.Yes = False,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
@@ -152,7 +156,7 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the channel '{name}' with all its packages", yes=yes)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         delete_channel(session, OPERATOR, get_channel(session, name))
     tell({"deleted": name}, f"Deleted the channel '{name}'", as_json=as_json)
 
@@ -160,7 +164,7 @@ def delete(
 @members.command("list")
 def list_members(
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -168,7 +172,7 @@ def list_members(
     from quetz.db.queries.channels import get_channel
     from quetz.services import members as service
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         rows = service.list_members(session, get_channel(session, name))
     print_members(rows, as_json=as_json)
 
@@ -178,18 +182,18 @@ def set_member(
     name: Name,
     username: options.Username,
     role: options.GivenRole,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Give a user a role in a channel, in place of the one he may have."""
     from quetz.db.queries.channels import get_channel
     from quetz.services import members as service
-    from quetz.services.permissions import OPERATOR, Role
+    from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         channel = get_channel(session, name)
-        service.set_member(session, OPERATOR, channel, username, Role(role))
+        service.set_member(session, OPERATOR, channel, username, role)
     sentence = f"'{username}' has the role {role} in the channel '{name}'"
     tell({"username": username, "role": role}, sentence, as_json=as_json)
 
@@ -198,7 +202,7 @@ def set_member(
 def remove_member(
     name: Name,
     username: options.Username,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -207,7 +211,7 @@ def remove_member(
     from quetz.services import members as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         service.remove_member(session, OPERATOR, get_channel(session, name), username)
     sentence = f"'{username}' has no role in the channel '{name}' any more"
     tell({"removed": username}, sentence, as_json=as_json)
@@ -226,7 +230,10 @@ def _changes(
     if ttl is not None:
         changes["ttl"] = ttl
     if not changes:
-        raise BadOption("nothing is to be changed; give --public, --private, --size-limit or --ttl")
+        raise BadOption(
+            "nothing is to be changed; give --public, --private, --size-limit, --no-size-limit "
+            "or --ttl"
+        )
     return changes
 
 

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import changing, opened, reading, tell
-from quetz.cli.options import AsJson, ByOption, InFolder
-from quetz.cli.redaction import json_of
+from quetz.cli.operators import changing, opened, print_document, print_new_key, reading, tell
+from quetz.cli.options import AsJson, ByOption, InFolder, Username, at_most
 from quetz.errors import BadOption
+from quetz.services.operations import Role, Verb
+from quetz.services.texts import KEY_DESCRIPTION_LENGTH
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -23,15 +22,14 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="API keys of a deployment's users.", no_args_is_help=True)
 
 
-class VerbOption(StrEnum):
-    READ = "read"
-    UPLOAD = "upload"
-    DELETE = "delete"
-    MANAGE = "manage"
-
-
-User = Annotated[str, typer.Argument(metavar="USER", help="Whose keys: the user's name.")]
-Description = Annotated[str, typer.Option("--description", help="What the key is for.")]
+Description = Annotated[
+    str,
+    typer.Option(
+        "--description",
+        help="What the key is for.",
+        callback=at_most(KEY_DESCRIPTION_LENGTH),
+    ),
+]
 Days = Annotated[
     int | None,
     typer.Option(
@@ -51,7 +49,7 @@ Roles = Annotated[
     ),
 ]
 Verbs = Annotated[
-    list[VerbOption] | None,
+    list[Verb] | None,
     typer.Option(
         "--verb", help="A kind of deeds that it is good for; may be repeated. All if left out."
     ),
@@ -61,8 +59,8 @@ ReadOnly = Annotated[bool, typer.Option("--read-only/--no-read-only", help="It c
 
 @commands.command()
 def create(
-    user: User,
-    path: InFolder = Path(),
+    user: Username,
+    path: InFolder = None,
     description: Description = "quetz key create",
     days: Days = None,
     roles: Roles = None,
@@ -74,11 +72,10 @@ def create(
     """Make an API key of a user, and print it; it is not shown again."""
     from quetz.db.queries.users import get_user
     from quetz.services import api_keys as service
-    from quetz.services.permissions import OPERATOR, Verb, principal_of
+    from quetz.services.permissions import OPERATOR, principal_of
 
     named = [_named_scope(text) for text in roles or ()]
-    folder = deployment or path
-    with opened(folder) as place, place.transaction(write=True) as session:
+    with opened(path, deployment) as place, place.transaction(write=True) as session:
         owner = get_user(session, user)
         new = service.create_api_key(
             session,
@@ -88,41 +85,31 @@ def create(
             expires_at=_expires_at(place, days),
             scopes=service.find_scopes(session, principal_of(owner), named) or None,
             read_only=read_only,
-            verbs=[Verb(verb) for verb in verbs] if verbs else None,
+            verbs=verbs or None,
         )
         [shown] = _documents(session, [new.row])
-    if as_json:
-        # The key is a result, and not redacted.
-        typer.echo(json_of(shown, indent=2, results={"key": new.key}))
-        return
     until = f"good until {shown['expire_at']}" if shown["expire_at"] else "good for ever"
-    typer.echo(f"Made a key of '{user}', {until}; keep it, it is not shown again", err=True)
-    typer.echo(new.key)
+    print_new_key(shown, new.key, f"Made a key of '{user}', {until}", as_json=as_json)
 
 
 @commands.command("list")
 def list_keys(
-    user: User, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+    user: Username, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """List a user's API keys that were not revoked, the newest first, by their ids."""
     from quetz.db.queries.users import get_user
     from quetz.services.api_keys import list_keys_of
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         keys = _documents(session, list_keys_of(session, get_user(session, user)))
-    if as_json:
-        typer.echo(json_of(keys, indent=2))
-        return
-    if not keys:
-        typer.echo(f"'{user}' has no API key", err=True)
-    for key in keys:
-        typer.echo(_line(key))
+    nothing = f"'{user}' has no API key"
+    print_document(keys, map(_line, keys), nothing=nothing, as_json=as_json)
 
 
 @commands.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or its full text.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,14 +117,13 @@ def revoke(
     from quetz.services.api_keys import revoke_api_key
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         public_id = revoke_api_key(session, OPERATOR, key)
     tell({"revoked": public_id}, f"Revoked the API key {public_id}", as_json=as_json)
 
 
 def _named_scope(text: str) -> "NamedScope":
     from quetz.services.api_keys import NamedScope
-    from quetz.services.permissions import Role
 
     place, _, role = text.rpartition("=")
     channel, slash, package = place.partition("/")

@@ -1,31 +1,42 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from quetz.services.operations import Role
+
+
+def at_most(length: int) -> Callable[[str | None], str | None]:
+    """Return the check that a text has no more characters, as the HTTP API asks it, too."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and len(text) > length:
+            raise typer.BadParameter(f"it has {len(text):,} characters; write {length:,} at most")
+        return text
+
+    return check
+
+
 Deployment = Annotated[Path, typer.Argument(metavar="PATH", help="The deployment's folder.")]
 
 # Of commands that work in a deployment without a server
 
 InFolder = Annotated[
-    Path, typer.Argument(metavar="[PATH]", help="The deployment's folder.", show_default=False)
+    Path | None,
+    typer.Argument(metavar="PATH", help="The deployment's folder; the current one if left out."),
 ]
 ByOption = Annotated[
-    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH.")
+    Path | None, typer.Option("--deployment", metavar="PATH", help="The same as PATH; one of them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-class Role(StrEnum):
-    OWNER = "owner"
-    MAINTAINER = "maintainer"
-    MEMBER = "member"
-
-
+Query = Annotated[str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")]
 Username = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 GivenRole = Annotated[
     Role, typer.Argument(metavar="ROLE", help="The role: owner, maintainer or member.")

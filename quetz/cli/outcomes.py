@@ -9,8 +9,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from quetz.cli.redaction import redact
+from quetz.cli.redaction import plain, redact
 from quetz.errors import (
+    BadOption,
+    ChannelNotFound,
     Conflict,
     DatabaseMissing,
     Invalid,
@@ -82,7 +84,7 @@ class Commands(TyperGroup):
             sentence, code = _outcome(error)
             if ctx.params["debug"]:
                 typer.echo(redact(traceback.format_exc()), err=True)
-            typer.echo(f"quetz: {redact(sentence)}", err=True)
+            typer.echo(f"quetz: {plain(redact(sentence))}", err=True)
             raise typer.Exit(code) from None
 
 
@@ -96,6 +98,11 @@ def _is_read() -> bool:
 
 
 def _outcome(error: Exception) -> tuple[str, int]:
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        # How Python takes bytes of an argument that it cannot decode (PEP 383).
+        error = BadOption(f"{error.object!r} holds bytes that are not UTF-8; write it in UTF-8")
+    if isinstance(error, ChannelNotFound):  # an operator sees all there are
+        return f"there is no channel '{error.name}'; check the name", exit_code(error)
     if isinstance(error, QuetzError):
         return str(error), exit_code(error)
     if isinstance(error, OSError) and error.filename:

@@ -1,6 +1,5 @@
 """``quetz package``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,12 +9,13 @@ from quetz.cli.operators import (
     changing,
     confirm,
     opened,
+    print_document,
     print_members,
     print_rows,
     reading,
     tell,
 )
-from quetz.cli.redaction import json_of
+from quetz.services.texts import YANK_REASON_LENGTH
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -37,10 +37,8 @@ OneFile = Annotated[
 @commands.command("list")
 def list_packages(
     channel: InChannel,
-    path: options.InFolder = Path(),
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    path: options.InFolder = None,
+    text: options.Query = "",
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -48,7 +46,7 @@ def list_packages(
     from quetz.db.queries.channels import get_channel
     from quetz.services import packages as service
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         wanted = service.packages_to_list(get_channel(session, channel), text=text)
         rows = [_document(summary) for summary in service.list_packages(session, wanted)]
     print_rows(rows, _cells, nothing="There is no such package", as_json=as_json)
@@ -58,7 +56,7 @@ def list_packages(
 def show(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -67,24 +65,23 @@ def show(
     from quetz.services import files
     from quetz.services.packages import get_summary
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         summary = get_summary(session, get_channel(session, channel), name)
         ids = files.list_file_ids(session, summary.package, files.FileFilter())
         found = [_file_document(row[0]) for row in files.list_files(session, ids)]
         document = _document(summary) | {"files": found}
-    if as_json:
-        typer.echo(json_of(document, indent=2))
-        return
-    for key in ("name", "summary", "url", "current_version"):
-        typer.echo(f"{key.replace('_', ' ')}: {document[key] or '-'}")
-    print_rows(found, _file_cells, nothing="It has no files", as_json=False)
+    shown = ("name", "summary", "url", "current_version")
+    lines = (f"{key.replace('_', ' ')}: {document[key] or '-'}" for key in shown)
+    print_document(document, lines, as_json=as_json)
+    if not as_json:
+        print_rows(found, _file_cells, nothing="It has no files", as_json=False)
 
 
 @commands.command()
 def delete(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     yes: options.Yes = False,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
@@ -96,7 +93,7 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the package '{channel}/{name}' with all its files", yes=yes)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
         delete_package(session, OPERATOR, place, get_package(session, place, name))
     tell({"deleted": name}, f"Deleted the package '{channel}/{name}'", as_json=as_json)
@@ -106,9 +103,15 @@ def delete(
 def yank_file(
     channel: InChannel,
     file: OneFile,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; for the audit log.")
+        str | None,
+        typer.Option(
+            "--reason",
+            metavar="TEXT",
+            help="Why; for the audit log.",
+            callback=options.at_most(YANK_REASON_LENGTH),
+        ),
     ] = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
@@ -117,7 +120,7 @@ def yank_file(
     from quetz.services import yanks as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place, found = _find(session, channel, file)
         service.yank_file(session, OPERATOR, place, found, reason=reason)
         document = _file_document(found)
@@ -128,7 +131,7 @@ def yank_file(
 def restore_file(
     channel: InChannel,
     file: OneFile,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -136,7 +139,7 @@ def restore_file(
     from quetz.services import yanks as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place, found = _find(session, channel, file)
         service.restore_file(session, OPERATOR, place, found)
         document = _file_document(found)
@@ -148,7 +151,7 @@ def copy_file(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The channel to copy from.")],
     file: OneFile,
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to copy to.")],
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     force: Annotated[
         bool, typer.Option("--force/--no-force", help="Replace a file of the same name.")
     ] = False,
@@ -156,13 +159,11 @@ def copy_file(
     as_json: options.AsJson = False,
 ) -> None:
     """Make a file of one channel part of another as well; no bytes are moved."""
-    from quetz.conda.filenames import PackageFilename
     from quetz.services import copies as service
     from quetz.services.permissions import OPERATOR
 
-    subdir, _, filename = file.rpartition("/")
-    named = service.Source(source, PackageFilename.parse(filename).name, subdir, filename)
-    with opened(deployment or path) as found:
+    named = service.Source(source, *_parts(file))
+    with opened(path, deployment) as found:
         with found.transaction() as session:
             asked = service.find_source(session, found.plugins, OPERATOR, channel, named)
         with found.transaction(write=True) as session:
@@ -180,7 +181,7 @@ def copy_file(
 def list_members(
     channel: InChannel,
     name: Name,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -189,7 +190,7 @@ def list_members(
     from quetz.db.queries.packages import get_package
     from quetz.services import package_members as service
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         package = get_package(session, get_channel(session, channel), name)
         rows = service.list_members(session, package)
     print_members(rows, as_json=as_json)
@@ -201,18 +202,18 @@ def add_member(
     name: Name,
     username: options.Username,
     role: options.GivenRole,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Give a user who has no role in a package one."""
+    """Give a user a role in a package; refuse one who has a role in it already."""
     from quetz.db.queries.channels import get_channel
     from quetz.services import package_members as service
-    from quetz.services.permissions import OPERATOR, Role
+    from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
-        service.add_member(session, OPERATOR, place, name, username, role=Role(role))
+        service.add_member(session, OPERATOR, place, name, username, role=role)
     sentence = f"'{username}' has the role {role} in the package '{channel}/{name}'"
     tell({"username": username, "role": role}, sentence, as_json=as_json)
 
@@ -222,7 +223,7 @@ def remove_member(
     channel: InChannel,
     name: Name,
     username: options.Username,
-    path: options.InFolder = Path(),
+    path: options.InFolder = None,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -231,7 +232,7 @@ def remove_member(
     from quetz.services import package_members as service
     from quetz.services.permissions import OPERATOR
 
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         place = get_channel(session, channel)
         service.remove_member(session, OPERATOR, place, name, username)
     sentence = f"'{username}' has no role in the package '{channel}/{name}' any more"
@@ -239,14 +240,19 @@ def remove_member(
 
 
 def _find(session: "Session", channel: str, file: str) -> "tuple[Channel, File]":
-    from quetz.conda.filenames import PackageFilename
     from quetz.db.queries.channels import get_channel
     from quetz.services.files import get_file
 
     place = get_channel(session, channel)
+    return place, get_file(session, place, *_parts(file))
+
+
+def _parts(file: str) -> tuple[str, str, str]:
+    """Return the name of the package, the subdir and the name of the file."""
+    from quetz.conda.filenames import PackageFilename
+
     subdir, _, filename = file.rpartition("/")
-    name = PackageFilename.parse(filename).name
-    return place, get_file(session, place, name, subdir, filename)
+    return PackageFilename.parse(filename).name, subdir, filename
 
 
 def _document(summary: "PackageSummary") -> dict[str, Any]:
@@ -258,7 +264,7 @@ def _document(summary: "PackageSummary") -> dict[str, Any]:
         "url": package.url,
         "platforms": summary.platforms,
         "current_version": summary.current_version,
-        "latest_change": package.latest_change,
+        "changed_at": package.latest_change,
         "files_count": package.files_count,
     }
 
@@ -275,12 +281,14 @@ def _file_document(file: "File") -> dict[str, Any]:
         "version": file.version,
         "size": file.size,
         "sha256": file.sha256,
-        "uploaded": file.uploaded_at,
-        "yanked": file.yanked_at,
+        "uploaded_at": file.uploaded_at,
+        "yanked_at": file.yanked_at,
         "yank_reason": file.yank_reason,
     }
 
 
 def _file_cells(row: dict[str, Any]) -> tuple[object, ...]:
-    yanked = "" if row["yanked"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
+    yanked = (
+        "" if row["yanked_at"] is None else f"yanked: {row['yank_reason'] or 'no reason given'}"
+    )
     return f"{row['platform']}/{row['filename']}", row["size"], yanked

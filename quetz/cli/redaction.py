@@ -16,7 +16,13 @@ _PASSWORDS = [
     # As in a connection string, and in what Python prints of a dictionary.
     (re.compile(rf"(password(?:=|[\"']: )){_VALUE}", re.IGNORECASE), r"\1***"),
 ]
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+# What ends a line, moves the cursor, or turns the direction of writing (UAX #9): C0, DEL, C1,
+# separators of lines, and marks of direction.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROLS |= {
+    code: f"\\u{code:04x}"
+    for code in (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def redact(text: str) -> str:
@@ -25,6 +31,11 @@ def redact(text: str) -> str:
     for pattern, replacement in _PASSWORDS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def plain(text: str) -> str:
+    """Write characters that would steer a terminal as escapes."""
+    return text.translate(_CONTROLS)
 
 
 def json_of(
@@ -60,4 +71,4 @@ class AccessFormatter(RedactingFormatter):
     """For lines that hold a client's path: it cannot end the line and forge another."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).translate(_CONTROLS)
+        return plain(super().format(record))

@@ -1,11 +1,11 @@
 """``quetz add-user-roles``."""
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
 
 from quetz.cli import options
+from quetz.cli.operators import opened
 
 if TYPE_CHECKING:
     from quetz.deployment import Deployment
@@ -17,11 +17,9 @@ commands = typer.Typer()
 def add_user_roles(path: options.Deployment) -> None:
     r"""Give users the roles that \[users] admins, maintainers and members list.
 
-    Only users who have no role, or the default_role, get one; nobody loses one.
+    Only users who have no role, or the default_role, get one, and only a higher one.
     """
-    from quetz.deployment import Deployment
-
-    with closing(Deployment.open(path)) as deployment:
+    with opened(path) as deployment:
         give_roles(deployment)
 
 

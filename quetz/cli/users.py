@@ -1,15 +1,22 @@
 """``quetz user``."""
 
-import json
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quetz.cli.operators import changing, confirm, opened, print_rows, reading, tell
-from quetz.cli.options import AsJson, ByOption, InFolder, Role, Username, Yes
-from quetz.cli.redaction import json_of
+from quetz.cli.operators import (
+    changing,
+    confirm,
+    opened,
+    print_document,
+    print_new_key,
+    print_rows,
+    reading,
+    tell,
+)
+from quetz.cli.options import AsJson, ByOption, InFolder, Query, Username, Yes
+from quetz.services.operations import Role
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -29,7 +36,7 @@ class AnyRole(StrEnum):
 @commands.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new user's name.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     role: Annotated[
         Role | None,
         typer.Option("--role", help="A role on the server; \\[users] default_role if left out."),
@@ -41,8 +48,7 @@ def create(
 
     This is how the first owner of a server is made.
     """
-    folder = deployment or path
-    with opened(folder) as place, place.transaction(write=True) as session:
+    with opened(path, deployment) as place, place.transaction(write=True) as session:
         given = role or place.settings.users.default_role
         made = _create(session, name, given, service=False)
     _print_created("user", made, as_json=as_json)
@@ -51,7 +57,7 @@ def create(
 @commands.command()
 def service(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account's name.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     role: Annotated[
         Role | None, typer.Option("--role", help="A role on the server; none if left out.")
     ] = None,
@@ -59,17 +65,15 @@ def service(
     as_json: AsJson = False,
 ) -> None:
     """Add a service account, which nobody logs in by, and print an API key with all its rights."""
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         made = _create(session, name, role, service=True)
     _print_created("service account", made, as_json=as_json)
 
 
 @commands.command("list")
 def list_users(
-    path: InFolder = Path(),
-    text: Annotated[
-        str, typer.Option("--query", metavar="TEXT", help="Only names that hold TEXT.")
-    ] = "",
+    path: InFolder = None,
+    text: Query = "",
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +81,7 @@ def list_users(
     from quetz.db.queries.users import UserFilter
     from quetz.services import accounts
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         rows = [_document(user) for user in accounts.list_users(session, UserFilter(text=text))]
     nothing = "There is no such user" if text else "There is no user yet"
     print_rows(rows, lambda row: (row["username"], _told(row)), nothing=nothing, as_json=as_json)
@@ -85,14 +89,14 @@ def list_users(
 
 @commands.command()
 def show(
-    name: Username, path: InFolder = Path(), deployment: ByOption = None, as_json: AsJson = False
+    name: Username, path: InFolder = None, deployment: ByOption = None, as_json: AsJson = False
 ) -> None:
     """Show a user: his role on the server, and those in channels and packages."""
     from quetz.db.queries.users import get_user
     from quetz.services import accounts
     from quetz.services.permissions import principal_of
 
-    with reading(deployment or path) as session:
+    with reading(path, deployment) as session:
         user = get_user(session, name)
         own = principal_of(user)
         row = _document(user)
@@ -104,31 +108,30 @@ def show(
             {"name": package.name, "channel_name": channel.name, "role": role}
             for package, channel, role in accounts.list_packages_of(session, own, user)
         ]
-    if as_json:
-        typer.echo(json_of(row, indent=2))
-        return
-    typer.echo(f"{row['username']}  {_told(row)}".rstrip())
-    for place in row["channels"]:
-        typer.echo(f"channel {place['name']}: {place['role']}")
-    for place in row["packages"]:
-        typer.echo(f"package {place['channel_name']}/{place['name']}: {place['role']}")
+    lines = [f"{row['username']}  {_told(row)}"]
+    lines += [f"channel {place['name']}: {place['role']}" for place in row["channels"]]
+    lines += [
+        f"package {place['channel_name']}/{place['name']}: {place['role']}"
+        for place in row["packages"]
+    ]
+    print_document(row, lines, as_json=as_json)
 
 
 @commands.command("role")
 def set_role(
     name: Username,
     role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help="The role, or none.")],
-    path: InFolder = Path(),
+    path: InFolder = None,
     deployment: ByOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a user a role on the server: owner, maintainer, member, or none."""
-    from quetz.services import permissions
     from quetz.services.accounts import set_role
+    from quetz.services.permissions import OPERATOR
 
-    given = None if role is AnyRole.NONE else permissions.Role(role)
-    with changing(deployment or path) as session:
-        set_role(session, permissions.OPERATOR, name, given)
+    given = None if role is AnyRole.NONE else Role(role)
+    with changing(path, deployment) as session:
+        set_role(session, OPERATOR, name, given)
     sentence = f"'{name}' has {_role_told(given)} on the server"
     tell({"username": name, "role": given}, sentence, as_json=as_json)
 
@@ -136,7 +139,7 @@ def set_role(
 @commands.command()
 def delete(
     name: Username,
-    path: InFolder = Path(),
+    path: InFolder = None,
     yes: Yes = False,
     deployment: ByOption = None,
     as_json: AsJson = False,
@@ -146,35 +149,31 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the user '{name}'", yes=yes)
-    with changing(deployment or path) as session:
+    with changing(path, deployment) as session:
         delete_user(session, OPERATOR, name)
     tell({"deleted": name}, f"Deleted the user '{name}'", as_json=as_json)
 
 
-def _create(session: "Session", name: str, role: str | None, *, service: bool) -> dict[str, Any]:
-    """Add a user, and return what --json prints: the new key, too."""
-    from quetz.services import permissions
+def _create(
+    session: "Session", name: str, role: str | None, *, service: bool
+) -> tuple[dict[str, Any], str]:
+    """Add a user; return what there is to say of him, and a new key of his."""
     from quetz.services.accounts import create_user
     from quetz.services.api_keys import create_api_key
+    from quetz.services.permissions import OPERATOR
 
-    operator = permissions.OPERATOR
-    given = permissions.Role(role) if role else None
-    user = create_user(session, operator, name, role=given, service=service)
+    given = Role(role) if role else None
+    user = create_user(session, OPERATOR, name, role=given, service=service)
     made_by = "quetz user service" if service else "quetz user create"
-    new = create_api_key(session, operator, user, description=made_by, expires_at=None, scopes=None)
-    return _document(user) | {"key": new.key}
+    new = create_api_key(session, OPERATOR, user, description=made_by, expires_at=None, scopes=None)
+    return _document(user), new.key
 
 
-def _print_created(kind: str, made: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(made))  # not json_of: the key is the result
-        return
-    typer.echo(
-        f"Created the {kind} '{made['username']}' with {_role_told(made['role'])} on the "
-        "server; keep the key, it is not shown again",
-        err=True,
-    )
-    typer.echo(made["key"])
+def _print_created(kind: str, made: tuple[dict[str, Any], str], *, as_json: bool) -> None:
+    document, key = made
+    role = _role_told(document["role"])
+    sentence = f"Created the {kind} '{document['username']}' with {role} on the server"
+    print_new_key(document, key, sentence, as_json=as_json)
 
 
 def _document(user: "User") -> dict[str, Any]:
@@ -184,7 +183,7 @@ def _document(user: "User") -> dict[str, Any]:
         "name": user.name,
         "role": user.role,
         "service": user.service,
-        "created": user.created_at,
+        "created_at": user.created_at,
     }
 
 

@@ -1,6 +1,5 @@
 """Identities: the accounts of those who log in by a provider, and the roles listed for them."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,11 +16,9 @@ from quetz.services.accounts import NewUser, add_user, set_role
 from quetz.services.channels import NewChannel, create_channel
 from quetz.services.events import record_event
 from quetz.services.permissions import OPERATOR, Operation, Principal, Role, principal_of
+from quetz.services.texts import UNSTORABLE
 from quetz.settings import Settings
 from quetz.settings.sections import Users
-
-# Texts of a provider may hold what a database refuses: NUL, and halves of surrogate pairs.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def find_or_make_account(session: Session, login: Login, settings: Settings) -> 
     Raises:
         BadName: no database can store the subject.
     """
-    if _UNSTORABLE.search(login.subject):  # changed, it could be another's
+    if UNSTORABLE.search(login.subject):  # changed, it could be another's
         raise BadName("identity", login.subject, "no NUL, and no half of a surrogate pair")
     user = find_user_of(session, login.provider, login.subject)
     if user is not None:
@@ -90,7 +87,7 @@ def listed_roles(users: Users) -> dict[tuple[str, str], Role]:
 
 
 def give_listed_roles(session: Session, users: Users) -> list[str]:
-    """Give users the roles that ``[users]`` lists, where they have none or the default one.
+    """Give users the roles that ``[users]`` lists, where they have none or a lower default one.
 
     Return the entries ``provider:username`` that name nobody.
     """
@@ -99,14 +96,14 @@ def give_listed_roles(session: Session, users: Users) -> list[str]:
         user = find_user_by_provider(session, provider, username)
         if user is None:
             unknown.append(f"{provider}:{username}")
-        elif user.role != role and user.role in {None, users.default_role}:
+        elif user.role is None or (role > user.role and user.role == users.default_role):
             set_role(session, OPERATOR, username, role)
     return unknown
 
 
 def _add_user(session: Session, login: Login, role: Role | None) -> User:
     name, avatar_url = login.name or login.username, login.avatar_url
-    profile = NewUser("", role, _UNSTORABLE.sub("", name), _UNSTORABLE.sub("", avatar_url))
+    profile = NewUser("", role, UNSTORABLE.sub("", name), UNSTORABLE.sub("", avatar_url))
     for username in _names(login):
         with suppress(UserExists, BadName):
             return add_user(session, replace(profile, username=username))

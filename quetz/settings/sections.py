@@ -127,7 +127,7 @@ class Keys(Section):
     default_days: Days = Field(
         default=90,
         description="How many days a new API key is good for whose maker does not say; 0 for "
-        "ever. Not more than `max_days`.",
+        "ever. Not more than `max_days`. Keys that are made together with a user do not expire.",
     )
     max_days: Days = Field(
         default=0,

@@ -11,9 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from quetz.db.models import DownloadCounts, File, FileDownloads
-
-# SQLite refuses a statement with more than 32,766 variables.
-BATCH = 10_000
+from quetz.db.queries.windows import batches
 
 Counts = Mapping[tuple[int, str, int], int]
 """By file id, period (H, D, M, Y), and when it began."""
@@ -57,8 +55,8 @@ def add_downloads(session: Session, counts: Counts, *, of_total: str) -> None:
 def hold_files(session: Session, ids: Sequence[int]) -> set[int]:
     """Return which of the files exist, and keep them from being deleted until the end."""
     held: set[int] = set()
-    for start in range(0, len(ids), BATCH):
-        query = select(File.id).where(File.id.in_(ids[start : start + BATCH])).order_by(File.id)
+    for some in batches(ids):
+        query = select(File.id).where(File.id.in_(some)).order_by(File.id)
         held.update(session.scalars(query.with_for_update(read=True, key_share=True)))
     return held
 

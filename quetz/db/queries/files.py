@@ -7,9 +7,7 @@ from sqlalchemy import Row, bindparam, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, FileDownloads, User
-
-# SQLite refuses a statement with more than 32,766 variables.
-BATCH = 10_000
+from quetz.db.queries.windows import batches
 
 # Built once: every upload asks it, and building it takes longer than SQLite takes to answer.
 _BY_PLACE = select(File).where(
@@ -76,8 +74,8 @@ def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | No
         .outerjoin(FileDownloads, FileDownloads.file_id == File.id)
     )
     found: list[Row[File, User | None, int]] = []
-    for start in range(0, len(ids), BATCH):
-        found += session.execute(query.where(File.id.in_(ids[start : start + BATCH])))
+    for some in batches(ids):
+        found += session.execute(query.where(File.id.in_(some)))
     return found
 
 

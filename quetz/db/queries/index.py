@@ -7,9 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Channel, File, IndexDirty, IndexState, IndexSuperseded
+from quetz.db.queries.windows import batches
 
-# SQLite refuses a statement with more than 32,766 variables.
-BATCH = 10_000
 STREAM_ROWS = 2_000
 
 # Built once: every upload runs it, and building it takes longer than SQLite takes to run it.
@@ -62,8 +61,8 @@ def measure_marks(session: Session) -> tuple[int, int | None]:
 
 
 def delete_marks(session: Session, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), BATCH):
-        session.execute(delete(IndexDirty).where(IndexDirty.id.in_(ids[start : start + BATCH])))
+    for some in batches(ids):
+        session.execute(delete(IndexDirty).where(IndexDirty.id.in_(some)))
 
 
 def list_marks_of_name(
@@ -81,8 +80,8 @@ def list_marks_of_name(
 def list_present_marks(session: Session, ids: Sequence[int]) -> set[int]:
     """Return those of the marks that are still there."""
     found: set[int] = set()
-    for start in range(0, len(ids), BATCH):
-        query = select(IndexDirty.id).where(IndexDirty.id.in_(ids[start : start + BATCH]))
+    for some in batches(ids):
+        query = select(IndexDirty.id).where(IndexDirty.id.in_(some))
         found.update(session.scalars(query))
     return found
 
@@ -226,10 +225,10 @@ def add_superseded(session: Session, rows: Iterable[dict[str, object]]) -> None:
 def delete_superseded(session: Session, keys: Sequence[str]) -> list[str]:
     """Forget that the files ``keys`` are superseded; return those that were."""
     found: list[str] = []
-    for start in range(0, len(keys), BATCH):
+    for some in batches(keys):
         query = (
             delete(IndexSuperseded)
-            .where(IndexSuperseded.key.in_(keys[start : start + BATCH]))
+            .where(IndexSuperseded.key.in_(some))
             .returning(IndexSuperseded.key)
         )
         found.extend(session.scalars(query))

@@ -9,11 +9,8 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
 from quetz.db.models import Channel, File, Package
-from quetz.db.queries.windows import Window, contains
+from quetz.db.queries.windows import Window, batches, contains
 from quetz.errors import BadName, PackageNotFound
-
-# SQLite refuses a statement with more than 32,766 variables.
-BATCH = 10_000
 
 # Built once: uploads and lists ask them, and building one takes longer than SQLite takes to answer.
 _BY_NAME = select(Package).where(
@@ -95,8 +92,8 @@ def list_package_ids(
 def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
     """Return the packages with these ids, in any order."""
     found: list[Package] = []
-    for start in range(0, len(ids), BATCH):
-        found += session.scalars(_BY_IDS, {"ids": ids[start : start + BATCH]})
+    for some in batches(ids):
+        found += session.scalars(_BY_IDS, {"ids": some})
     return found
 
 
@@ -111,8 +108,8 @@ def list_builds(session: Session, ids: Sequence[int]) -> list[Row[int, str, str]
     Files that were yanked do not count.
     """
     found: list[Row[int, str, str]] = []
-    for start in range(0, len(ids), BATCH):
-        found += session.execute(_BUILDS, {"ids": ids[start : start + BATCH]})
+    for some in batches(ids):
+        found += session.execute(_BUILDS, {"ids": some})
     return found
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_username
 from quetz.db.models import ApiKey, Identity, LoginSession, User
-from quetz.db.queries.windows import Window
+from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, UserNotFound
 
 _LIVE = User.disabled_at.is_(None)
@@ -44,8 +44,7 @@ class UserFilter:
         if self.service:
             condition &= User.service
         if self.text:
-            name = func.lower(User.username)
-            condition &= name.contains(self.text.lower(), autoescape=True)
+            condition &= contains(func.lower(User.username), self.text)
         return condition
 
 

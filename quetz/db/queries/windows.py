@@ -1,6 +1,6 @@
 """Windows: which part of an ordered list a caller asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,6 +26,12 @@ class Window:
 
 
 EVERYTHING = Window()
+
+
+def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Cut ``items`` so that each part fits into one statement of SQLite: 32,766 variables."""
+    for start in range(0, len(items), 10_000):
+        yield items[start : start + 10_000]
 
 
 def contains(column: Any, text: str) -> Any:

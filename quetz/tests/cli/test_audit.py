@@ -68,6 +68,22 @@ def test_events_are_listed_by_what_was_done_and_by_whom(quetz, path, options, po
     assert [event["position"] for event in events] == positions
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        pytest.param(("list", "--limit", "9" * 23), "--limit", id="limit"),
+        pytest.param(("list", "--since", "9" * 23), "--since", id="since"),
+        pytest.param(("export", "--since", "9" * 23), "--since", id="since, exported"),
+        pytest.param(("list", "--actor", "\udcff"), "are not UTF-8", id="in Latin-1"),
+    ],
+)
+def test_what_no_database_takes_is_wrong_usage(quetz, path, options, reason):
+    result = quetz("audit", *options, "--deployment", path)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+
+
 def test_a_sound_log_is_told_with_its_last_seal(quetz, path):
     result = quetz("audit", "verify", path)
     document = read_output("audit verify", quetz("audit", "verify", path, "--json").stdout)

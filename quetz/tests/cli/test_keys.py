@@ -126,9 +126,10 @@ def test_a_revoked_key_is_nobodys(quetz, path, whole):
         pytest.param(["olga", "--role", "closed"], 2, "not a place and a role", id="no role"),
         pytest.param(["olga", "--role", "closed=boss"], 2, "not a place and a", id="odd role"),
         pytest.param(["olga", "--role", "closed=owner"], 1, "takes the role owner", id="above"),
-        pytest.param(["olga", "--role", "other=owner"], 2, "No channel of this name", id="place"),
+        pytest.param(["olga", "--role", "other=owner"], 2, "no channel 'other'", id="place"),
         pytest.param(["olga", "--role", "closed/scipy=member"], 2, "scipy", id="package"),
         pytest.param(["olga", "--verb", "write"], 2, "'write'", id="verb"),
+        pytest.param(["olga", "--description", "x" * 1001], 2, "1,000", id="too long"),
     ],
 )
 def test_a_key_that_cannot_be_made_is_not(quetz, path, arguments, code, reason):

@@ -94,6 +94,12 @@ def test_a_named_error_is_one_sentence_on_standard_error(fail, error, code):
     assert result.stderr == f"quetz: {error}\n"
 
 
+def test_an_error_does_not_steer_the_terminal(fail):
+    result = fail(errors.BadOption("\x1b[2J\nquetz: \u202eall is well"))
+
+    assert result.stderr == "quetz: \\x1b[2J\\x0aquetz: \\u202eall is well\n"
+
+
 def test_an_error_of_the_system_names_the_file(fail):
     result = fail(PermissionError(13, "Permission denied", "/srv/quetz"))
 

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event
+from quetz.db.queries.channels import get_channel
 from quetz.deployment import Deployment
 from quetz.testing.factories import make_channel, make_file, make_package
 from quetz.tests.cli.outputs import read_output
@@ -51,7 +52,7 @@ def test_packages_are_listed_and_shown_with_their_files(told):
     [listed] = told("list", "forge")
     shown = told("show", "forge", "pkg")
 
-    assert listed.pop("latest_change") > 0
+    assert listed.pop("changed_at") > 0
     assert listed == {
         "name": "pkg",
         "summary": "Ours",
@@ -70,10 +71,10 @@ def test_a_file_is_yanked_and_restored(told, path):
     told("yank", "forge", FILE, "--reason", "bad")
 
     assert yanked["yank_reason"] == "bad"
-    assert yanked["yanked"] > 0
+    assert yanked["yanked_at"] > 0
     assert told("show", "forge", "pkg")["files"][0] == yanked
     assert told("list", "forge")[0]["current_version"] == "1.0"
-    assert told("restore", "forge", FILE) == yanked | {"yanked": None, "yank_reason": None}
+    assert told("restore", "forge", FILE) == yanked | {"yanked_at": None, "yank_reason": None}
     assert actions(path) == [("version.yank", "forge", FILE)] * 2
 
 
@@ -115,16 +116,31 @@ def test_without_json_people_read_tables_and_sentences(quetz, path):
     assert copied.stderr == "Copied 'forge/linux-64/pkg-1.0-0.tar.bz2' to 'stable'\n"
 
 
+def test_what_uploaders_wrote_does_not_steer_the_terminal(quetz, path):
+    written = "bad\nnoarch/forged-1-0.conda  \x1b[2J\x7f\x9b1m\u202e\u2028\u2066\t."
+    with closing(Deployment.open(path)) as opened, opened.transaction(write=True) as session:
+        make_package(session, get_channel(session, "forge"), "odd", summary=written)
+    quetz("package", "yank", "forge", FILE, path, "--reason", written)
+
+    files = quetz("package", "show", "forge", "pkg", path).stdout
+    summary = quetz("package", "show", "forge", "odd", path).stdout
+
+    escaped = r"bad\x0anoarch/forged-1-0.conda  \x1b[2J\x7f\x9b1m\u202e\u2028\u2066\x09."
+    assert f"{FILE}      1000  yanked: {escaped}\n" in files
+    assert f"summary: {escaped}\n" in summary
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        pytest.param("list none", 2, "No channel of this name", id="no channel"),
+        pytest.param("list none", 2, "there is no channel 'none'", id="no channel"),
         pytest.param("show forge none", 2, "has no package 'none'", id="no package"),
         pytest.param("delete forge pkg", 2, "add --yes", id="not asked"),
         pytest.param("yank forge noarch/pkg-9-0.conda", 2, "there is no file", id="no file"),
+        pytest.param(f"yank forge {FILE} --reason {'x' * 1001}", 2, "1,000", id="too long"),
         pytest.param("yank forge pkg", 2, "not a package file name", id="no file name"),
-        pytest.param(f"copy none {FILE} stable", 2, "No channel of this name", id="no source"),
-        pytest.param(f"copy forge {FILE} none", 2, "No channel of this name", id="no target"),
+        pytest.param(f"copy none {FILE} stable", 2, "no channel 'none'", id="no source"),
+        pytest.param(f"copy forge {FILE} none", 2, "no channel 'none'", id="no target"),
         pytest.param("members add forge pkg nobody owner", 2, "no user 'nobody'", id="no user"),
         pytest.param("members remove forge pkg erin", 2, "is not a member", id="no member"),
     ],

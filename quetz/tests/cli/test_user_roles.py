@@ -40,7 +40,9 @@ def test_a_new_deployment_gives_the_listed_roles(quetz, tmp_path, config):
     assert roles(tmp_path / "d") == expected
 
 
-def test_listed_users_get_their_roles_later_and_unknown_ones_are_told(quetz, on_each):
+@pytest.fixture
+def logged_in(quetz, on_each):
+    """A deployment in which ada and max have logged in by github."""
     quetz("init-db", on_each)
     LocalStore.create(on_each / STORE_FOLDER).close()
     with (
@@ -50,17 +52,51 @@ def test_listed_users_get_their_roles_later_and_unknown_ones_are_told(quetz, on_
         for username in ("ada", "max"):
             login = Login("github", username, username)
             find_or_make_account(session, login, deployment.settings)
-    with (on_each / "config.toml").open("a") as file:
-        file.write("[users]\nadmins = ['github:ada']\nmaintainers = ['github:nobody']\n")
+    return on_each
 
-    result = quetz("add-user-roles", on_each)
-    again = quetz("add-user-roles", on_each)
+
+def configure(path, text):
+    with (path / "config.toml").open("a") as file:
+        file.write(text)
+
+
+def test_listed_users_get_their_roles_later_and_unknown_ones_are_told(quetz, logged_in):
+    configure(logged_in, "[users]\nadmins = ['github:ada']\nmaintainers = ['github:nobody']\n")
+
+    result = quetz("add-user-roles", logged_in)
+    again = quetz("add-user-roles", logged_in)
 
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == again.stderr
     [warning] = result.stderr.splitlines()
     assert warning.startswith("Warning: no user 'github:nobody' is known")
-    assert roles(on_each) == {"ada": "owner", "max": None}
+    assert roles(logged_in) == {"ada": "owner", "max": None}
+
+
+def test_a_listed_role_below_the_default_one_takes_nothing_away(quetz, logged_in):
+    quetz("user", "role", "ada", "owner", logged_in)
+    configure(
+        logged_in,
+        "[users]\ndefault_role = 'owner'\nmembers = ['github:ada']\nadmins = ['github:max']\n",
+    )
+
+    result = quetz("add-user-roles", logged_in)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert roles(logged_in) == {"ada": "owner", "max": "owner"}
+
+
+def test_a_listed_role_above_the_default_one_replaces_it(quetz, logged_in):
+    quetz("user", "role", "ada", "member", logged_in)
+    quetz("user", "role", "max", "maintainer", logged_in)
+    configure(
+        logged_in,
+        "[users]\ndefault_role = 'member'\nadmins = ['github:ada', 'github:max']\n",
+    )
+
+    quetz("add-user-roles", logged_in)
+
+    assert roles(logged_in) == {"ada": "owner", "max": "maintainer"}
 
 
 def test_without_lists_there_is_nothing_to_do(quetz, tmp_path):

@@ -177,3 +177,20 @@ def test_a_new_key_of_alice_is_not_printed_once_she_was_deleted(tmp_path, quetz)
 
     with closing(Deployment.open(path)) as opened:
         assert add_dev_users(opened) is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "user list",
+        "user create erin",
+        "channel delete forge --yes",
+        "key list erin",
+        "audit verify",
+    ],
+)
+def test_two_folders_are_refused(quetz, path, tmp_path, command):
+    result = quetz(*command.split(), tmp_path / "other", "--deployment", path)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "as PATH and by --deployment" in result.stderr

@@ -12,6 +12,7 @@ from quetz.deployment import Deployment
 from quetz.services import accounts
 from quetz.services import api_keys as service
 from quetz.services.permissions import Operation, Principal, Role
+from quetz.services.texts import KEY_DESCRIPTION_LENGTH
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
@@ -26,7 +27,7 @@ class ApiKeyRole(BaseModel):
 
 
 class ApiKeyIn(BaseModel):
-    description: Annotated[Text, Field(max_length=1000)]
+    description: Annotated[Text, Field(max_length=KEY_DESCRIPTION_LENGTH)]
     expire_at: date | None = Field(
         default=None,
         description="The last day, in UTC, that the key is good for; null for ever. If it is left "

@@ -1,6 +1,5 @@
 """Pages: a part of a list, and how much there is in all."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Generic, TypeVar
 
@@ -8,15 +7,13 @@ from fastapi import Depends, Query
 from pydantic import AfterValidator, BaseModel
 
 from quetz.db.queries.windows import Window
+from quetz.services.texts import UNSTORABLE
 
 LONGEST_PAGE = 1000
 ALL = -1
 LAST_ROW = 2**31 - 1
 
 Item = TypeVar("Item")
-
-# JSON may hold what a database refuses: NUL, and halves of surrogate pairs.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Pagination(BaseModel):
@@ -46,7 +43,7 @@ async def requested_window(
 
 
 def _storable(text: str) -> str:
-    if _UNSTORABLE.search(text):
+    if UNSTORABLE.search(text):
         raise ValueError("must not hold NUL or a lone surrogate")
     return text
 

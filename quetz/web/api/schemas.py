@@ -14,6 +14,7 @@ from quetz.db.models import Channel, File, User
 from quetz.services.channels import TTL_SECONDS, ChannelChanges, NewChannel
 from quetz.services.packages import NewPackage, PackageSummary
 from quetz.services.permissions import Role
+from quetz.services.texts import CHANNEL_DESCRIPTION_LENGTH
 from quetz.web.api.pages import Text
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
@@ -57,7 +58,7 @@ class ChannelIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    description: Annotated[Text, Field(max_length=300)] | None = None
+    description: Annotated[Text, Field(max_length=CHANNEL_DESCRIPTION_LENGTH)] | None = None
     private: bool = True
     size_limit: Bytes | None = None
     ttl: Seconds = TTL_SECONDS

@@ -10,6 +10,7 @@ from quetz.db.queries.channels import get_channel
 from quetz.services import yanks as service
 from quetz.services.files import get_file
 from quetz.services.permissions import Operation
+from quetz.services.texts import YANK_REASON_LENGTH
 from quetz.web.api.pages import Text
 from quetz.web.api.schemas import iso_time
 from quetz.web.deps import Caller, ReadSession, WriteSession
@@ -24,7 +25,7 @@ _ONE = "/api/channels/{channel}/packages/{package}/versions/{platform}/{filename
 class YankIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[Text, Field(max_length=1000)] | None = None
+    reason: Annotated[Text, Field(max_length=YANK_REASON_LENGTH)] | None = None
 
 
 class YankOut(BaseModel):
