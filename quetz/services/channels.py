@@ -101,9 +101,14 @@ def list_channels(
 
 def list_channels_after(
     session: Session, wanted: ChannelFilter, name: str, *, limit: int
-) -> Sequence[Row[Channel, int]]:
-    """Return (channel, number of its members) by name, from behind a name."""
-    return queries.list_channels(session, wanted, Window(limit=limit), after=name)
+) -> tuple[Sequence[Row[Channel, int]], list[str] | None]:
+    """Return (channel, number of its members) by name, from behind a name.
+
+    The name behind which more follow comes second.
+    """
+    rows = queries.list_channels(session, wanted, Window(limit=limit + 1), after=name)
+    following = [rows[limit - 1][0].name] if len(rows) > limit else None
+    return rows[:limit], following
 
 
 def patch_channel(

@@ -73,10 +73,12 @@ def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | No
 
 def list_files_after(
     session: Session, package: Package, place: tuple[str, str], *, limit: int
-) -> tuple[list[Row[File, User | None, int]], bool]:
-    """Return files by (subdir, filename), from behind such a place, and whether more follow."""
-    ids = queries.list_ids_after(session, package.id, place, limit=limit + 1)
-    return list_files(session, ids[:limit]), len(ids) > limit
+) -> tuple[list[Row[File, User | None, int]], list[str] | None]:
+    """Return files by (subdir, filename), from behind such a place, and where more follow."""
+    places = queries.list_places_after(session, package.id, place, limit=limit + 1)
+    # Not from the rows that are read next: these files may be deleted by then.
+    following = list(places[limit - 1][1:]) if len(places) > limit else None
+    return list_files(session, [found.id for found in places[:limit]]), following
 
 
 def describe_file(session: Session, file: File) -> Row[File, User | None, int]:

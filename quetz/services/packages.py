@@ -104,11 +104,12 @@ def list_packages(
 
 def list_packages_after(
     session: Session, wanted: PackageFilter, name: str, *, limit: int
-) -> tuple[list[PackageSummary], bool]:
-    """Return summaries by name, from behind a name, and whether more follow."""
-    window = Window(limit=limit + 1)
-    ids = queries.list_package_ids(session, wanted, window, after=name)
-    return _summarize_ids(session, ids[:limit]), len(ids) > limit
+) -> tuple[list[PackageSummary], list[str] | None]:
+    """Return summaries by name, from behind a name, and the name behind which more follow."""
+    places = queries.list_places_after(session, wanted, name, limit=limit + 1)
+    # Not from the rows that are read next: these packages may be deleted by then.
+    following = [places[limit - 1].name] if len(places) > limit else None
+    return _summarize_ids(session, [found.id for found in places[:limit]]), following
 
 
 def get_summary(session: Session, channel: Channel, name: str) -> PackageSummary:

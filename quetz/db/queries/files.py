@@ -52,18 +52,18 @@ def list_builds(session: Session, package_id: int, *, since: int) -> Sequence[Ro
     return session.execute(query).all()
 
 
-def list_ids_after(
+def list_places_after(
     session: Session, package_id: int, place: tuple[str, str], *, limit: int
-) -> Sequence[int]:
-    """Return ids of a package's files by (subdir, filename), from behind such a place."""
+) -> Sequence[Row[int, str, str]]:
+    """Return (id, subdir, filename) of a package's files, in this order, from behind a place."""
     order = tuple_(File.subdir, File.filename)
     query = (
-        select(File.id)
+        select(File.id, File.subdir, File.filename)
         .where(File.package_id == package_id, order > place)
         .order_by(File.subdir, File.filename)
         .limit(limit)
     )
-    return session.scalars(query).all()
+    return session.execute(query).all()
 
 
 def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | None, int]]:

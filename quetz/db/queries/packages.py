@@ -76,17 +76,18 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
-def list_package_ids(
-    session: Session, wanted: PackageFilter, window: Window, *, after: str = ""
-) -> Sequence[int]:
-    """Return ids in the filter's order: what is skipped or sorted is no wide row.
-
-    ``after`` begins behind a name, for a filter in the order of names.
-    """
+def list_package_ids(session: Session, wanted: PackageFilter, window: Window) -> Sequence[int]:
+    """Return ids in the filter's order: what is skipped or sorted is no wide row."""
     query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
-    if after:
-        query = query.where(Package.name > after)
     return session.scalars(window.of(query)).all()
+
+
+def list_places_after(
+    session: Session, wanted: PackageFilter, name: str, *, limit: int
+) -> Sequence[Row[int, str]]:
+    """Return (id, name) by name, from behind a name."""
+    query = select(Package.id, Package.name).where(wanted.condition, Package.name > name)
+    return session.execute(query.order_by(Package.name).limit(limit)).all()
 
 
 def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:

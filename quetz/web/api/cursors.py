@@ -42,9 +42,8 @@ def list_channels(
     """List the channels that the caller sees, by name."""
     [name] = _position(after, 1)
     wanted = channels.channels_to_list(caller)
-    rows = channels.list_channels_after(session, wanted, name, limit=limit + 1)
-    position = [rows[limit - 1][0].name] if len(rows) > limit else None
-    return CursorPage(items=[ChannelExtra.of(*row) for row in rows[:limit]], next=_cursor(position))
+    rows, following = channels.list_channels_after(session, wanted, name, limit=limit)
+    return CursorPage(items=[ChannelExtra.of(*row) for row in rows], next=_cursor(following))
 
 
 @router.get("/api/cursor/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES))
@@ -54,9 +53,8 @@ def list_packages(
     """List the packages of a channel by name."""
     [name] = _position(after, 1)
     wanted = packages.packages_to_list(get_channel(session, channel))
-    summaries, more = packages.list_packages_after(session, wanted, name, limit=limit)
-    position = [summaries[-1].package.name] if more else None
-    return CursorPage(items=list(map(PackageOut.of, summaries)), next=_cursor(position))
+    summaries, following = packages.list_packages_after(session, wanted, name, limit=limit)
+    return CursorPage(items=list(map(PackageOut.of, summaries)), next=_cursor(following))
 
 
 @router.get(
@@ -70,9 +68,8 @@ def list_versions(
     subdir, filename = _position(after, 2)
     place = get_channel(session, channel)
     found = get_package(session, place, package)
-    rows, more = files.list_files_after(session, found, (subdir, filename), limit=limit)
-    position = [rows[-1][0].subdir, rows[-1][0].filename] if more else None
-    return CursorPage(items=[VersionOut.of(place, row) for row in rows], next=_cursor(position))
+    rows, following = files.list_files_after(session, found, (subdir, filename), limit=limit)
+    return CursorPage(items=[VersionOut.of(place, row) for row in rows], next=_cursor(following))
 
 
 def _cursor(position: Sequence[str] | None) -> str | None:

@@ -2,6 +2,7 @@ import base64
 import json
 
 import pytest
+from sqlalchemy import event, text
 
 from quetz.db.models import Channel
 from quetz.testing.factories import make_channel, make_file, make_package
@@ -96,6 +97,35 @@ def test_what_is_added_and_removed_meanwhile_moves_no_page(anonymous, deployment
 
     assert [channel["name"] for channel in second["items"]] == ["channel2", "forge"]
     assert second["next"] is None
+
+
+@pytest.mark.usefixtures("forge")
+@pytest.mark.parametrize(
+    ("path", "table", "gone", "left"),
+    [
+        (PACKAGES, "packages", "name IN ('a-b', 'a_b')", ["numpy", "scipy"]),
+        (VERSIONS, "files", "filename <> 'numpy-1.9-0.tar.bz2'", ["numpy-1.9-0.tar.bz2"]),
+    ],
+)
+def test_a_page_whose_rows_are_deleted_while_it_is_read_leads_to_the_next(
+    anonymous, deployment, path, table, gone, left
+):
+    limit = 2 if path == PACKAGES else 3
+
+    deletions = [text(f"DELETE FROM {table} WHERE {gone}")]
+
+    def delete_once(_connection, _cursor, statement, *_told):
+        if f"FROM {table}" in statement and "LIMIT" in statement and deletions:
+            with deployment.transaction(write=True) as session:
+                session.execute(deletions.pop())
+
+    event.listen(deployment.engine, "after_cursor_execute", delete_once)
+
+    first = anonymous.get(path, params={"limit": limit}).json()
+    second = anonymous.get(path, params={"limit": limit, "after": first["next"]})
+
+    assert not deletions
+    assert [item.get("filename") or item["name"] for item in second.json()["items"]] == left
 
 
 @pytest.mark.usefixtures("forge")
