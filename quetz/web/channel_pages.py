@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from quetz.db.models import Channel
 from quetz.db.queries.files import list_in_subdir, list_subdirs
-from quetz.db.queries.packages import PackageFilter, list_package_ids, list_packages
-from quetz.db.queries.windows import Window
+from quetz.db.queries.packages import list_lines
 from quetz.web.markup import Listed, link, outward_link, page, paragraph, table
 from quetz.web.representations import Representation
 
 ROWS = 1000
 """How many packages or files a page shows; the API lists them all."""
+SUMMARY_LENGTH = 200  # characters of a summary that are shown
 
 
 def channel_page(session: Session, channel: Channel, *, is_folder: bool) -> Representation:
@@ -24,31 +24,46 @@ def channel_page(session: Session, channel: Channel, *, is_folder: bool) -> Repr
         f"<li>{link(f'{below}{subdir}/index.html', subdir)}</li>"
         for subdir in list_subdirs(session, channel.id)
     ]
-    ids = list_package_ids(session, PackageFilter(channel.id), Window(limit=ROWS + 1))
-    packages = sorted(list_packages(session, ids[:ROWS]), key=lambda package: package.name)
+    packages = list_lines(session, channel.id, summary_length=SUMMARY_LENGTH + 1, limit=ROWS + 1)
     rows = [
-        (escape(package.name), escape(package.summary or ""), outward_link(package.url))
-        for package in packages
+        (escape(name), escape(_cut(summary or "")), outward_link(url))
+        for name, summary, url in packages[:ROWS]
     ]
     parts = [
         paragraph(channel.description),
         f"<ul>{''.join(subdirs)}</ul>",
-        table(["package", "summary", "home"], Listed(rows, len(ids) > ROWS)),
+        table(["package", "summary", "home"], Listed(rows, len(packages) > ROWS)),
     ]
     return page(channel.name, parts, audience=_audience(channel))
 
 
-def subdir_page(session: Session, channel: Channel, subdir: str) -> Representation:
+def subdir_page(
+    session: Session, channel: Channel, subdir: str, *, is_folder: bool
+) -> Representation:
+    """Return the page of a subdir; ``is_folder`` as for ``channel_page``."""
+    up, below = ("../", "") if is_folder else ("", f"{subdir}/")
     files = list_in_subdir(session, channel.id, subdir, limit=ROWS + 1)
     rows = [
-        (link(filename, filename), f"{size:,}", _day(uploaded_at))
-        for filename, size, uploaded_at in files[:ROWS]
+        (
+            link(below + filename, filename) + (" (yanked)" if yanked_at is not None else ""),
+            f"{size:,}",
+            _day(uploaded_at),
+        )
+        for filename, size, uploaded_at, yanked_at in files[:ROWS]
     ]
     parts = [
-        '<p><a href="../index.html">all packages of the channel</a></p>',
+        f"<p>{link(f'{up}index.html', 'all packages of the channel')}</p>",
         table(["file", "bytes", "uploaded"], Listed(rows, len(files) > ROWS)),
     ]
     return page(f"{channel.name}/{subdir}", parts, audience=_audience(channel))
+
+
+def _cut(summary: str) -> str:
+    return (
+        summary
+        if len(summary) <= SUMMARY_LENGTH
+        else f"{summary[:SUMMARY_LENGTH]}\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 def _audience(channel: Channel) -> str:

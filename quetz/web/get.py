@@ -127,8 +127,8 @@ class Downloads:
             with self._deployment.transaction() as session:
                 authorize_path(session, principal, Operation.CHANNEL_INDEX_HTML, name, None)
                 channel = get_channel(session, name)
-                if len(parts) == 2:
-                    return subdir_page(session, channel, parts[0])
+                if parts and is_subdir(parts[0]):
+                    return subdir_page(session, channel, parts[0], is_folder=len(parts) == 2)
                 return channel_page(session, channel, is_folder=bool(parts))
 
         return await run_in_threadpool(load)
@@ -228,7 +228,7 @@ def _is_page(parts: list[str]) -> bool:
     match parts:
         case [] | ["" | "index.html"]:
             return True
-        case [subdir, "" | "index.html"]:
+        case [subdir] | [subdir, "" | "index.html"]:
             return is_subdir(subdir)
     return False
 

@@ -81,10 +81,10 @@ def list_files(session: Session, ids: Sequence[int]) -> list[Row[File, User | No
 
 def list_in_subdir(
     session: Session, channel_id: int, subdir: str, *, limit: int
-) -> Sequence[Row[str, int, int]]:
-    """Return (filename, size, when it was uploaded) by package name, then by file name."""
+) -> Sequence[Row[str, int, int, int | None]]:
+    """Return (filename, size, when uploaded, when yanked) by package name, then by file name."""
     query = (
-        select(File.filename, File.size, File.uploaded_at)
+        select(File.filename, File.size, File.uploaded_at, File.yanked_at)
         .where(File.channel_id == channel_id, File.subdir == subdir)
         .order_by(File.name, File.filename)
         .limit(limit)

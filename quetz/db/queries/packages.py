@@ -90,6 +90,15 @@ def list_places_after(
     return session.execute(query.order_by(Package.name).limit(limit)).all()
 
 
+def list_lines(
+    session: Session, channel_id: int, *, summary_length: int, limit: int
+) -> Sequence[Row[str, str | None, str | None]]:
+    """Return (name, the beginning of the summary, url) of a channel's packages, by name."""
+    summary = func.substr(Package.summary, 1, summary_length)
+    query = select(Package.name, summary, Package.url).where(Package.channel_id == channel_id)
+    return session.execute(query.order_by(Package.name).limit(limit)).all()
+
+
 def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
     """Return the packages with these ids, in any order."""
     found: list[Package] = []

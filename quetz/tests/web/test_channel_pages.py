@@ -1,6 +1,7 @@
 from html.parser import HTMLParser
 
 import pytest
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from quetz.db.queries.channels import get_channel
@@ -72,6 +73,26 @@ def test_texts_of_packages_stay_texts(client):
     assert outward == ["https://example.org/?a=1&b"]
 
 
+def test_the_page_of_a_channel_shows_the_beginning_of_a_long_summary_and_reads_no_description(
+    client, deployment
+):
+    statements = []
+    with deployment.transaction(write=True) as session:
+        channel = make_channel(session, "forge")
+        make_package(session, channel, "long", summary="s" * 5000, description="d" * 5000)
+        make_package(session, channel, "short", summary="t" * 200)
+    event.listen(
+        deployment.engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+    )
+
+    page = read(client, "/get/forge/")
+
+    assert "s" * 200 + "\N{HORIZONTAL ELLIPSIS}" in page.text
+    assert "s" * 201 not in page.text
+    assert "t" * 200 + "\N{HORIZONTAL ELLIPSIS}" not in page.text
+    assert not [statement for statement in statements if "packages.description" in statement]
+
+
 @pytest.mark.usefixtures("forge")
 @pytest.mark.parametrize("path", ["/get/forge/noarch/index.html", "/get/forge/noarch/"])
 def test_the_page_of_a_subdir_leads_to_its_files(client, path):
@@ -79,6 +100,25 @@ def test_the_page_of_a_subdir_leads_to_its_files(client, path):
 
     assert page.links == ["../index.html", "numpy-1.0%2Blocal%21-0.conda"]
     assert "1,000" in page.text
+
+
+@pytest.mark.usefixtures("forge")
+def test_the_page_of_a_subdir_answers_without_its_slash_and_its_links_hold(client):
+    page = read(client, "/get/forge/noarch")
+
+    assert page.links == ["index.html", "noarch/numpy-1.0%2Blocal%21-0.conda"]
+    assert client.head("/get/forge/noarch").status_code == 200
+
+
+@pytest.mark.usefixtures("forge")
+def test_the_page_of_a_subdir_says_what_is_yanked(client, deployment):
+    with deployment.transaction(write=True) as session:
+        make_file(session, get_channel(session, "forge"), "old-1.0-0.conda").yanked_at = 1
+
+    page = read(client, "/get/forge/noarch/")
+
+    assert "old-1.0-0.conda (yanked)" in page.text
+    assert page.text.count("yanked") == 1
 
 
 @pytest.mark.usefixtures("forge")
@@ -94,7 +134,7 @@ def test_a_page_may_be_kept_until_it_changes(client, deployment):
 
 
 @pytest.mark.usefixtures("forge")
-@pytest.mark.parametrize("rest", ["", "/", "/index.html", "/noarch/index.html"])
+@pytest.mark.parametrize("rest", ["", "/", "/index.html", "/noarch", "/noarch/index.html"])
 def test_the_page_of_a_private_channel_is_hidden(client, deployment, owner_key, rest):
     stranger = {"X-API-Key": make_key(deployment, "bob")}
 
