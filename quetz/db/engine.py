@@ -11,6 +11,9 @@ POOL_SIZE = 10
 MAX_OVERFLOW = 50
 BUSY_SECONDS = 30
 
+UNICODE_LOWER = "quetz_lower"
+"""A function of our SQLite connections. ``lower`` itself stays: indexes may be made with it."""
+
 
 def open_engine(
     url: URL, *, echo: bool = False, pool_size: int = POOL_SIZE, max_overflow: int = MAX_OVERFLOW
@@ -36,6 +39,7 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")  # a commit is on disk before it is answered
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.create_function(UNICODE_LOWER, 1, str.lower, deterministic=True)
 
 
 def _begin(connection: Connection) -> None:

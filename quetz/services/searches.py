@@ -2,11 +2,13 @@
 
 ``NOT numpy AND platform:linux-64,osx-64 channel:-test summary:"fast arrays"``: every part has to
 hold. A word is part of a name. A filter holds one of its values, and none of those with ``-``
-before them. ``AND`` may be left out; quotes keep spaces, commas and signs as they are.
+before them. ``NOT``, or ``-`` before a filter, is the opposite of the whole part. ``AND`` may be
+left out; quotes keep spaces, commas and signs as they are.
 """
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
@@ -82,7 +84,7 @@ def _terms(text: str, filters: Collection[str]) -> Iterator[Term]:
             negated = not negated
         elif part != "AND":
             term = _term(part, filters)
-            yield Term(term.key, term.none_of, term.any_of) if negated else term
+            yield replace(term, negated=term.negated != negated)
             negated = False
     if negated:
         raise ValueError("nothing follows its last NOT")
@@ -105,9 +107,7 @@ def _term(part: str, filters: Collection[str]) -> Term:
         raise ValueError(f"the filter '{key}:' lacks a value")
     if key == PRIVATE and {*wanted, *unwanted} - {"true", "false"}:
         raise ValueError("'private:' is either true or false")
-    if sign:
-        wanted, unwanted = unwanted, wanted
-    return Term(key, tuple(wanted), tuple(unwanted))
+    return Term(key, tuple(wanted), tuple(unwanted), negated=bool(sign))
 
 
 def _unquoted(text: str) -> str:

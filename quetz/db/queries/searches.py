@@ -4,20 +4,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, exists, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Channel, File, Package
-from quetz.db.queries.windows import contains
+from quetz.db.queries.windows import contains, folded
 
 
 @dataclass(frozen=True)
 class Term:
-    """What one filter asks for: some of ``any_of``, if there are any, and none of ``none_of``."""
+    """What one filter asks for: some of ``any_of``, if there are any, and none of ``none_of``.
+
+    ``negated``: the opposite of both together.
+    """
 
     key: str
     any_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
+    negated: bool = False
 
 
 Filters = Mapping[str, Callable[[str], ColumnElement[bool]]]
@@ -25,13 +29,21 @@ Filters = Mapping[str, Callable[[str], ColumnElement[bool]]]
 
 def _says(column: Any) -> Callable[[str], ColumnElement[bool]]:
     text = func.coalesce(column, "")  # NULL is neither like a text nor unlike it
-    return lambda value: text.icontains(value, autoescape=True)
+
+    def says(value: str) -> ColumnElement[bool]:
+        literal = value.replace("/", "//").replace("%", "/%").replace("_", "/_")
+        return folded(text).like(folded(f"%{literal}%"), escape="/")
+
+    return says
 
 
 def _has_files_for(subdir: str) -> ColumnElement[bool]:
-    """Return the condition that the package has a file in a subdir, told by one index."""
+    """Return the condition that a subdir offers a file of the package: one that is not yanked."""
     return exists().where(
-        File.channel_id == Package.channel_id, File.subdir == subdir, File.name == Package.name
+        File.channel_id == Package.channel_id,
+        File.subdir == subdir,
+        File.name == Package.name,
+        File.yanked_at.is_(None),
     )
 
 
@@ -85,7 +97,7 @@ def search_channels(
 def _conditions(filters: Filters, terms: Iterable[Term]) -> Iterable[ColumnElement[bool]]:
     for term in terms:
         condition = filters[term.key]
+        holds = and_(true(), *(~condition(value) for value in term.none_of))
         if term.any_of:
-            yield or_(*map(condition, term.any_of))
-        if term.none_of:
-            yield and_(*(~condition(value) for value in term.none_of))
+            holds = and_(or_(*map(condition, term.any_of)), holds)
+        yield not_(holds) if term.negated else holds

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, String
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from quetz.db.engine import UNICODE_LOWER
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 Item = TypeVar("Item")
@@ -32,6 +36,23 @@ def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Cut ``items`` so that each part fits into one statement of SQLite: 32,766 variables."""
     for start in range(0, len(items), 10_000):
         yield items[start : start + 10_000]
+
+
+class folded(GenericFunction[str]):  # noqa: N801  functions of SQL are written so
+    """A text in lower case; SQLite's own ``lower`` knows the letters of ASCII only."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(folded)
+def _lower(element: folded, compiler: Any, **options: Any) -> str:
+    return f"lower{compiler.function_argspec(element, **options)}"
+
+
+@compiles(folded, "sqlite")
+def _unicode_lower(element: folded, compiler: Any, **options: Any) -> str:
+    return f"{UNICODE_LOWER}{compiler.function_argspec(element, **options)}"
 
 
 def contains(column: Any, text: str) -> Any:

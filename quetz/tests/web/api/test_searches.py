@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import event, select
 
-from quetz.db.models import User
+from quetz.db.models import File, User
 from quetz.testing.factories import add_member, make_channel, make_file, make_package
 
 PACKAGES, CHANNELS = "/api/packages/search/", "/api/channels/search/"
@@ -51,6 +51,9 @@ def test_a_hit_is_a_package_with_the_name_of_its_channel(anonymous):
     ("query", "names"),
     [
         ("", ["forge/numpy", "test-forge/numpy", "forge/numpy-base", "forge/scipy"]),
+        ("num NOT channel:zzz,-yyy", ["forge/numpy", "test-forge/numpy", "forge/numpy-base"]),
+        ("num -channel:forge,-test", ["test-forge/numpy"]),
+        ("NOT -channel:test,-yyy", ["test-forge/numpy"]),
         ("NUM", ["forge/numpy", "test-forge/numpy", "forge/numpy-base"]),
         ("num AND base", ["forge/numpy-base"]),
         ("num base", ["forge/numpy-base"]),
@@ -144,6 +147,27 @@ def test_odd_characters_stand_for_themselves(anonymous, query):
     packages = found(anonymous, query)
 
     assert packages == (["forge/numpy-base"] if query == "-" else [])
+
+
+def test_texts_are_found_in_any_case_of_any_alphabet(anonymous, deployment):
+    with deployment.transaction(write=True) as session:
+        forge = make_channel(session, "forge", description="ÉTÉ/100%_")
+        make_package(session, forge, "anthem", description="Über alles", summary="ЗЕМЛЯ")
+
+    for query in ("description:über", "description:ÜBER", "summary:земля", "summary:Земля"):
+        assert found(anonymous, query) == ["forge/anthem"]
+    assert found(anonymous, "NOT description:über") == []
+    assert channels_found(anonymous, 'description:"été/100%_"') == ["forge"]
+    assert channels_found(anonymous, "description:été/100__") == []
+
+
+@pytest.mark.usefixtures("world")
+def test_a_platform_that_offers_only_yanked_files_is_none(anonymous, deployment):
+    with deployment.transaction(write=True) as session:
+        session.query(File).filter_by(subdir="osx-64").one().yanked_at = 1
+
+    assert found(anonymous, "platform:osx-64") == []
+    assert found(anonymous, "platform:linux-64") == ["forge/numpy"]
 
 
 @pytest.mark.usefixtures("world")
