@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from email.utils import formatdate
+from email.utils import formatdate, mktime_tz, parsedate_tz
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ async def respond(
     send: Send,
 ) -> bool:
     """Answer a GET or HEAD; say whether a whole body was sent."""
-    if _matches(headers.get(b"if-none-match"), representation.etag):
+    if _is_known(representation, headers):
         await _start(send, 304, representation.validators)
         await send({"type": "http.response.body", "body": b""})
         return False
@@ -116,10 +116,29 @@ async def _start(send: Send, status: int, headers: Headers) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-def _matches(value: bytes | None, etag: bytes) -> bool:
+def _is_known(representation: Representation, headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the client has it: by If-None-Match, or else by If-Modified-Since.
+
+    The latter means nothing beside the former (RFC 9110, 13.1.3).
+    """
+    tags = headers.get(b"if-none-match")
+    if tags is not None:
+        return _matches(tags, representation.etag)
+    since = headers.get(b"if-modified-since")
+    return since is not None and representation.modified // 1000 <= _seconds(since)
+
+
+def _seconds(date: bytes) -> int:
+    """Return a date in seconds since 1970; what is none lies before everything."""
+    try:
+        parts = parsedate_tz(date.decode("latin-1"))
+        return -1 if parts is None else int(mktime_tz(parts))
+    except (ValueError, OverflowError):
+        return -1
+
+
+def _matches(value: bytes, etag: bytes) -> bool:
     """Compare weakly, as If-None-Match demands (RFC 9110, 13.1.2)."""
-    if value is None:
-        return False
     tags = [tag.strip().removeprefix(b"W/") for tag in value.split(b",")]
     return etag in tags or tags == [b"*"]
 

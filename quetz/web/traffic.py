@@ -94,11 +94,6 @@ class Exchange:
         self._began = time.perf_counter()
         traffic.in_progress += 1
 
-    @property
-    def started(self) -> bool:
-        """An answer has begun, so no other one can be sent."""
-        return self._status != 0
-
     async def receive(self) -> Message:
         message = await self._receive()
         self._traffic.received += len(message.get("body", b""))

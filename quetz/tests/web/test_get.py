@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import json
+import time
+from email.utils import formatdate
 
 import pytest
 import zstandard
@@ -290,6 +292,40 @@ def test_a_range_of_another_state_is_answered_with_the_whole(client, package):
     right = get(client, path, Range="bytes=0-9", If_Range=stale.headers["etag"])
 
     assert (stale.status_code, right.status_code) == (200, 206)
+
+
+@pytest.mark.parametrize("form", ["repodata.json", SHARD_INDEX, "package", "", "../notices.json"])
+def test_what_was_not_modified_since_a_date_is_not_sent_again(client, package, form):
+    path = f"/get/forge/linux-64/{package.name if form == 'package' else form}"
+    path = path.replace("linux-64/../", "")
+    whole = get(client, path)
+    later = formatdate(time.time() + 3600, usegmt=True)
+
+    same = get(client, path, If_Modified_Since=later)
+    changed = get(client, path, If_Modified_Since="Sat, 01 Jan 2000 00:00:00 GMT")
+    tagged = get(client, path, If_Modified_Since=later, If_None_Match='"other"')
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert [changed.status_code, tagged.status_code] == [200, 200]
+    assert changed.content == whole.content
+
+
+def test_a_date_of_the_package_itself_is_recent_enough(client, package):
+    path = f"/get/forge/linux-64/{package.name}"
+    date = get(client, path).headers["last-modified"]
+
+    assert get(client, path, If_Modified_Since=date).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "date", ["", "x", "yesterday", "99999", "Sat, 99 Jan 99999999999999 00:00:00 GMT", "\xff"]
+)
+def test_a_date_that_is_not_understood_is_ignored(client, package, date):
+    path = f"/get/forge/linux-64/{package.name}"
+
+    answer = client.get(path, headers={"If-Modified-Since": date.encode("latin-1")})
+
+    assert answer.status_code == 200
 
 
 def test_only_whole_downloads_are_counted(client, key, package, deployment):
