@@ -37,7 +37,7 @@ class Page(BaseModel, Generic[Item]):
 
 async def requested_window(
     skip: Annotated[int, Query(ge=0, le=LAST_ROW)] = 0,
-    limit: Annotated[int, Query(ge=ALL, le=LONGEST_PAGE, description="-1 for all")] = 20,
+    limit: Annotated[int, Query(ge=ALL, le=LAST_ROW, description="-1 for all")] = 20,
 ) -> Window:
     return Window(skip, None if limit == ALL else limit)
 
