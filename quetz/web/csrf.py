@@ -14,6 +14,10 @@ from quetz.web.guard import SAFE_METHODS
 
 HEADER = b"x-csrf"
 FOREIGN = "A page of another site sent this request; open ours and retry"
+NO_ORIGIN = (
+    "Send the header Origin with this server's own address, as browsers do, and X-CSRF with the "
+    "token of GET /api/csrf-token; or use an API key instead of the cookie"
+)
 NO_TOKEN = (
     "Send the header X-CSRF with the token that GET /api/csrf-token answers to this login, "  # noqa: S105  a sentence
     "or use an API key instead of the cookie"
@@ -40,7 +44,7 @@ def refusal(
     if method in SAFE_METHODS or not by_cookie:
         return None
     if cookie is None or not _is_ours(headers, trusted):
-        return FOREIGN
+        return FOREIGN if headers.keys() & {b"origin", b"sec-fetch-site"} else NO_ORIGIN
     given = headers.get(HEADER, b"")
     return None if hmac.compare_digest(given, token_of(cookie).encode()) else NO_TOKEN
 

@@ -91,6 +91,18 @@ def test_a_refusal_says_what_to_send(browser):
     assert "/api/csrf-token" in answer.json()["detail"]
 
 
+def test_a_client_that_sends_no_origin_is_told_to(browser):
+    del browser.headers["Origin"]
+
+    answer = browser.post("/api/channels", json={"name": "own"})
+
+    assert answer.status_code == 403
+    assert "Origin" in answer.json()["detail"]
+    assert "X-CSRF" in answer.json()["detail"]
+    assert "API key" in answer.json()["detail"]
+    assert "another site" not in answer.json()["detail"]
+
+
 def test_the_token_of_another_login_does_not_count(app, browser, deployment):
     with deployment.transaction(write=True) as session:
         other = start_session(session, session.query(User).one(), "dummy")
