@@ -1,6 +1,7 @@
 """From errors to answers: problem details (RFC 9457), with the two keys that conda prints."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from quetz.errors import (
     NotAllowed,
     NotFound,
     NotLoggedIn,
+    OtherPackage,
     QuetzError,
     StorageFull,
     TooLarge,
@@ -32,7 +34,7 @@ STATUS: dict[type[QuetzError], int] = {
     TooLarge: 413,
     Unavailable: 503,
 }
-EXCEPTIONS: dict[type[QuetzError], int] = {StorageFull: 507, TooOften: 429}
+EXCEPTIONS: dict[type[QuetzError], int] = {OtherPackage: 400, StorageFull: 507, TooOften: 429}
 RETRY_AFTER_SECONDS = 5
 BAD_BODY = "The body cannot be read: send JSON in UTF-8, not nested too deep"
 UNEXPECTED = "The server met an unexpected fault; its log has the details"
@@ -46,11 +48,16 @@ def status_of(error: QuetzError) -> int:
     return next(table[kind] for kind in type(error).__mro__ if kind in table)
 
 
-def problem(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response:
+def problem(
+    status: int,
+    detail: str | Sequence[Mapping[str, Any]],
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem; ``detail`` is a sentence, or what is wrong with which parts."""
     title = HTTPStatus(status).phrase
     if isinstance(detail, str):  # it may quote a name that no encoding can carry
         detail = detail.encode("utf-8", "backslashreplace").decode()
-    message = detail if isinstance(detail, str) else title
+    message = detail if isinstance(detail, str) else _sentence(detail)
     body = {
         "type": "about:blank",
         "title": title,
@@ -65,6 +72,21 @@ def problem(status: int, detail: Any, headers: dict[str, str] | None = None) -> 
         {"Cache-Control": "no-store"} | (headers or {}),
         media_type="application/problem+json",
     )
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is wrong with a part; without the input, which may be a secret or no JSON."""
+    message = error["msg"]
+    if error["type"] == "too_long" and isinstance(error["input"], str):
+        # Pydantic counts whatever another validator has passed as items, texts too.
+        message = message.replace("items after validation", "characters")
+    return {"loc": error["loc"], "msg": message, "type": error["type"]}
+
+
+def _sentence(faults: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first fault in a line, such as ``body.name: Field required``."""
+    first = faults[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def answer_error(error: QuetzError, host: str) -> Response:
@@ -94,10 +116,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> Response:
-        # Without the input itself: it may be a secret, or not be JSON at all.
-        return problem(
-            422, [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
-        )
+        return problem(422, list(map(_fault, error.errors())))
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:

@@ -64,6 +64,14 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {"schema": {"type": "null"}}},
     },
 }
+OTHER_PACKAGE: dict[int | str, dict[str, Any]] = {
+    400: {
+        "description": "A file is of another package",
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+}
 FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "": False}
 
 
@@ -114,7 +122,7 @@ async def upload_files(
 @router.post(
     "/api/channels/{channel}/packages/{package}/files/",
     status_code=201,
-    responses=ANSWERS,
+    responses={**ANSWERS, **OTHER_PACKAGE},
     dependencies=[WAITS_FOR_INDEX],
     **declares(Operation.FILE_UPLOAD, requestBody=FORM_BODY),
 )

@@ -189,6 +189,20 @@ def test_a_page_has_twenty_rows_unless_told_and_minus_one_is_all(anonymous, depl
     assert len(everything["result"]) == 21
 
 
+def test_a_malformed_body_is_told_in_a_sentence_that_conda_prints(alice):
+    answer = alice.post("/api/channels", json={"private": False}).json()
+
+    assert answer["message"] == "body.name: Field required"
+    assert answer["detail"][0]["loc"] == ["body", "name"]
+
+
+@pytest.mark.parametrize("key", ["\ud800", "\0", "qzk-" + "x" * 50])
+def test_a_key_that_no_encoding_carries_is_refused(alice, key):
+    body = json.dumps({"name": "forge", "metadata": {key: {key: 1}}, key: 1})
+
+    assert alice.post("/api/channels", content=body).status_code == 422
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -197,7 +211,7 @@ def test_a_page_has_twenty_rows_unless_told_and_minus_one_is_all(anonymous, depl
         f"skip={10**30}",
         "skip=x",
         "limit=-2",
-        "limit=1001",
+        "limit=2147483648",
         "limit=1.5",
         "q=%00",
         "public=maybe",

@@ -133,6 +133,13 @@ def test_what_is_no_search_is_refused_with_a_sentence(anonymous, path, query, to
     assert "description:" in answer.json()["detail"]
 
 
+def test_a_search_that_is_too_long_is_told_so_in_a_sentence(anonymous):
+    answer = anonymous.get(PACKAGES, params={"q": "x" * 1001}).json()
+
+    assert answer["message"] == "query.q: Value should have at most 1000 characters, not 1001"
+    assert [fault["msg"] for fault in answer["detail"]] == [answer["message"].partition(": ")[2]]
+
+
 @pytest.mark.parametrize("path", [PACKAGES, CHANNELS])
 @pytest.mark.parametrize(
     "query", ["q=%00", "q=a%00b", f"q={'x' * 1001}", f"q={'description:a,' * 1000}", "q=private:no"]

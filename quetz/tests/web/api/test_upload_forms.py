@@ -47,7 +47,7 @@ def test_a_file_of_another_package_is_refused_with_all_of_its_form(
         client, key, build_package(tmp_path, version="2.0"), build_package(tmp_path, name="other")
     )
 
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert "'other-1.0-0.conda' is no file of the package 'pkg'" in answer.json()["detail"]
     assert left_behind(deployment) == before
 
