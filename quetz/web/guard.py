@@ -22,6 +22,10 @@ from quetz.web.authentication import TRUST_SECONDS, authenticate_again
 from quetz.web.index_waits import waiting_answer
 
 OPERATION = "x-operation"
+SECURITY = "security"
+COOKIE = "cookie"
+BY_COOKIE: list[dict[str, list[str]]] = [{COOKIE: []}]
+"""The credentials of a route that API keys do not reach, as OpenAPI says it."""
 JSON_BODY_LIMIT = 1 << 20
 BODY_SECONDS = 60.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

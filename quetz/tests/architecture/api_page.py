@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from quetz.tests.architecture.sources import ROOT
 from quetz.web.app import add_core_routes
-from quetz.web.descriptions import INTRODUCTION, describe
+from quetz.web.openapi import INTRODUCTION, describe
 
 PAGE = ROOT / "docs/reference/api.md"
 HEAD = f"""\
@@ -18,6 +18,7 @@ HEAD = f"""\
 `make docs` writes this page from the description that a server gives at `/openapi.json`.
 
 {INTRODUCTION}"""
+JSON = "application/json"
 ERRORS = "application/problem+json"
 
 
@@ -95,7 +96,8 @@ def _shape(name: str, schema: dict[str, Any]) -> Iterator[str]:
 
 def _content(answer: dict[str, Any]) -> str:
     return " or ".join(
-        _type(content.get("schema", {})) for content in answer.get("content", {}).values()
+        _type(content.get("schema", {})) + ("" if media == JSON else f" as `{media}`")
+        for media, content in answer.get("content", {}).items()
     )
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
-from quetz.web.descriptions import describe
+from quetz.web.openapi import describe
 
 # What answers in front of all routes, and is described for none.
 BEFORE_ROUTES = {405, 421}

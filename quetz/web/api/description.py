@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 
 from quetz.services.permissions import Operation
-from quetz.web import descriptions
+from quetz.web import openapi
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["description"])
@@ -15,6 +15,6 @@ router = GuardedRouter(tags=["description"])
 def describe(request: Request) -> dict[str, Any]:
     app = request.app
     if app.openapi_schema is None:
-        app.openapi_schema = descriptions.describe(app)
+        app.openapi_schema = openapi.describe(app)
     document: dict[str, Any] = app.openapi_schema
     return document

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from quetz.services import accounts
 from quetz.services.permissions import Operation
 from quetz.web.deps import Caller, ReadSession
-from quetz.web.guard import GuardedRouter, declares
+from quetz.web.guard import BY_COOKIE, GuardedRouter, declares
 
 router = GuardedRouter(tags=["users"])
 
@@ -23,7 +23,9 @@ class ProfileOut(BaseModel):
     user: BaseUserOut
 
 
-@router.get("/api/me", response_model=ProfileOut, **declares(Operation.USERS_READ_SELF))
+@router.get(
+    "/api/me", response_model=ProfileOut, **declares(Operation.USERS_READ_SELF, security=BY_COOKIE)
+)
 def get_me(session: ReadSession, caller: Caller) -> dict[str, Any]:
     user = accounts.get_own_profile(session, caller)
     return {

@@ -67,7 +67,7 @@ def read_user(username: str, session: ReadSession, caller: Caller) -> UserOut:
 
 @router.delete("/api/users/{username}", **OWN)
 def delete_user(username: str, session: WriteSession, caller: Caller) -> None:
-    """Delete an account for good; one's own only when logged in by a browser.
+    """Delete an account for good; one's own only by the cookie of a browser's login.
 
     Its sessions and API keys end at once. Its name stays taken.
     """

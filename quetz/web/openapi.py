@@ -1,14 +1,16 @@
 """The description of the API: what FastAPI knows of the routes, and what holds for all of them."""
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from quetz.services.operations import RULES, Operation, Place, Rule, Takes
-from quetz.web.guard import OPERATION, SAFE_METHODS
+from quetz.web.guard import BY_COOKIE, COOKIE, OPERATION, SAFE_METHODS, SECURITY
 
 INTRODUCTION = """\
 A server for conda packages.
@@ -16,6 +18,9 @@ A server for conda packages.
 **Who asks** is told by one of: the header `X-API-Key`; `Authorization: Bearer` or `Basic` with an
 API key as password; a path that begins with `/t/<key>/`, which only reads; a login's cookie. A
 credential that is expired, revoked or unknown counts as none.
+
+**Changes by a cookie** need the header `X-CSRF` with the token of `GET /api/csrf-token`, and
+`Origin` with the server's own address, which browsers send by themselves. API keys need neither.
 
 **Errors** are problem details (RFC 9457) that also have the keys `reason` and `message`. What a
 caller may not see is answered as what does not exist: 401 without a valid credential, else 404.
@@ -61,6 +66,13 @@ CREDENTIALS = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "basic": {"type": "http", "scheme": "basic", "description": "An API key as password."},
+    COOKIE: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-session",
+        "description": "A login by a browser; `session` where `[session] https_only` is off. "
+        "Changes need the header `X-CSRF` too.",
+    },
 }
 
 # What path parameters look like.
@@ -87,37 +99,82 @@ REFUSALS = {
     507: "The disk is full",
 }
 
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+# What files and pages are sent as.
+_CONTENTS: dict[str, dict[str, Any]] = {
+    "application/json": {"type": "object"},
+    "application/octet-stream": {"type": "string", "format": "binary"},
+    "application/zstd": {"type": "string", "format": "binary"},
+    "text/html": {"type": "string"},
+}
 
 
-def _download(summary: str, operation: Operation, *parameters: str) -> dict[str, Any]:
-    """Describe a route below ``/get/``, which FastAPI does not know."""
-    return {
-        "tags": ["downloads"],
-        "summary": summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in ("channel", *parameters)
-        ],
-        "responses": {
-            "200": {"description": "All of it; it has a strong `ETag`", "content": _BYTES},
-            "206": {"description": "The range that was asked for", "content": _BYTES},
+@dataclass(frozen=True)
+class Download:
+    """A route below ``/get/``, which FastAPI does not know."""
+
+    summary: str
+    description: str
+    operation: Operation
+    media_types: tuple[str, ...]
+
+    def describe(self, path: str, method: str) -> dict[str, Any]:
+        content = {media_type: {"schema": _CONTENTS[media_type]} for media_type in self.media_types}
+        responses = {
+            "200": {"description": "All of it; it has a strong `ETag`", "content": content},
+            "206": {"description": "The range that was asked for", "content": content},
             "304": {"description": "The client has it (`If-None-Match`, `If-Modified-Since`)"},
             "416": {"description": "There is no such range"},
-        },
-        OPERATION: operation.value,
-    }
+        }
+        if method == "head":  # no body, and no range (RFC 9110, 9.3.2 and 14.2)
+            responses = {
+                "200": {"description": "What GET answers with, without its body"},
+                "304": responses["304"],
+            }
+        return {
+            "tags": ["downloads"],
+            "summary": self.summary,
+            "description": self.description,
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in re.findall(r"{(\w+)}", path)
+            ],
+            "responses": responses,
+            OPERATION: self.operation.value,
+        }
 
 
+_CHANNEL_PAGE = Download(
+    "Read the page of a channel",
+    "Lists its packages.",
+    Operation.CHANNEL_INDEX_HTML,
+    ("text/html",),
+)
 DOWNLOADS = {
-    "/get/{channel}/{file}": _download(
-        "Read a file of a channel", Operation.CHANNEL_REPODATA, "file"
+    "/get/{channel}": _CHANNEL_PAGE,
+    "/get/{channel}/": _CHANNEL_PAGE,
+    "/get/{channel}/{file}": Download(
+        "Read a file of a channel",
+        "`channeldata.json`, `notices.json`, or a page: `index.html`, or the name of a subdir.",
+        Operation.CHANNEL_REPODATA,
+        ("application/json", "text/html"),
     ),
-    "/get/{channel}/{subdir}/{file}": _download(
-        "Read an index or a package", Operation.CHANNEL_DOWNLOAD_FILE, "subdir", "file"
+    "/get/{channel}/{subdir}/": Download(
+        "Read the page of a subdir",
+        "Lists its files.",
+        Operation.CHANNEL_INDEX_HTML,
+        ("text/html",),
     ),
-    "/get/{channel}/{subdir}/shards/{shard}": _download(
-        "Read a shard", Operation.CHANNEL_REPODATA, "subdir", "shard"
+    "/get/{channel}/{subdir}/{file}": Download(
+        "Read an index, a package or a page",
+        "`.json` is JSON, `.zst` is zstd, `index.html` is a page, a package is its bytes.",
+        Operation.CHANNEL_DOWNLOAD_FILE,
+        ("application/json", "application/zstd", "application/octet-stream", "text/html"),
+    ),
+    "/get/{channel}/{subdir}/shards/{shard}": Download(
+        "Read a shard",
+        "`{sha256}.msgpack.zst`, as `repodata_shards.msgpack.zst` names it (CEP 16).",
+        Operation.CHANNEL_REPODATA,
+        ("application/zstd",),
     ),
 }
 
@@ -127,11 +184,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=INTRODUCTION, routes=app.routes
     )
-    document["paths"] |= {path: {"get": deepcopy(route)} for path, route in DOWNLOADS.items()}
+    document["paths"] |= {
+        path: {method: deepcopy(download.describe(path, method)) for method in ("get", "head")}
+        for path, download in DOWNLOADS.items()
+    }
     for path, method, route in _routes(document):
         rule = RULES[Operation(route[OPERATION])]
         _word(route)
-        route["security"] = _security(rule)
+        route.setdefault(SECURITY, _security(rule))
         route["description"] = "\n\n".join(filter(None, [route.get("description"), _takes(rule)]))
         answers = {str(status): _answer(status) for status in _refusals(path, method, route, rule)}
         if "422" in route["responses"]:
@@ -167,6 +227,8 @@ def _routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 def _security(rule: Rule) -> list[dict[str, list[str]]]:
     """Return what a caller may show; the empty one says that a public channel takes none."""
+    if rule.takes is Takes.BROWSER:
+        return BY_COOKIE
     credentials: list[dict[str, list[str]]] = [{name: []} for name in CREDENTIALS]
     if rule.takes is not Takes.NOTHING:
         return credentials
