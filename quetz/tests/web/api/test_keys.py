@@ -110,6 +110,27 @@ def test_a_key_of_the_older_path_has_no_more_verbs_than_the_key_that_makes_it(br
 
 
 @pytest.mark.parametrize(
+    "limit", [pytest.param({"verbs": ["read"]}, id="verbs"), pytest.param({"read_only": True})]
+)
+def test_a_key_of_the_older_path_is_as_limited_as_its_maker_asked(browser, limit):
+    made = browser.post("/api/api-keys", json={"description": "old", **limit})
+
+    client = with_key(browser, made.json()["key"])
+    assert list(made.json()) == ["key", "description", "time_created", "expire_at", "roles"]
+    assert client.get("/api/channels/closed").status_code == 200
+    assert client.delete("/api/channels/closed").status_code == 403
+    [listed] = browser.get(KEYS).json()
+    assert {name: listed[name] for name in limit} == limit
+
+
+def test_the_older_path_takes_no_verb_that_is_none(browser):
+    answer = browser.post("/api/api-keys", json={"description": "old", "verbs": ["write"]})
+
+    assert answer.status_code == 422
+    assert browser.get(KEYS).json() == []
+
+
+@pytest.mark.parametrize(
     "body",
     [
         pytest.param({"verbs": []}, id="no verb"),
