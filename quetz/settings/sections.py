@@ -206,8 +206,9 @@ class Logging(Section):
 class Users(Section):
     admins: Names = Field(
         default=(),
-        description="Who becomes owner of the server: a list of `<provider>:<username>`. These "
-        "three lists count at the first login, and when `quetz add-user-roles` is run.",
+        description="Who becomes owner of the server: a list of `<provider>:<username>`, or of "
+        "`<provider>:sub:<id>` by the provider's own id of a person. These three lists count at "
+        "the first login, and when `quetz add-user-roles` is run.",
     )
     maintainers: Names = Field(default=(), description="Who becomes maintainer of the server.")
     members: Names = Field(default=(), description="Who becomes member of the server.")
