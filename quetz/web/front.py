@@ -130,6 +130,7 @@ class Front:
             inner = self._inner(scope, path, principal)
             inner["quetz.authenticate"] = authenticate
             inner["quetz.cookie"] = cookie
+            inner["quetz.foreign"] = csrf.is_foreign(headers, self._trusted)
             try:
                 await self._app(inner, receive, send)
             finally:
