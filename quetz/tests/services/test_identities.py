@@ -62,6 +62,7 @@ def test_a_new_user_has_the_role_that_is_listed_for_him(session, username, role)
     [
         pytest.param("alice", "alice@github", id="taken"),
         pytest.param("twice", "twice@github-2", id="taken twice"),
+        pytest.param("Operator", "Operator@github", id="what the audit log calls others"),
         pytest.param("ü b e r", "b-e-r@github", id="malformed"),
         pytest.param("日本", "user@github", id="without a letter that may stay"),
         pytest.param("a" * 70, "a" * 57 + "@github", id="too long"),

@@ -127,6 +127,8 @@ def test_service_accounts_are_not_for_users_without_an_elevated_role(
         {"username": "a b"},
         {"username": "a\0b"},
         {"username": "x" * 65},
+        {"username": "operator"},
+        {"username": "Anonymous"},
         {"username": "robot", "role": "admin"},
     ],
 )
