@@ -143,8 +143,8 @@ class Limits(Section):
     key_failures: Rate = Field(
         default="100/minute",
         description="Requests with an unknown or dead API key that one address may send; more "
-        "are answered with 429. Requests with a good key never are, and neither is reading what "
-        "is public.",
+        "are answered with 429. Only those count that are answered with 401: requests with a good "
+        "key never do, and neither does reading what is public.",
     )
     searches: Rate = Field(
         default="300/minute",
