@@ -17,7 +17,7 @@ from quetz.errors import (
     PackageNotFound,
     RoleRequired,
 )
-from quetz.errors.api_keys import VerbRequired
+from quetz.errors.api_keys import TooManyKeys, VerbRequired
 from quetz.services.accounts import check_not_above, get_own_account
 from quetz.services.authentication import find_by_secret
 from quetz.services.events import record_event
@@ -79,6 +79,7 @@ def create_api_key(
         RoleRequired: a scope is above the owner's own rights, or the caller may not make one.
         VerbRequired: the key that makes it lacks a verb that it is to have.
         ExpiryRefused: the key would be dead at once.
+        TooManyKeys: the owner has as many as can be listed.
     """
     if principal != OPERATOR:
         authorize(session, principal, Operation.APIKEY_CREATE)
@@ -87,6 +88,8 @@ def create_api_key(
     for scope in scopes or ():
         _authorize_scope(session, owner, scope)
     parent = _find_maker(session, principal)
+    if api_keys.count_good_keys(session, owner.id, now_ms()) >= LISTED_KEYS:
+        raise TooManyKeys(owner.username, LISTED_KEYS)
     public_id, secret = new_key_parts()
     row = ApiKey(
         public_id=public_id,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Row, bindparam, exists, or_, select, update
+from sqlalchemy import Row, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from quetz.db.models import (
@@ -39,6 +39,17 @@ def list_keys(session: Session, user_id: int, *, limit: int) -> list[ApiKey]:
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def count_good_keys(session: Session, user_id: int, now: int) -> int:
+    """Count the user's keys that are neither revoked nor, at a time, expired."""
+    query = (
+        select(func.count())
+        .select_from(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now))
+    )
+    return session.scalar(query) or 0
 
 
 def list_scopes(session: Session, key_id: int) -> list[ApiKeyScope]:

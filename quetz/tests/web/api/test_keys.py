@@ -157,6 +157,24 @@ def test_an_expired_key_is_listed_as_that_and_a_used_one_with_its_time(browser, 
     assert listed["last_used_at"] == "2023-11-14T22:13:20Z"
 
 
+@pytest.mark.parametrize("path", [KEYS, "/api/api-keys"])
+def test_nobody_has_more_keys_than_can_be_listed(browser, deployment, path):
+    create(browser)
+    with deployment.transaction(write=True) as session:
+        first = session.query(ApiKey).one()
+        columns = {"secret_hash": "", "user_id": first.user_id}
+        session.add_all(ApiKey(public_id=f"key{number}", **columns) for number in range(998))
+        session.add(ApiKey(public_id="expired", expires_at=1, **columns))
+        session.add(ApiKey(public_id="revoked", revoked_at=1, **columns))
+
+    answers = [browser.post(path, json={"description": ""}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 409]
+    assert "1000 API keys" in answers[1].json()["detail"]
+    browser.delete(f"{KEYS}/key1")
+    assert create(browser).status_code == 201
+
+
 def test_a_revoked_key_is_listed_no_more(browser):
     key = create(browser).json()["key"]
 
