@@ -15,6 +15,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
+from quetz.web.front import FORWARDED_BY
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
 from quetz.worker.sealer import Sealer
@@ -46,7 +47,7 @@ def create() -> App:
     trusted = [host for host in os.environ.get("QUETZ_TRUSTED_PROXIES", "").split(",") if host]
     if not trusted:
         return app
-    return _behind_proxies(app, trusted)
+    return behind_proxies(app, trusted)
 
 
 def _open_app() -> App:
@@ -61,14 +62,17 @@ def _open_app() -> App:
     return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
 
 
-def _behind_proxies(app: App, trusted: list[str]) -> App:
+def behind_proxies(app: App, trusted: list[str]) -> App:
     """Believe the forwarding headers of trusted addresses, where there are any."""
     believing: App = wrap_asgi_with_proxy_headers(app, trusted)
 
     def choose(scope: MutableMapping[str, Any], *channels: Any) -> Awaitable[Any]:
         # Parsing the client's address takes a tenth of the time of a small answer.
-        forwarded = any(name == b"x-forwarded-for" for name, _ in scope.get("headers", ()))
-        return (believing if forwarded else app)(scope, *channels)
+        if not any(name == b"x-forwarded-for" for name, _ in scope.get("headers", ())):
+            return app(scope, *channels)
+        proxy = scope.get("client")
+        scope[FORWARDED_BY] = proxy[0] if proxy else None
+        return believing(scope, *channels)
 
     return choose
 

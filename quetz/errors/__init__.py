@@ -111,6 +111,11 @@ class BadFilename(Invalid):
         self.filename = filename
 
 
+class RightsChanged(Conflict):
+    def __init__(self) -> None:
+        super().__init__("what you may do changed while this request waited; send it again")
+
+
 class OtherPackage(Invalid):
     def __init__(self, filename: str, package: str) -> None:
         super().__init__(

@@ -1,6 +1,6 @@
 """What can go wrong with API keys, cookies and the rates of requests."""
 
-from quetz.errors import NotAllowed, Unavailable
+from quetz.errors import Conflict, NotAllowed, Unavailable
 
 
 class VerbRequired(NotAllowed):
@@ -11,6 +11,15 @@ class VerbRequired(NotAllowed):
             f"{deed} takes the verb {verb}, which this API key lacks; use one that has it"
         )
         self.verb = verb
+
+
+class TooManyKeys(Conflict):
+    """More keys of a user could not be listed, and so not be found to be revoked."""
+
+    def __init__(self, username: str, most: int) -> None:
+        super().__init__(
+            f"'{username}' has {most} API keys that are good, and can have no more; revoke some"
+        )
 
 
 class TooOften(Unavailable):

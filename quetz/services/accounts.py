@@ -14,10 +14,12 @@ from quetz.db.queries import members
 from quetz.db.queries import users as queries
 from quetz.db.queries.users import UserFilter
 from quetz.db.queries.windows import EVERYTHING, Window
-from quetz.errors import LastOwner, LoginRequired, RoleRequired, UserExists
+from quetz.errors import BadName, LastOwner, LoginRequired, RoleRequired, UserExists
 from quetz.services.authentication import renew_principal
 from quetz.services.events import record_event
 from quetz.services.permissions import (
+    ANONYMOUS,
+    OPERATOR,
     Operation,
     Principal,
     Role,
@@ -25,6 +27,8 @@ from quetz.services.permissions import (
     principal_of,
     visible_channels,
 )
+
+_NAMES_OF_NO_USER = {principal.username for principal in (ANONYMOUS, OPERATOR)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def create_user(
     """Add a user who has ``role`` on the server, or none.
 
     Raises:
-        BadName: the name breaks the rule for user names.
+        BadName: the name breaks the rule for user names, or the audit log means others by it.
         RoleRequired: the caller may not add users, or not with this role.
         UserExists: the name is taken, be it by a deleted user.
     """
@@ -70,6 +74,9 @@ def add_user(session: Session, new: NewUser) -> User:
         BadName, UserExists: as ``create_user``.
     """
     check_username(new.username)
+    if new.username.lower() in _NAMES_OF_NO_USER:
+        reason = "the audit log calls so whoever is no user; choose another"
+        raise BadName("user", new.username, reason)
     user = User(
         username=new.username,
         role=new.role,

@@ -13,10 +13,11 @@ from quetz.errors import (
     ApiKeyNotFound,
     ChannelNotFound,
     ExpiryRefused,
+    LoginRequired,
     PackageNotFound,
     RoleRequired,
 )
-from quetz.errors.api_keys import VerbRequired
+from quetz.errors.api_keys import TooManyKeys, VerbRequired
 from quetz.services.accounts import check_not_above, get_own_account
 from quetz.services.authentication import find_by_secret
 from quetz.services.events import record_event
@@ -71,13 +72,14 @@ def create_api_key(
 ) -> NewKey:
     """Make a key of ``owner``; without scopes and verbs it has all his rights.
 
-    ``expires_at`` is in Unix milliseconds. A key made by a key ends no later than that one, and
-    has no verb that that one lacks.
+    ``expires_at`` is in Unix milliseconds. A key made by a key ends no later than that one, has no
+    verb that that one lacks, and is revoked with it if that one leaks.
 
     Raises:
         RoleRequired: a scope is above the owner's own rights, or the caller may not make one.
         VerbRequired: the key that makes it lacks a verb that it is to have.
         ExpiryRefused: the key would be dead at once.
+        TooManyKeys: the owner has as many as can be listed.
     """
     if principal != OPERATOR:
         authorize(session, principal, Operation.APIKEY_CREATE)
@@ -85,16 +87,20 @@ def create_api_key(
             _authorize_for_another(session, principal, owner)
     for scope in scopes or ():
         _authorize_scope(session, owner, scope)
+    parent = _find_maker(session, principal)
+    if api_keys.count_good_keys(session, owner.id, now_ms()) >= LISTED_KEYS:
+        raise TooManyKeys(owner.username, LISTED_KEYS)
     public_id, secret = new_key_parts()
     row = ApiKey(
         public_id=public_id,
         secret_hash=digest(secret),
         user_id=owner.id,
+        parent_id=parent.id if parent else None,
         description=description,
         read_only=read_only,
         scoped=scopes is not None,
         verbs=_verbs_text(principal, verbs),
-        expires_at=_expiry(session, principal, expires_at),
+        expires_at=_expiry(parent, expires_at),
     )
     session.add(row)
     session.flush()
@@ -210,23 +216,29 @@ def revoke_api_key(session: Session, principal: Principal, key: str) -> str:
 
 
 def find_leaked(session: Session, texts: Collection[str]) -> list[str]:
-    """Return the public ids of the keys that the texts are, without those revoked before.
+    """Return the public ids of the keys that the texts are, or that were made by these.
 
+    Those revoked before are left out, but not what was made by them.
     A text that is nobody's key takes the same steps as one of a wrong secret.
     """
     parts = {found for text in texts if (found := parse_key(text)) is not None}
     keys = [find_by_secret(session, *found) for found in sorted(parts)]
-    return [found[0].public_id for found in keys if found and found[0].revoked_at is None]
+    leaked = [found[0].public_id for found in keys if found]
+    return [public_id for _, public_id in api_keys.list_family(session, leaked)] if leaked else []
 
 
 def revoke_leaked(session: Session, principal: Principal, public_ids: Sequence[str]) -> None:
-    """Revoke keys that somebody found where they should not be; who has one may revoke it."""
-    authorize(session, principal, Operation.APIKEY_REVOKE_LEAKED)
-    for public_id in public_ids:
-        found = api_keys.find_key(session, public_id)
-        if found is not None and api_keys.revoke_key(session, found[0].id, now_ms()):
-            operation = Operation.APIKEY_REVOKE_LEAKED
-            record_event(session, principal, operation, subject=public_id, after="leaked")
+    """Revoke keys that somebody found where they should not be, and all that were made by them.
+
+    Who has a key may revoke it. Whoever had it before may have made others by it.
+    """
+    operation = Operation.APIKEY_REVOKE_LEAKED
+    authorize(session, principal, operation)
+    # Again and again: one may just have made another, which is seen once the first is locked.
+    while family := api_keys.list_family(session, public_ids):
+        for key_id, public_id in family:
+            if api_keys.revoke_key(session, key_id, now_ms()):
+                record_event(session, principal, operation, subject=public_id, after="leaked")
     session.flush()
 
 
@@ -272,12 +284,25 @@ def _authorize_scope(session: Session, owner: User, scope: Scope) -> None:
     authorize_giving(session, principal_of(owner), scope.role, channel, package)
 
 
-def _expiry(session: Session, principal: Principal, wanted: int | None) -> int | None:
+def _find_maker(session: Session, principal: Principal) -> ApiKey | None:
+    """Return the key that makes a key; whoever revokes it waits, to find what it has made.
+
+    Raises:
+        LoginRequired: it was revoked meanwhile.
+    """
+    if principal.api_key is None:
+        return None
+    key = api_keys.lock_key(session, principal.api_key)
+    if key.revoked_at is not None:
+        raise LoginRequired
+    return key
+
+
+def _expiry(parent: ApiKey | None, wanted: int | None) -> int | None:
     """Return when a new key ends: as wanted, and no later than the key that makes it."""
     if wanted is not None and wanted <= now_ms():
         raise ExpiryRefused("it would have expired already")
-    parent = api_keys.find_key(session, principal.api_key) if principal.api_key else None
-    ends = [wanted, parent[0].expires_at if parent else None]
+    ends = [wanted, parent.expires_at if parent else None]
     return min((end for end in ends if end is not None), default=None)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.names import USERNAME_LENGTH, username_like
 from quetz.db.models import Identity, User
-from quetz.db.queries.users import find_user_by_provider, find_user_of
+from quetz.db.queries.users import find_user, find_user_by_provider, find_user_of
 from quetz.errors import BadName, ChannelExists, UserExists
 from quetz.services.accounts import NewUser, add_user, set_role
 from quetz.services.channels import NewChannel, create_channel
@@ -19,6 +19,8 @@ from quetz.services.permissions import OPERATOR, Operation, Principal, Role, pri
 from quetz.services.texts import UNSTORABLE
 from quetz.settings import Settings
 from quetz.settings.sections import Users
+
+_BY_SUBJECT = "sub:"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Login:
 def find_or_make_account(session: Session, login: Login, settings: Settings) -> User:
     """Return the user of an identity, who is made at its first login.
 
-    A new user has the highest role that ``[users]`` lists for him, else the ``default_role``.
+    A new user has the role that ``[users]`` lists for his subject, else for his username if
+    nobody of the provider came by it before, else the ``default_role``.
     His default channel is not made if its name is taken or breaks the rule of channel names.
 
     Raises:
@@ -51,12 +54,9 @@ def find_or_make_account(session: Session, login: Login, settings: Settings) -> 
     user = find_user_of(session, login.provider, login.subject)
     if user is not None:
         return user
-    role = listed_roles(settings.users).get((login.provider, login.username))
-    if role is None and settings.users.default_role is not None:
-        role = Role(settings.users.default_role)
     try:
         with session.begin_nested():
-            user = _add_user(session, login, role)
+            user = _add_user(session, login, settings.users)
             session.add(Identity(user_id=user.id, provider=login.provider, subject=login.subject))
     except IntegrityError:  # he logs in twice at once
         user = find_user_of(session, login.provider, login.subject)
@@ -72,7 +72,7 @@ def find_or_make_account(session: Session, login: Login, settings: Settings) -> 
 
 
 def listed_roles(users: Users) -> dict[tuple[str, str], Role]:
-    """Return the highest role listed for each (provider, username)."""
+    """Return the highest role listed for each (provider, username or ``sub:<subject>``)."""
     lists = {
         Role.MEMBER: users.members,
         Role.MAINTAINER: users.maintainers,
@@ -89,25 +89,56 @@ def listed_roles(users: Users) -> dict[tuple[str, str], Role]:
 def give_listed_roles(session: Session, users: Users) -> list[str]:
     """Give users the roles that ``[users]`` lists, where they have none or a lower default one.
 
-    Return the entries ``provider:username`` that name nobody.
+    Return the entries, ``provider:username`` or ``provider:sub:<subject>``, that name nobody.
     """
     unknown = []
-    for (provider, username), role in listed_roles(users).items():
-        user = find_user_by_provider(session, provider, username)
+    for (provider, named), role in listed_roles(users).items():
+        user = _find_listed(session, provider, named)
         if user is None:
-            unknown.append(f"{provider}:{username}")
+            unknown.append(f"{provider}:{named}")
         elif user.role is None or (role > user.role and user.role == users.default_role):
-            set_role(session, OPERATOR, username, role)
+            set_role(session, OPERATOR, user.username, role)
     return unknown
 
 
-def _add_user(session: Session, login: Login, role: Role | None) -> User:
+def _find_listed(session: Session, provider: str, named: str) -> User | None:
+    if not named.startswith(_BY_SUBJECT):
+        return find_user_by_provider(session, provider, named)
+    if UNSTORABLE.search(provider + named):
+        return None
+    return find_user_of(session, provider, named.removeprefix(_BY_SUBJECT))
+
+
+def _add_user(session: Session, login: Login, users: Users) -> User:
+    roles = listed_roles(users)
+    default = None if users.default_role is None else Role(users.default_role)
+    listed = roles.get((login.provider, _BY_SUBJECT + login.subject))
+    named = roles.get((login.provider, login.username))
+    if login.username.startswith(_BY_SUBJECT):  # such an entry names the subject of another
+        named = None
+    role = listed or named or default
     name, avatar_url = login.name or login.username, login.avatar_url
     profile = NewUser("", role, UNSTORABLE.sub("", name), UNSTORABLE.sub("", avatar_url))
     for username in _names(login):
-        with suppress(UserExists, BadName):
+        try:
             return add_user(session, replace(profile, username=username))
+        except BadName:
+            continue
+        except UserExists:
+            if _may_have_come_so(session, login.provider, username):
+                profile = replace(profile, role=listed or default)
     raise AssertionError("numbers end")
+
+
+def _may_have_come_so(session: Session, provider: str, username: str) -> bool:
+    """Say whether whoever has this name may be called by the provider as one who comes now.
+
+    Whoever came before by the same name has one of those that the later one finds taken, for no
+    name becomes free. Of a deleted user nobody knows any more how he logged in.
+    """
+    user = find_user(session, username)
+    deleted = user is not None and user.disabled_at is not None
+    return deleted or find_user_by_provider(session, provider, username) is not None
 
 
 def _names(login: Login) -> Iterator[str]:

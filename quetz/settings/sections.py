@@ -143,8 +143,8 @@ class Limits(Section):
     key_failures: Rate = Field(
         default="100/minute",
         description="Requests with an unknown or dead API key that one address may send; more "
-        "are answered with 429. Requests with a good key never are, and neither is reading what "
-        "is public.",
+        "are answered with 429. Only those count that are answered with 401: requests with a good "
+        "key never do, and neither does reading what is public.",
     )
     searches: Rate = Field(
         default="300/minute",
@@ -206,8 +206,9 @@ class Logging(Section):
 class Users(Section):
     admins: Names = Field(
         default=(),
-        description="Who becomes owner of the server: a list of `<provider>:<username>`. These "
-        "three lists count at the first login, and when `quetz add-user-roles` is run.",
+        description="Who becomes owner of the server: a list of `<provider>:<username>`, or of "
+        "`<provider>:sub:<id>` by the provider's own id of a person. These three lists count at "
+        "the first login, and when `quetz add-user-roles` is run.",
     )
     maintainers: Names = Field(default=(), description="Who becomes maintainer of the server.")
     members: Names = Field(default=(), description="Who becomes member of the server.")

@@ -40,13 +40,26 @@ def refusal(
 
     ``trusted`` are the origins of other sites that may act for the user of the cookie.
     """
-    by_cookie = principal.known and principal.api_key is None
-    if method in SAFE_METHODS or not by_cookie:
+    if method in SAFE_METHODS or not by_cookie(principal):
         return None
     if cookie is None or not _is_ours(headers, trusted):
         return FOREIGN if headers.keys() & {b"origin", b"sec-fetch-site"} else NO_ORIGIN
     given = headers.get(HEADER, b"")
     return None if hmac.compare_digest(given, token_of(cookie).encode()) else NO_TOKEN
+
+
+def by_cookie(principal: Principal) -> bool:
+    """Say whether it is the cookie of a login that the principal comes from."""
+    return principal.known and principal.api_key is None
+
+
+def is_foreign(headers: Mapping[bytes, bytes], trusted: Collection[bytes]) -> bool:
+    """Say whether a browser tells that a page of another site made it send this.
+
+    It does not tell where a link was followed over plain http, and old ones never do.
+    """
+    told = b"origin" in headers or b"sec-fetch-site" in headers
+    return told and not _is_ours(headers, trusted)
 
 
 def _is_ours(headers: Mapping[bytes, bytes], trusted: Collection[bytes]) -> bool:

@@ -1,9 +1,10 @@
 """What a route asks for: a session, the caller, the deployment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from quetz.deployment import Deployment
@@ -35,9 +36,24 @@ def open_read_session(deployment: DeploymentDep) -> Iterator[Session]:
 
 def open_write_session(deployment: DeploymentDep, request: Request) -> Iterator[Session]:
     with deployment.transaction(write=True) as session:
-        authorize_again(session, request)
+        _before_first_use(session, lambda: authorize_again(session, request))
         yield session
     leave_marks(request, marks_of(session))
+
+
+def _before_first_use(session: Session, check: Callable[[], None]) -> None:
+    """Call ``check`` in the thread that uses the session first.
+
+    A thread that waited for the lock here would leave none to the handler of whoever has it.
+    """
+    checks = [check]
+
+    def call(*_: object) -> None:
+        if checks:
+            checks.pop()()
+
+    event.listen(session, "do_orm_execute", call)
+    event.listen(session, "before_flush", call)
 
 
 # scope="function": commit before the answer is sent, so that a 201 means stored.

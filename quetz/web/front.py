@@ -4,12 +4,14 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quetz.deployment import Deployment
-from quetz.errors import NotLoggedIn, QuetzError
+from quetz.errors import QuetzError
+from quetz.errors.api_keys import TooOften
 from quetz.services.permissions import ANONYMOUS, Principal
 from quetz.web import csrf
 from quetz.web.authentication import Authenticator, ReadCache, has_key
@@ -29,9 +31,14 @@ _log = logging.getLogger("quetz.web")
 
 LIVE = "/health/live"
 GET_ROUTE = "/get/{channel}/{path}"
+DEAD_KEY = "quetz.dead_key"
+"""In the scope of a request with an API key that is nobody's."""
+FORWARDED_BY = "quetz.forwarded_by"
+"""Where a scope holds the address of the proxy that told who the client is, if one did."""
 
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
+_FORWARDED = re.compile(r"\[([^%]+)\](?::\d+)?|([\d.]+)(?::\d+)?|([^%]+)")
 
 
 class Front:
@@ -88,16 +95,37 @@ class Front:
 
         headers = _headers(scope)
         request = _Request(path, token, headers)
+        counting_send = self._counting_failures(scope, receive, safe_send)
         try:
-            await self._answer(request, scope, receive, safe_send)
+            await self._answer(request, scope, receive, counting_send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
-            await answer_error(error, realm_of(host))(scope, receive, safe_send)
+            await answer_error(error, realm_of(host))(scope, receive, counting_send)
         except Exception:
             _log.exception("a fault of the server")
             if started:
                 raise  # the client must see that the answer was cut off
             await problem(500, UNEXPECTED)(scope, receive, safe_send)
+
+    def _counting_failures(self, scope: Scope, receive: Receive, send: Send) -> Send:
+        """Return a ``send`` that counts a dead key where a good one might have been let in.
+
+        In place of a 401 too many it answers 429. Nothing else is counted or refused.
+        """
+        refused = False
+
+        async def counting_send(message: Message) -> None:
+            nonlocal refused
+            if message.get("status") == HTTPStatus.UNAUTHORIZED and DEAD_KEY in scope:
+                try:
+                    self._rates.count_key_failure(_address(scope))
+                except TooOften as error:
+                    refused = True
+                    await answer_error(error, "")(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        return counting_send
 
     async def _answer(
         self, request: "_Request", scope: Scope, receive: Receive, send: Send
@@ -106,6 +134,10 @@ class Front:
         if token is not None:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path
+        if self._dev and not _is_local(headers.get(b"host", b"")):
+            answer = problem(421, "A development server answers to localhost only; use that name")
+            await answer(scope, receive, send)
+            return
 
         async def authenticate() -> Principal:
             self._cache.refresh()
@@ -113,44 +145,32 @@ class Front:
 
         # Whether the server lives does not depend on the database.
         principal = ANONYMOUS if path == LIVE else await authenticate()
+        if not principal.known and has_key(headers, token):
+            scope[DEAD_KEY] = True
         if path.startswith("/get/"):
             scope[ROUTE] = GET_ROUTE
-            await self._download(request, principal, scope, receive, send)
+            await self._downloads(path, principal, headers, scope, receive, send)
             return
-        if path != LIVE and not principal.known and has_key(headers, token):
-            self._rates.count_key_failure(_address(scope))
+        inner = self._inner(scope, path, principal)
+        inner["quetz.authenticate"] = authenticate
+        await self._ask_app(request, inner, scope, receive, send)
+
+    async def _ask_app(
+        self, request: "_Request", inner: Scope, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers, principal = request.headers, inner["quetz.principal"]
         cookie = self._authenticator.cookie(headers)
         forged = csrf.refusal(scope["method"], headers, principal, cookie, self._trusted)
-        if self._dev and not _is_local(headers.get(b"host", b"")):
-            answer = problem(421, "A development server answers to localhost only; use that name")
-            await answer(scope, receive, send)
-        elif forged is not None:
+        if forged is not None:
             await problem(403, forged)(scope, receive, send)
-        else:
-            inner = self._inner(scope, path, principal)
-            inner["quetz.authenticate"] = authenticate
-            inner["quetz.cookie"] = cookie
-            try:
-                await self._app(inner, receive, send)
-            finally:
-                for key in ("route", ROUTE):  # for who counts requests by it
-                    scope[key] = inner.get(key)
-
-    async def _download(
-        self,
-        request: "_Request",
-        principal: Principal,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Send a file; a dead key counts only where a good one might have been let in."""
+            return
+        inner["quetz.cookie"] = cookie
+        inner["quetz.foreign"] = csrf.is_foreign(headers, self._trusted)
         try:
-            await self._downloads(request.path, principal, request.headers, scope, receive, send)
-        except NotLoggedIn:
-            if has_key(request.headers, request.token):
-                self._rates.count_key_failure(_address(scope))
-            raise
+            await self._app(inner, receive, send)
+        finally:
+            for key in ("route", ROUTE):  # for who counts requests by it
+                scope[key] = inner.get(key)
 
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
@@ -185,8 +205,21 @@ class _Request(NamedTuple):
 
 
 def _address(scope: Scope) -> str | None:
+    """Return the address of who asks; of the proxy, where that tells none that is one."""
     client = scope.get("client")
-    return client[0] if client else None
+    address = client[0] if client else None
+    if FORWARDED_BY in scope:
+        return _forwarded_address(address) or scope[FORWARDED_BY]
+    return address
+
+
+def _forwarded_address(text: str | None) -> str | None:
+    """Return the address in a part of X-Forwarded-For: proxies may add a port, and brackets."""
+    match = _FORWARDED.fullmatch(text or "")
+    try:
+        return str(ip_address(match[match.lastindex or 0])) if match else None
+    except ValueError:
+        return None
 
 
 def _headers(scope: Scope) -> Mapping[bytes, bytes]:
@@ -210,7 +243,10 @@ def _is_local(host: bytes) -> bool:
     Any other name may be a web site's whose address was made to point here (DNS rebinding), and
     a development server logs in whoever asks.
     """
-    name = urlsplit("//" + host.decode("latin-1")).hostname or ""
+    try:
+        name = urlsplit("//" + host.decode("latin-1")).hostname or ""
+    except ValueError:  # an open bracket, or what Unicode takes for one of the separators
+        return False
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from quetz.conda.filenames import PackageFilename
 from quetz.db.queries.channels import lock_channel
 from quetz.deployment import Deployment
-from quetz.errors import BadFilename, UploadCutOff
+from quetz.errors import BadFilename, RightsChanged, UploadCutOff
 from quetz.services.authentication import renew_principal
 from quetz.services.operations import RULES, Operation, Place
 from quetz.services.permissions import Principal, authorize_path, find_target
@@ -136,6 +136,7 @@ def authorize_again(session: Session, request: Request) -> None:
     """Authorise once more, with the locks that the change takes: whoever waited may have lost.
 
     Raises:
+        RightsChanged: he has lost or won something that this request does not take.
         QuetzError: as the route's first authorisation.
     """
     name, package_name = _target(request)
@@ -145,7 +146,8 @@ def authorize_again(session: Session, request: Request) -> None:
             lock_channel(session, channel)
     caller = renew_principal(session, _caller(request))
     authorize_path(session, caller, request.state.operation, name, package_name)
-    request.scope["quetz.principal"] = caller
+    if caller != _caller(request):
+        raise RightsChanged
 
 
 def _caller(request: Request) -> Principal:

@@ -68,7 +68,7 @@ def _network(address: str | None) -> str:
     """Return what one caller's addresses have in common: he has a whole /64 of IPv6."""
     try:
         ip = ip_address(address or "")
-    except ValueError:  # of a unix socket, or of a proxy that says something else
+    except ValueError:  # of a unix socket
         return address or ""
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or int(ip) >> 64)

@@ -12,6 +12,7 @@ class ApiKey(Base):
     A key without scopes has the rights of its owner; with scopes, their intersection with
     the owner's present rights. ``read_only`` takes away every right to change things.
     ``verbs`` names, apart by spaces, what kinds of deeds it is good for; None for all.
+    ``parent_id`` is the key that made it, if one did.
     """
 
     __tablename__ = "api_keys"
@@ -20,6 +21,9 @@ class ApiKey(Base):
     public_id: Mapped[str] = mapped_column(String(16), unique=True)
     secret_hash: Mapped[str] = mapped_column(String(64))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_keys.id", ondelete="SET NULL"), index=True
+    )
     description: Mapped[str] = mapped_column(Text, default="")
     read_only: Mapped[bool] = mapped_column(default=False)
     scoped: Mapped[bool] = mapped_column(default=False)

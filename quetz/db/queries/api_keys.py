@@ -1,8 +1,8 @@
 """API keys, their scopes, and when they were last used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Row, bindparam, exists, or_, select, update
+from sqlalchemy import Row, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from quetz.db.models import (
@@ -39,6 +39,17 @@ def list_keys(session: Session, user_id: int, *, limit: int) -> list[ApiKey]:
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def count_good_keys(session: Session, user_id: int, now: int) -> int:
+    """Count the user's keys that are neither revoked nor, at a time, expired."""
+    query = (
+        select(func.count())
+        .select_from(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now))
+    )
+    return session.scalar(query) or 0
 
 
 def list_scopes(session: Session, key_id: int) -> list[ApiKeyScope]:
@@ -88,6 +99,36 @@ def revoke_key(session: Session, key_id: int, at: int) -> bool:
         .returning(ApiKey.id)
     )
     return session.scalar(query) is not None
+
+
+def lock_key(session: Session, public_id: str) -> ApiKey:
+    """Hold a key against being revoked until this transaction ends; SQLite has one writer anyway.
+
+    Return it as it is at this moment.
+    """
+    query = (
+        select(ApiKey)
+        .where(ApiKey.public_id == public_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(query).one()
+
+
+def list_family(session: Session, public_ids: Collection[str]) -> Sequence[Row[int, str]]:
+    """Return (id, public id) of keys and of all that were made by them, without those revoked.
+
+    They come by public id, which is the order in which keys are locked everywhere.
+    """
+    family = select(ApiKey.id).where(ApiKey.public_id.in_(public_ids)).cte(recursive=True)
+    family = family.union(select(ApiKey.id).join(family, ApiKey.parent_id == family.c.id))
+    query = (
+        select(ApiKey.id, ApiKey.public_id)
+        .join(family, family.c.id == ApiKey.id)
+        .where(ApiKey.revoked_at.is_(None))
+        .order_by(ApiKey.public_id)
+    )
+    return session.execute(query).all()
 
 
 def set_last_used(session: Session, uses: Mapping[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 Revision ID: ef84cc4e5f4e
 Revises: 4bd032e7beb5
-Create Date: 2026-11-26 05:57:25.358546
+Create Date: 2026-11-26 12:58:32.995701
 """
 
 import sqlalchemy as sa
@@ -51,7 +51,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("file_id", "period", "at", name=op.f("pk_download_counts")),
     )
     with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "parent_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+            )
+        )
         batch_op.add_column(sa.Column("verbs", sa.Text(), nullable=True))
+        batch_op.create_index(batch_op.f("ix_api_keys_parent_id"), ["parent_id"], unique=False)
+        batch_op.create_foreign_key(
+            batch_op.f("fk_api_keys_parent_id_api_keys"),
+            "api_keys",
+            ["parent_id"],
+            ["id"],
+            ondelete="SET NULL",
+        )
 
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.add_column(sa.Column("channel_id", sa.BigInteger(), nullable=True))
@@ -98,7 +111,10 @@ def downgrade() -> None:
         batch_op.drop_column("channel_id")
 
     with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.drop_constraint(batch_op.f("fk_api_keys_parent_id_api_keys"), type_="foreignkey")
+        batch_op.drop_index(batch_op.f("ix_api_keys_parent_id"))
         batch_op.drop_column("verbs")
+        batch_op.drop_column("parent_id")
 
     op.drop_table("download_counts")
     op.drop_table("channel_mirrors")

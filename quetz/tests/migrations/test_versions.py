@@ -28,6 +28,14 @@ def add_event(engine, name: str, action: str, *, at: int, channel: str | None) -
     )
 
 
+def add_key(engine, number: int) -> None:
+    run_sql(
+        engine,
+        "INSERT INTO api_keys (id, public_id, secret_hash, user_id, description, read_only, scoped,"
+        f" created_at) VALUES ({number}, 'k{number}', 'x', 1, '', false, false, 1)",
+    )
+
+
 def rows_of(engine, query) -> list[tuple[object, ...]]:
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(query)]
@@ -65,3 +73,26 @@ def test_an_event_is_given_the_channel_that_had_its_name_when_it_happened(empty_
     assert between == (events, schema)
     assert rows_of(empty_engine, CHANNELS_OF_EVENTS) == expected
     assert rows_of(empty_engine, EVENTS) == events
+
+
+def test_a_key_that_was_made_before_was_made_by_none(empty_engine, plugins):
+    keys = text("SELECT public_id, parent_id FROM api_keys ORDER BY id")
+    upgrade(empty_engine, plugins, to=FIRST)
+    run_sql(
+        empty_engine,
+        "INSERT INTO users (id, public_id, username, name, avatar_url, created_at)"
+        " VALUES (1, 'u1', 'ann', '', '', 1)",
+    )
+    add_key(empty_engine, 1)
+    add_key(empty_engine, 2)
+
+    upgrade(empty_engine, plugins, to=SEALS)
+    first = rows_of(empty_engine, keys)
+    run_sql(empty_engine, "UPDATE api_keys SET parent_id = 1 WHERE id = 2")
+    run_sql(empty_engine, "DELETE FROM api_keys WHERE id = 1")
+    left = rows_of(empty_engine, keys)
+    downgrade(empty_engine, plugins, FIRST)
+
+    assert first == [("k1", None), ("k2", None)]
+    assert left == [("k2", None)]
+    assert rows_of(empty_engine, text("SELECT public_id FROM api_keys")) == [("k2",)]

@@ -62,6 +62,7 @@ def test_a_new_user_has_the_role_that_is_listed_for_him(session, username, role)
     [
         pytest.param("alice", "alice@github", id="taken"),
         pytest.param("twice", "twice@github-2", id="taken twice"),
+        pytest.param("Operator", "Operator@github", id="what the audit log calls others"),
         pytest.param("ü b e r", "b-e-r@github", id="malformed"),
         pytest.param("日本", "user@github", id="without a letter that may stay"),
         pytest.param("a" * 70, "a" * 57 + "@github", id="too long"),
@@ -107,6 +108,81 @@ def test_a_deleted_user_who_logs_in_again_is_another(session):
     again = first_login(session, "alice")
 
     assert (again.username, deleted.username) == ("alice@github", "alice")
+
+
+BOSS = Users(admins=("github:boss",), default_role="member")
+
+
+def test_whoever_takes_the_freed_name_of_a_listed_user_does_not_get_his_role(session):
+    first = first_login(session, "boss", subject="1", users=BOSS)
+
+    later = [first_login(session, "boss", subject=str(number), users=BOSS) for number in (2, 3)]
+
+    assert first.role == "owner"
+    assert [user.role for user in later] == ["member", "member"]
+    assert give_listed_roles(session, BOSS) == []
+    assert [user.role for user in later] == ["member", "member"]
+
+
+@pytest.mark.parametrize("called", ["boss", "the boss"])
+def test_nor_does_he_where_the_first_had_to_be_called_otherwise(session, called):
+    make_user(session, "boss")
+    users = Users(admins=(f"github:{called}",))
+
+    roles = [
+        first_login(session, called, subject=str(number), users=users).role for number in range(3)
+    ]
+
+    assert roles == ["owner", None, None]
+
+
+def test_nor_does_he_when_the_first_was_not_listed_yet(session):
+    first_login(session, "boss", subject="1")
+
+    assert first_login(session, "boss", subject="2", users=BOSS).role == "member"
+
+
+def test_nor_does_he_when_the_first_was_deleted(session):
+    make_user(session, "other", role="owner")
+    first_login(session, "boss", subject="1", users=BOSS)
+    delete_user(session, OPERATOR, "boss")
+
+    assert first_login(session, "boss", subject="2", users=BOSS).role == "member"
+
+
+def test_a_name_that_one_of_another_provider_has_is_listed_for_the_first_of_this_one(session):
+    first_login(session, "boss", provider="gitlab", users=BOSS)
+
+    assert first_login(session, "boss", users=BOSS).role == "owner"
+
+
+BY_ID = Users(admins=("github:sub:1",), members=("github:alice",))
+
+
+def test_an_entry_by_the_provider_s_id_is_for_that_person_whatever_he_is_called(session):
+    make_user(session, "other", role="owner")
+    first = first_login(session, "alice", users=BY_ID)
+    delete_user(session, OPERATOR, "alice")
+
+    again = first_login(session, "alice", users=BY_ID)
+    others = [
+        first_login(session, called, subject=subject, users=BY_ID)
+        for called, subject in (("sub:1", "2"), ("alice", "3"))
+    ]
+
+    assert again is not first
+    assert again.role == "owner"
+    assert [user.role for user in others] == [None, None]
+
+
+def test_a_role_that_is_listed_by_the_provider_s_id_goes_to_who_is_known_already(session):
+    user = first_login(session, "alice")
+    users = Users(admins=("github:sub:1", "github:sub:2", "git\0hub:sub:1", "gitlab:sub:1"))
+
+    unknown = give_listed_roles(session, users)
+
+    assert user.role == "owner"
+    assert sorted(unknown) == ["git\0hub:sub:1", "github:sub:2", "gitlab:sub:1"]
 
 
 def channels(session):

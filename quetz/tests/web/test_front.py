@@ -167,9 +167,17 @@ def dev_client(deployment_path):
         ("localhost.evil.example", 421),
         ("10.0.0.1", 421),
         ("", 421),
+        ("[", 421),
+        ("[::1", 421),
+        ("localhost]", 421),
+        ("a[b", 421),
     ],
 )
 def test_a_development_server_answers_only_to_names_of_this_machine(dev_client, host, status):
-    answer = dev_client.get("/health/live", headers={"Host": host})
+    answers = [
+        dev_client.get(path, headers={"Host": host})
+        for path in ("/health/live", "/get/none/noarch/repodata.json", "/t/x/get/none/a", "/get/")
+    ]
 
-    assert answer.status_code == status
+    assert answers[0].status_code == status
+    assert {answer.status_code == 421 for answer in answers} == {status == 421}

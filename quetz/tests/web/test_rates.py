@@ -3,8 +3,11 @@
 import time
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from quetz.asgi import behind_proxies
+from quetz.db.models import Event
 from quetz.services.operations import Operation, Role
 from quetz.testing.packages import build_package
 from quetz.tests.web.conftest import make_key
@@ -77,7 +80,6 @@ def test_who_guesses_at_keys_is_refused_after_a_while(client):
         pytest.param(lambda key: (KEYS, {"Authorization": f"Bearer {key}"}), id="Bearer"),
         pytest.param(lambda key: (f"/t/{key}{KEYS}", {}), id="address"),
         pytest.param(lambda key: (f"/t/{key}/get/secret/{INDEX}", {}), id="private index"),
-        pytest.param(lambda key: ("/api/channels", {"X-API-Key": key}), id="public list"),
     ],
 )
 def test_every_way_to_send_a_key_counts(client, request_with):
@@ -98,11 +100,23 @@ def test_reading_what_is_public_goes_on_with_a_dead_key(client, channel):
 
     assert statuses(client, f"/get/{channel}/{INDEX}", 5, **with_key(UNKNOWN)) == [200] * 5
     assert statuses(client, f"/t/{UNKNOWN}/get/{channel}/{INDEX}", 5) == [200] * 5
+    for path in ("/api/channels", f"/api/channels/{channel}", f"/t/{UNKNOWN}/api/channels"):
+        assert statuses(client, path, 5, **with_key(UNKNOWN)) == [200] * 5
 
 
-def test_whether_the_server_lives_is_answered_to_everyone(client, owner_key):
-    assert statuses(client, "/health/live", 5, **with_key(owner_key)) == [200] * 5
-    assert statuses(client, "/health/live", 5, **with_key(UNKNOWN)) == [200] * 5
+def test_reading_what_is_public_with_a_dead_key_is_no_guess(client, channel):
+    statuses(client, "/api/channels", 5, **with_key(UNKNOWN))
+    statuses(client, f"/get/{channel}/{INDEX}", 5, **with_key(UNKNOWN))
+
+    assert statuses(client, KEYS, 4, **with_key(UNKNOWN)) == [401, 401, 401, 429]
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_how_the_server_is_is_answered_to_everyone(client, owner_key, path):
+    statuses(client, KEYS, 5, **with_key(UNKNOWN))
+
+    assert statuses(client, path, 5, **with_key(owner_key)) == [200] * 5
+    assert statuses(client, path, 5, **with_key(UNKNOWN)) == [200] * 5
 
 
 @pytest.mark.parametrize(
@@ -119,6 +133,62 @@ def test_each_address_has_a_count_of_its_own(from_address, first, second, status
     statuses(from_address(first), KEYS, 4, **with_key(UNKNOWN))
 
     assert statuses(from_address(second), KEYS, 1, **with_key(UNKNOWN)) == [status]
+
+
+@pytest.fixture
+def behind_proxy(app):
+    """Return a function that opens a client whose requests a proxy forwards as of an address."""
+
+    believing = behind_proxies(app, ["127.0.0.1"])
+
+    async def server(scope, receive, send):
+        await believing(scope, receive, send)
+
+    def behind_proxy(forwarded):
+        headers = {"X-Forwarded-For": forwarded}
+        return TestClient(server, client=("127.0.0.1", 1), headers=headers)
+
+    return behind_proxy
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        pytest.param("192.0.2.1:5678", "192.0.2.1:9", 429, id="two ports"),
+        pytest.param("192.0.2.1:5678", "192.0.2.1", 429, id="with and without a port"),
+        pytest.param("192.0.2.1:5678", "192.0.2.2:5678", 401, id="two addresses"),
+        pytest.param("[2001:db8::1]:5678", "2001:db8::2", 429, id="IPv6 in brackets"),
+        pytest.param("[2001:db8::1]", "[2001:db8:1::1]", 401, id="two networks of IPv6"),
+        pytest.param("unknown", "_hidden", 429, id="no address"),
+        pytest.param("fe80::1%a", "fe80::1%b", 429, id="zones"),
+        pytest.param("192.0.2.1:x", "127.0.0.1", 429, id="nothing but the proxy's own"),
+    ],
+)
+def test_what_a_proxy_forwards_is_an_address_or_does_not_count(behind_proxy, first, second, status):
+    statuses(behind_proxy(first), KEYS, 4, **with_key(UNKNOWN))
+
+    assert statuses(behind_proxy(second), KEYS, 1, **with_key(UNKNOWN)) == [status]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "kept"),
+    [
+        pytest.param("192.0.2.1:5678", "192.0.2.1", id="port"),
+        pytest.param("[2001:DB8::1]:5678", "2001:db8::1", id="brackets"),
+        pytest.param("203.0.113.9, 192.0.2.1", "192.0.2.1", id="the last one"),
+        pytest.param("x" * 60_000, "127.0.0.1", id="long"),
+        pytest.param("fe80::1%" + "x" * 60_000, "127.0.0.1", id="long zone"),
+    ],
+)
+def test_events_keep_addresses_alone(deployment, behind_proxy, owner_key, forwarded, kept):
+    made = behind_proxy(forwarded).post(
+        "/api/channels", json={"name": "new"}, **with_key(owner_key)
+    )
+
+    assert made.status_code == 201
+    with deployment.transaction() as session:
+        last = select(Event.address).order_by(Event.id.desc())
+        assert session.scalars(last).first() == kept
 
 
 def test_revoking_leaked_keys_has_its_limit(client):

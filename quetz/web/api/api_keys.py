@@ -11,7 +11,7 @@ from quetz.db.models import ApiKey, User
 from quetz.deployment import Deployment
 from quetz.services import accounts
 from quetz.services import api_keys as service
-from quetz.services.permissions import Operation, Principal, Role
+from quetz.services.permissions import Operation, Principal, Role, Verb
 from quetz.services.texts import KEY_DESCRIPTION_LENGTH
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
@@ -38,6 +38,16 @@ class ApiKeyIn(BaseModel):
         max_length=100,
         description="What the key may do, as far as its owner may; an empty list for all.",
     )
+    verbs: list[Verb] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=len(Verb),
+        description="What kinds of deeds the key is good for; null for all that the key has "
+        "which makes it, or for all.",
+    )
+    read_only: bool = Field(
+        default=False, description="The key reads what its owner may, and changes nothing."
+    )
 
 
 class ApiKeyOut(BaseModel):
@@ -45,7 +55,10 @@ class ApiKeyOut(BaseModel):
     description: str
     time_created: date
     expire_at: date | None
-    roles: list[ApiKeyRole] | None
+    roles: list[ApiKeyRole] | None = Field(
+        description="null for a key with all of its owner's rights; an empty list for one that has "
+        "none left, because the channels of its roles are gone."
+    )
 
 
 @router.get("/api/api-keys", response_model=list[ApiKeyOut], **declares(Operation.APIKEY_LIST_OWN))
@@ -77,7 +90,6 @@ def make_key(
     caller: Principal,
     owner: User,
     deployment: Deployment,
-    **limits: Any,
 ) -> service.NewKey:
     """Make a key of ``owner``."""
     rules = deployment.settings.keys
@@ -91,7 +103,8 @@ def make_key(
         description=body.description,
         expires_at=service.end_of_life(rules, last_day),
         scopes=service.find_scopes(session, caller, named) or None,
-        **limits,
+        read_only=body.read_only,
+        verbs=body.verbs,
     )
 
 

@@ -22,19 +22,6 @@ from quetz.web.guard import GuardedRouter, declares
 router = GuardedRouter(tags=["API keys"])
 
 
-class KeyIn(ApiKeyIn):
-    verbs: list[Verb] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=len(Verb),
-        description="What kinds of deeds the key is good for; null for all that the key has "
-        "which makes it, or for all.",
-    )
-    read_only: bool = Field(
-        default=False, description="The key reads what its owner may, and changes nothing."
-    )
-
-
 class KeyOut(ApiKeyOut):
     verbs: list[Verb] | None
     read_only: bool
@@ -45,14 +32,14 @@ class KeyOut(ApiKeyOut):
 @router.get("/api/keys", response_model=list[KeyOut], **declares(Operation.APIKEY_LIST_OWN))
 def list_keys(session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
     """List your keys that were not revoked, the newest first; ``key`` is a key's public id."""
-    return _shown(session, service.list_api_keys(session, caller))
+    return show_full_keys(session, service.list_api_keys(session, caller))
 
 
 @router.post(
     "/api/keys", status_code=201, response_model=KeyOut, **declares(Operation.APIKEY_CREATE)
 )
 def create_key(
-    body: KeyIn, session: WriteSession, caller: Caller, deployment: DeploymentDep
+    body: ApiKeyIn, session: WriteSession, caller: Caller, deployment: DeploymentDep
 ) -> dict[str, Any]:
     """Make a key; ``key`` is its full text, which is not shown again.
 
@@ -60,10 +47,7 @@ def create_key(
     each request.
     """
     owner = get_own_account(session, caller)
-    limits = {"verbs": body.verbs, "read_only": body.read_only}
-    new = make_key(body, session, caller, owner, deployment, **limits)
-    [shown] = _shown(session, [new.row])
-    return shown | {"key": new.key}
+    return show_full_new_key(session, make_key(body, session, caller, owner, deployment))
 
 
 @router.delete("/api/keys/{id}", **declares(Operation.APIKEY_REVOKE_OWN))
@@ -72,7 +56,13 @@ def revoke_key(id: str, session: WriteSession, caller: Caller) -> None:  # noqa:
     service.revoke_api_key(session, caller, id)
 
 
-def _shown(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
+def show_full_new_key(session: Session, new: service.NewKey) -> dict[str, Any]:
+    """Return all that is told of a key, with its text, this once."""
+    [shown] = show_full_keys(session, [new.row])
+    return shown | {"key": new.key}
+
+
+def show_full_keys(session: Session, keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
     return [
         shown
         | {

@@ -9,13 +9,8 @@ from quetz.services import accounts
 from quetz.services import service_accounts as service
 from quetz.services.api_keys import list_api_keys
 from quetz.services.permissions import Operation, Role
-from quetz.web.api.api_keys import (
-    ApiKeyIn,
-    ApiKeyOut,
-    make_key,
-    show_keys,
-    show_new_key,
-)
+from quetz.web.api.api_keys import ApiKeyIn, make_key
+from quetz.web.api.keys import KeyOut, show_full_keys, show_full_new_key
 from quetz.web.api.pages import Text
 from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
@@ -64,14 +59,14 @@ def delete_service_account(username: str, session: WriteSession, caller: Caller)
     service.delete_service_account(session, caller, username)
 
 
-@router.get(KEYS, response_model=list[ApiKeyOut], **declares(Operation.USERS_CREATE))
+@router.get(KEYS, response_model=list[KeyOut], **declares(Operation.USERS_CREATE))
 def list_keys(username: str, session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
     """List the API keys of a service account; `key` is the id by which one is revoked."""
     account = service.get_service_account(session, username)
-    return show_keys(session, list_api_keys(session, caller, account))
+    return show_full_keys(session, list_api_keys(session, caller, account))
 
 
-@router.post(KEYS, status_code=201, response_model=ApiKeyOut, **declares(Operation.USERS_CREATE))
+@router.post(KEYS, status_code=201, response_model=KeyOut, **declares(Operation.USERS_CREATE))
 def create_key(
     username: str,
     body: ApiKeyIn,
@@ -81,4 +76,4 @@ def create_key(
 ) -> dict[str, Any]:
     """Make an API key of a service account, which must not be above the caller."""
     account = service.get_service_account(session, username)
-    return show_new_key(session, make_key(body, session, caller, account, deployment))
+    return show_full_new_key(session, make_key(body, session, caller, account, deployment))

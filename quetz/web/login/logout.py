@@ -5,7 +5,8 @@ from fastapi.responses import RedirectResponse
 
 from quetz.services.permissions import Operation
 from quetz.services.sessions import end_session
-from quetz.web.cookies import cookie_name, drop_session_cookie
+from quetz.web.cookies import drop_session_cookie
+from quetz.web.csrf import by_cookie
 from quetz.web.deps import Caller, DeploymentDep, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
@@ -22,11 +23,11 @@ router = GuardedRouter(tags=["login"])
 def log_out(
     request: Request, session: WriteSession, caller: Caller, deployment: DeploymentDep
 ) -> RedirectResponse:
-    cookie = request.cookies.get(cookie_name(deployment.settings))
-    if cookie is not None:
-        end_session(session, caller, cookie)
+    """End the login that the request comes from; a page of another site ends none."""
     response = RedirectResponse(f"{request.scope.get('root_path', '')}/", 307)
-    drop_session_cookie(response, deployment.settings)
+    if by_cookie(caller) and not request.scope["quetz.foreign"]:
+        end_session(session, caller, request.scope["quetz.cookie"])
+        drop_session_cookie(response, deployment.settings)
     return response
 
 

@@ -50,7 +50,7 @@ def test_a_download_is_described_with_the_media_type_that_is_sent(
 
 
 def test_what_takes_a_browser_is_described_to_take_its_cookie(described):
-    cookie = {"cookie": []}
+    cookie: dict[str, list[str]] = {"cookie": []}
 
     security = {
         (method, path): route["security"]

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from quetz.db.models import Event
 from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.db.queries.users import get_user
-from quetz.services.accounts import delete_user
+from quetz.services.accounts import delete_user, set_role
 from quetz.services.permissions import OPERATOR, Role
 from quetz.services.sessions import start_session
 from quetz.testing.packages import build_package
@@ -26,8 +25,6 @@ from quetz.tests.web.api.uploading import count, upload
 from quetz.tests.web.conftest import make_key, open_browser
 from quetz.web.app import create_app
 from quetz.web.cookies import cookie_name
-from quetz.web.deps import get_caller, open_write_session
-from quetz.web.guard import GuardedRoute
 
 SAFE = {"get", "head", "options"}
 HOME = "http://localhost"
@@ -245,17 +242,19 @@ def test_a_request_of_a_user_deleted_while_it_waits_changes_nothing(world, deplo
     assert count(deployment, Event) == before + 1  # the deletion
 
 
-def test_every_route_learns_who_asks_after_it_has_the_lock(app):
-    late = [
-        str(context.path)
-        for context in iter_route_contexts(app._app.routes)
-        if isinstance(context.original_route, GuardedRoute)
-        and [
-            dependency.call
-            for dependency in context.original_route.dependant.dependencies
-            if dependency.call in {get_caller, open_write_session}
-        ]
-        == [get_caller, open_write_session]
-    ]
+def test_a_request_of_a_user_whose_rights_change_while_it_waits_is_to_be_sent_again(
+    world, deployment
+):
+    make_key(deployment, "zoe", Role.OWNER)
 
-    assert late == []
+    with ThreadPoolExecutor(1) as pool:
+        with deployment.transaction(write=True) as session:
+            lock_channel(session, get_channel(session, "forge"))
+            set_role(session, OPERATOR, "alice", Role.MEMBER)
+            sent = pool.submit(world.client.patch, FORGE, json={"ttl": 5})
+            time.sleep(0.3)
+        answer = sent.result()
+
+    assert answer.status_code == 409
+    assert "send it again" in answer.json()["detail"]
+    assert world.client.patch(FORGE, json={"ttl": 5}).status_code == 200

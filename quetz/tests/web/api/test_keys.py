@@ -110,6 +110,27 @@ def test_a_key_of_the_older_path_has_no_more_verbs_than_the_key_that_makes_it(br
 
 
 @pytest.mark.parametrize(
+    "limit", [pytest.param({"verbs": ["read"]}, id="verbs"), pytest.param({"read_only": True})]
+)
+def test_a_key_of_the_older_path_is_as_limited_as_its_maker_asked(browser, limit):
+    made = browser.post("/api/api-keys", json={"description": "old", **limit})
+
+    client = with_key(browser, made.json()["key"])
+    assert list(made.json()) == ["key", "description", "time_created", "expire_at", "roles"]
+    assert client.get("/api/channels/closed").status_code == 200
+    assert client.delete("/api/channels/closed").status_code == 403
+    [listed] = browser.get(KEYS).json()
+    assert {name: listed[name] for name in limit} == limit
+
+
+def test_the_older_path_takes_no_verb_that_is_none(browser):
+    answer = browser.post("/api/api-keys", json={"description": "old", "verbs": ["write"]})
+
+    assert answer.status_code == 422
+    assert browser.get(KEYS).json() == []
+
+
+@pytest.mark.parametrize(
     "body",
     [
         pytest.param({"verbs": []}, id="no verb"),
@@ -134,6 +155,24 @@ def test_an_expired_key_is_listed_as_that_and_a_used_one_with_its_time(browser, 
 
     assert listed["expired"]
     assert listed["last_used_at"] == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize("path", [KEYS, "/api/api-keys"])
+def test_nobody_has_more_keys_than_can_be_listed(browser, deployment, path):
+    create(browser)
+    with deployment.transaction(write=True) as session:
+        first = session.query(ApiKey).one()
+        columns = {"secret_hash": "", "user_id": first.user_id}
+        session.add_all(ApiKey(public_id=f"key{number}", **columns) for number in range(998))
+        session.add(ApiKey(public_id="expired", expires_at=1, **columns))
+        session.add(ApiKey(public_id="revoked", revoked_at=1, **columns))
+
+    answers = [browser.post(path, json={"description": ""}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 409]
+    assert "1000 API keys" in answers[1].json()["detail"]
+    browser.delete(f"{KEYS}/key1")
+    assert create(browser).status_code == 201
 
 
 def test_a_revoked_key_is_listed_no_more(browser):

@@ -1,10 +1,14 @@
 """Revoking keys that were found where they should not be."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 from sqlalchemy import event, select
 from starlette.testclient import TestClient
 
-from quetz.db.models import ApiKey, Event
+from quetz.db.models import ApiKey, Event, User
+from quetz.services.api_keys import create_api_key
+from quetz.services.authentication import authenticate_key
 from quetz.services.key_texts import key_text
 from quetz.services.operations import Role
 from quetz.tests.web.conftest import make_key
@@ -56,6 +60,80 @@ def test_a_scanner_sends_all_that_it_found(anonymous, deployment, leaked):
     ids = {leaked.split("-")[1], other.split("-")[1]}
     assert len(events(deployment)) == 2
     assert {told.subject for told in events(deployment)} == ids
+
+
+def make_another(client, key):
+    body = {"description": "made by a key"}
+    made = client.post("/api/api-keys", json=body, headers={"X-API-Key": key})
+    assert made.status_code == 201
+    return made.json()["key"]
+
+
+def test_what_was_made_with_a_leaked_key_is_revoked_with_it(anonymous, deployment, leaked):
+    child = make_another(anonymous, leaked)
+    family = [leaked, child, make_another(anonymous, child), make_another(anonymous, child)]
+    other = make_key(deployment, "otto")
+
+    anonymous.post(LEAKED, json={"key": leaked})
+
+    assert not any(works(anonymous, key) for key in family)
+    assert works(anonymous, other)
+    told = [(event.subject, event.after) for event in events(deployment)]
+    assert sorted(told) == sorted((key.split("-")[1], "leaked") for key in family)
+
+
+def test_the_keys_of_a_service_account_that_a_leaked_key_made_are_revoked_too(
+    anonymous, deployment
+):
+    leaked = {"X-API-Key": make_key(deployment, "lena", Role.MAINTAINER)}
+    accounts = "/api/service-accounts"
+    anonymous.post(accounts, json={"username": "robot"}, headers=leaked)
+    body = {"description": "", "roles": []}
+    made = anonymous.post(f"{accounts}/robot/api-keys", json=body, headers=leaked).json()["key"]
+    assert works(anonymous, made)
+
+    anonymous.post(LEAKED, json={"key": leaked["X-API-Key"]})
+
+    assert not works(anonymous, made)
+
+
+def test_the_key_that_made_a_leaked_one_stays(anonymous, leaked):
+    child = make_another(anonymous, leaked)
+
+    anonymous.post(LEAKED, json={"key": child})
+
+    assert works(anonymous, leaked)
+
+
+def test_what_a_key_made_is_revoked_when_it_is_found_after_its_own_revocation(anonymous, leaked):
+    between = make_another(anonymous, leaked)
+    child = make_another(anonymous, between)
+    for key in (between, leaked):
+        anonymous.delete(f"/api/api-keys/{key}", headers={"X-API-Key": key})
+    assert works(anonymous, child)
+
+    anonymous.post(LEAKED, json={"key": leaked})
+
+    assert not works(anonymous, child)
+
+
+def test_a_key_that_a_leaked_one_is_just_making_is_revoked_too(anonymous, deployment, leaked):
+    with deployment.transaction() as session:
+        caller = authenticate_key(session, leaked)
+        assert caller is not None
+        owner = session.get_one(User, caller.user_id)
+    with ThreadPoolExecutor() as pool:
+        with deployment.transaction(write=True) as session:
+            made = create_api_key(
+                session, caller, owner, description="", expires_at=None, scopes=None
+            )
+            answer = pool.submit(anonymous.post, LEAKED, json={"key": leaked})
+            wait([answer], timeout=0.3)  # let it come as far as it can
+
+        assert answer.result().status_code == 200
+
+    assert not works(anonymous, leaked)
+    assert not works(anonymous, made.key)
 
 
 def test_the_answer_does_not_tell_whether_there_is_such_a_key(anonymous, deployment, leaked):

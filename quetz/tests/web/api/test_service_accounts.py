@@ -72,6 +72,19 @@ def test_a_key_may_be_scoped_to_a_channel(mia, robot, anonymous):
     assert anonymous.get("/api/channels/forge", headers=headers).status_code == 200
 
 
+@pytest.mark.usefixtures("robot")
+def test_a_key_of_an_account_is_as_limited_as_its_maker_asked(mia, anonymous):
+    limits = {"verbs": ["read"], "read_only": True}
+
+    made = mia.post(KEYS, json={"description": "reads", **limits})
+
+    assert {name: made.json()[name] for name in limits} == limits
+    assert mia.get(KEYS).json()[0] == made.json() | {"key": made.json()["key"].split("-")[1]}
+    headers = {"X-API-Key": made.json()["key"]}
+    refused = anonymous.post("/api/channels", json={"name": "new"}, headers=headers)
+    assert refused.status_code == 403
+
+
 @pytest.mark.parametrize("role", ["owner", "maintainer"])
 def test_only_an_owner_makes_an_elevated_account_and_whoever_is_below_it_no_key(
     mia, make_client, role
@@ -114,6 +127,8 @@ def test_service_accounts_are_not_for_users_without_an_elevated_role(
         {"username": "a b"},
         {"username": "a\0b"},
         {"username": "x" * 65},
+        {"username": "operator"},
+        {"username": "Anonymous"},
         {"username": "robot", "role": "admin"},
     ],
 )

@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 
 from quetz.db.models import LoginSession
 from quetz.testing.factories import make_user
+from quetz.tests.web.conftest import make_key
 from quetz.web.app import create_app
 
 DEVELOPMENT = "[general]\ndev = true\n"
@@ -136,6 +137,55 @@ def test_a_page_of_another_site_logs_nobody_out_by_a_form(browser):
 
     assert answer.status_code == 403
     assert browser.get("/api/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, id="both"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, id="neighbouring site"),
+        pytest.param({"Origin": "https://evil.example"}, id="origin alone"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        pytest.param("GET", "/auth/logout", id="link"),
+        pytest.param("GET", "/t/zz/auth/logout", id="link with a dead token"),
+        pytest.param("POST", "/t/zz/auth/logout", id="form with a dead token"),
+    ],
+)
+def test_a_page_of_another_site_logs_nobody_out(browser, method, path, told):
+    log_in(browser)
+    del browser.headers["X-CSRF"]
+
+    answer = browser.request(method, path, headers=told)
+
+    assert answer.headers["location"] == "/"
+    assert "set-cookie" not in answer.headers
+    assert browser.get("/api/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}]
+)
+def test_a_link_of_ours_or_a_typed_address_logs_out(browser, told):
+    log_in(browser)
+    del browser.headers["Origin"]
+
+    browser.get("/auth/logout", headers=told)
+
+    assert "session" not in browser.cookies
+    assert browser.get("/api/me").status_code == 401
+
+
+def test_an_api_key_beside_the_cookie_ends_no_login(browser, deployment):
+    log_in(browser)
+    key = make_key(deployment, "bob")
+
+    browser.post("/auth/logout", headers={"X-API-Key": key})
+
+    assert browser.get("/api/me").json()["user"]["username"] == "alice"
 
 
 def test_under_a_sub_path_home_is_below_it(deployment):
