@@ -119,13 +119,17 @@ async def _start(send: Send, status: int, headers: Headers) -> None:
 def _is_known(representation: Representation, headers: Mapping[bytes, bytes]) -> bool:
     """Tell whether the client has it: by If-None-Match, or else by If-Modified-Since.
 
-    The latter means nothing beside the former (RFC 9110, 13.1.3).
+    The latter means nothing beside the former (RFC 9110, 13.1.3). An index may have had several
+    states in one second, so that a date of this second says nothing of it (8.8.2.2).
     """
     tags = headers.get(b"if-none-match")
     if tags is not None:
         return _matches(tags, representation.etag)
     since = headers.get(b"if-modified-since")
-    return since is not None and representation.modified // 1000 <= _seconds(since)
+    if since is None:
+        return False
+    modified = representation.modified // 1000
+    return (modified if representation.attachment else modified + 1) <= _seconds(since)
 
 
 def _seconds(date: bytes) -> int:

@@ -317,6 +317,13 @@ def test_a_date_of_the_package_itself_is_recent_enough(client, package):
     assert get(client, path, If_Modified_Since=date).status_code == 304
 
 
+def test_a_date_of_the_index_itself_does_not_tell_which_of_its_second_is_meant(client, package):
+    path = "/get/forge/linux-64/repodata.json.zst"
+    date = get(client, path).headers["last-modified"]
+
+    assert get(client, path, If_Modified_Since=date).status_code == 200
+
+
 @pytest.mark.parametrize(
     "date", ["", "x", "yesterday", "99999", "Sat, 99 Jan 99999999999999 00:00:00 GMT", "\xff"]
 )
