@@ -1,10 +1,13 @@
 """The report: figures as a table, on the terminal and in README.md."""
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import HEADINGS, Figure, NotRun
+from benchmarks.machine import describe
 
 README = Path(__file__).with_name("README.md")
 
@@ -12,6 +15,25 @@ README = Path(__file__).with_name("README.md")
 def text_line(figure: Figure | NotRun) -> str:
     """Return the figure in one line."""
     return " | ".join(cell for cell in figure.row() if cell)
+
+
+def report_campaign(
+    group: str, command: str, folder: Path, measured: Iterable[Figure | NotRun], *, whole: bool
+) -> int:
+    """Print each figure once it is measured, and those of a ``whole`` campaign into README.md.
+
+    Return the exit code: 1 if one was missed or not run.
+    """
+    began = time.monotonic()
+    heading = f"{datetime.now(UTC):%Y-%m-%d}, {describe(folder)}: `{command}`"
+    figures = []
+    for figure in measured:
+        print(text_line(figure), flush=True)
+        figures.append(figure)
+    print(f"{time.monotonic() - began:.0f} s")
+    if whole:
+        write_section(group, heading, figures)
+    return int(any(isinstance(one, NotRun) or "missed" in one.verdict for one in figures))
 
 
 def write_section(group: str, heading: str, figures: Sequence[Figure | NotRun]) -> None:

@@ -3,17 +3,14 @@
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from benchmarks.machine import describe
 from benchmarks.migrations import backing, behind, costs, crowds, kills, million, suites
 from benchmarks.migrations.databases import both_kinds
 from benchmarks.migrations.nursery import nursery
-from benchmarks.report import text_line, write_section
+from benchmarks.report import report_campaign
 from quetz.migrations.trees import load_tree
 from quetz.plugins import load_plugins
 
@@ -28,17 +25,12 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    started = time.monotonic()
-    figures = []
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="campaign-") as folder:
-        heading = f"{datetime.now(UTC):%Y-%m-%d}, {describe(Path(folder))}: `{_command()}`"
-        for figure in _measure(options.parts or PARTS, Path(folder), options.rounds):
-            print(text_line(figure), flush=True)
-            figures.append(figure)
-    print(f"{time.monotonic() - started:.0f} s")
-    if not options.parts:
-        write_section("migrations", heading, figures)
-    return 0 if all("missed" not in figure.verdict for figure in figures) else 1
+    command = " ".join(["python -m benchmarks.migrations", *sys.argv[1:]])
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="campaign-") as name:
+        folder = Path(name)
+        measured = _measure(options.parts or PARTS, folder, options.rounds)
+        whole = not options.parts
+        return report_campaign("migrations", command, folder, measured, whole=whole)
 
 
 def _measure(parts: tuple[str, ...], folder: Path, rounds: int) -> Iterator[Figure]:
@@ -65,10 +57,6 @@ def _processes(parts: tuple[str, ...], folder: Path) -> Iterator[Figure]:
                     work = folder / f"{part.__name__}-{databases.kind}"
                     work.mkdir()
                     yield from part.measure(databases, runner, work)
-
-
-def _command() -> str:
-    return " ".join(["python -m benchmarks.migrations", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

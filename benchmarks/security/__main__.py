@@ -3,14 +3,11 @@
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure, NotRun
-from benchmarks.machine import describe
-from benchmarks.report import text_line, write_section
+from benchmarks.report import report_campaign
 from benchmarks.security import (
     bodies,
     bombs,
@@ -59,22 +56,19 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.goals) - set(GOALS):
         parser.error(f"no goal is called {', '.join(unknown)}; there are {', '.join(GOALS)}")
-    began = time.monotonic()
-    figures: list[Figure | NotRun] = []
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="security-") as folder:
-        command = " ".join(["python -m benchmarks.security", *sys.argv[1:]])
-        heading = f"{datetime.now(UTC):%Y-%m-%d}, {describe(Path(folder))}: `{command}`"
-        for name in options.goals or GOALS:
-            work = Path(folder) / name
-            work.mkdir()
-            for figure in GOALS[name](options.scale, work):
-                print(text_line(figure), flush=True)
-                figures.append(figure)
-    print(f"{time.monotonic() - began:.0f} s")
-    if not options.goals and options.scale == 1:
-        write_section("security", heading, figures)
-    missed = [f for f in figures if isinstance(f, NotRun) or "missed" in f.verdict]
-    return 1 if missed else 0
+    command = " ".join(["python -m benchmarks.security", *sys.argv[1:]])
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="security-") as name:
+        folder = Path(name)
+        measured = _measure(options.goals or GOALS, options.scale, folder)
+        whole = not options.goals and options.scale == 1
+        return report_campaign("security", command, folder, measured, whole=whole)
+
+
+def _measure(goals: Iterable[str], scale: float, folder: Path) -> Iterator[Figure | NotRun]:
+    for name in goals:
+        work = folder / name
+        work.mkdir()
+        yield from GOALS[name](scale, work)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ def list_events(
         wanted = EventFilter(actions=actions, actor=actor, channel=channel)
         found = service.list_events(session, wanted, since=since, limit=limit).events
     documents = [_document(event) for event in found]
-    print_document(documents, map(_line, found), nothing="There is no such event", as_json=as_json)
+    print_document(
+        documents, map(_line, found), nothing="There is no such sealed event", as_json=as_json
+    )
 
 
 @commands.command()

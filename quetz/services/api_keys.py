@@ -199,8 +199,7 @@ def revoke_api_key(session: Session, principal: Principal, key: str) -> str:
         ApiKeyNotFound: there is no such key, or it was revoked before.
         RoleRequired: it is the key of another user, or of one above the caller.
     """
-    if principal != OPERATOR:
-        authorize(session, principal, Operation.APIKEY_REVOKE_OWN)
+    authorize(session, principal, Operation.APIKEY_REVOKE_OWN)
     parts = parse_key(key)
     public_id = parts[0] if parts else key
     found = api_keys.find_key(session, public_id) if public_id.isalnum() else None
@@ -272,9 +271,8 @@ def _authorize_revoking(session: Session, principal: Principal, owner: User) -> 
     """Return the operation that revoking a key of ``owner`` is."""
     if owner.id == principal.user_id:
         return Operation.APIKEY_REVOKE_OWN
-    if principal != OPERATOR:
-        authorize(session, principal, Operation.APIKEY_REVOKE_OTHER)
-        check_not_above(principal, owner, "revoking this API key")
+    authorize(session, principal, Operation.APIKEY_REVOKE_OTHER)
+    check_not_above(principal, owner, "revoking this API key")
     return Operation.APIKEY_REVOKE_OTHER
 
 

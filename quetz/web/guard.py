@@ -84,19 +84,19 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             request.state.operation = operation
-            if self.body_first:
-                request = _without_form_type(request)
             writes = request.method not in SAFE_METHODS
+            if self.body_first and writes:
+                request = _without_form_type(request)
             if writes:  # or a body of gigabytes would be received to be refused
                 request.app.state.deployment.check_writable()
-            await run_in_threadpool(_authorize, request, operation)
+            await run_in_threadpool(_authorize, request)
             request.app.state.rates.count(operation, request.scope["quetz.principal"])
             if self.body_first and writes:
                 began = time.monotonic()
                 await _receive_body(request)
                 if time.monotonic() - began > TRUST_SECONDS:
                     await authenticate_again(request)
-                    await run_in_threadpool(_authorize, request, operation)
+                    await run_in_threadpool(_authorize, request)
             return waiting_answer(request, await answer(request))
 
         return guarded
@@ -126,10 +126,10 @@ async def _receive_body(request: Request) -> None:
         raise UploadCutOff(request.url.path) from None
 
 
-def _authorize(request: Request, operation: Operation) -> None:
+def _authorize(request: Request) -> None:
     deployment: Deployment = request.app.state.deployment
     with deployment.transaction() as session:
-        authorize_path(session, _caller(request), operation, *_target(request))
+        authorize_path(session, _caller(request), request.state.operation, *_target(request))
 
 
 def authorize_again(session: Session, request: Request) -> None:
