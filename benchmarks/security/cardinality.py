@@ -2,7 +2,9 @@
 
 import random
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 
 from benchmarks.figures import Figure, NotRun
@@ -10,6 +12,7 @@ from benchmarks.security.paths import Wire
 from benchmarks.security.places import CHANNEL, Place, running
 
 PATHS = 100_000
+WARM = 10  # rounds: rates refuse what comes often
 
 
 def measure(scale: float, folder: Path) -> Iterator[Figure | NotRun]:
@@ -18,9 +21,9 @@ def measure(scale: float, folder: Path) -> Iterator[Figure | NotRun]:
         if place.ask("GET", "/metricsp").status == 404:
             yield NotRun("REL-23 time series", "the server has no /metricsp")
             return
-        _ask(place, 2_000, seed=1)  # so that every series there can be is there
+        _ask(place, [*_kinds()] * WARM)  # so that every series there can be is there
         before = _series(place)
-        _ask(place, count, seed=2)
+        _ask(place, random.Random(2).choices([*_kinds()], k=count))
         after = _series(place)
     basis = f"{len(before)} series, {count} random paths"
     new = len(after ^ before)
@@ -29,19 +32,23 @@ def measure(scale: float, folder: Path) -> Iterator[Figure | NotRun]:
     yield Figure("REL-23 series that name a channel or package", [named], "series", 0, basis)
 
 
-def _ask(place: Place, count: int, *, seed: int) -> None:
-    chance = random.Random(seed)
+def _kinds() -> Iterator[tuple[str, str, bool]]:
+    """Yield each method and path, with a key and without."""
+    yield from product(_METHODS, _PATHS, (False, True))
+
+
+def _ask(place: Place, kinds: Iterable[tuple[str, str, bool]]) -> None:
+    """Ask once for each of ``kinds``, by names that nothing has."""
     wire = Wire(place.port)
-    for _ in range(count):
-        word = f"nobody-{chance.randbytes(4).hex()}"
-        path = chance.choice(_PATHS).format(word)
-        method = chance.choice(["GET", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "BREW"])
-        key = f"X-API-Key: {place.key}\r\n" if chance.random() < 0.3 else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Length: 0\r\n\r\n"
+    for method, path, with_key in kinds:
+        target = path.format(f"nobody-{secrets.token_hex(4)}")
+        key = f"X-API-Key: {place.key}\r\n" if with_key else ""
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Length: 0\r\n\r\n"
         wire.ask(head.encode())
     wire.close()
 
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "BREW"]
 _PATHS = [
     "/{}",
     "/{}/{}",
@@ -57,7 +64,7 @@ _PATHS = [
     "/t/{}/get/x/noarch/repodata.json",
     "/metrics/channels/{}",
 ]
-_PATHS = [path.replace("{}", "{0}") for path in _PATHS]
+_PATHS = [path.replace("{}", "{0}") for path in _PATHS]  # one name wherever a path has two
 
 
 def _series(place: Place) -> set[str]:

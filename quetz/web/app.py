@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from quetz import __version__
 from quetz.deployment import Deployment
@@ -97,14 +97,13 @@ def create_app(
         lifespan=_lifespan(deployment, background),
         redirect_slashes=False,
         openapi_url=None,  # served by a guarded route of ours
-        generate_unique_id_function=_operation_id,
+        routes=core_routes(),
     )
     app.state.deployment = deployment
     app.state.rates = rates = Rates(deployment.settings.limits)
     traffic = Traffic()
     app.state.registry = make_registry(deployment, traffic)
     install_error_handlers(app)
-    add_core_routes(app)
     if deployment.settings.general.dev:
         app.include_router(dummy.router)
     check_declared(app)
@@ -113,15 +112,13 @@ def create_app(
     return Front(app, deployment, rates, traffic, root_path=root_path)
 
 
-def add_core_routes(app: FastAPI) -> None:
-    """Add the routes that every server has."""
-    for module in ROUTERS:
-        app.include_router(module.router)
+def core_routes() -> list[BaseRoute]:
+    """Return the routes that every server has.
 
-
-def _operation_id(route: APIRoute) -> str:
-    """Return what generators of clients name a function by."""
-    return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
+    They are taken as they are: FastAPI copies a router that is included for each application, and
+    looks through it twice for each request.
+    """
+    return [route for module in ROUTERS for route in module.router.routes]
 
 
 def check_routes(plugins: Plugins) -> None:

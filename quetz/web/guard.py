@@ -182,9 +182,15 @@ class GuardedRouter(APIRouter):
             tags=list(tags),
             route_class=route_class,
             redirect_slashes=False,
+            generate_unique_id_function=_operation_id,
             strict_content_type=False,  # existing scripts post JSON without a Content-Type
             max_body_size=max_body_size,
         )
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return what generators of clients name a function by."""
+    return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
 
 
 def check_declared(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from quetz.tests.architecture.sources import ROOT
-from quetz.web.app import add_core_routes
+from quetz.web.app import core_routes
 from quetz.web.openapi import INTRODUCTION, describe
 
 PAGE = ROOT / "docs/reference/api.md"
@@ -23,8 +23,7 @@ ERRORS = "application/problem+json"
 
 
 def page() -> str:
-    app = FastAPI(openapi_url=None)
-    add_core_routes(app)
+    app = FastAPI(openapi_url=None, routes=core_routes())
     document = describe(app)
     routes = [
         (route["tags"][0], f"{method.upper()} {path}", route)
