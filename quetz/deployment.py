@@ -231,13 +231,19 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self._writer = self.engine.execution_options(write=True)
+        self._reader = self.engine
+        if self.engine.dialect.name == "postgresql":  # SQLite's readers see one state anyway
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Session]:
         """Open a session for one transaction: committed at the end, rolled back on an error.
 
-        This is the only commit outside the migrations. Without ``write`` the session must
-        not change anything. Write transactions of one thread must not nest.
+        This is the only commit outside the migrations. Without ``write`` the session sees one
+        state of the database, and must not change anything. Write transactions of one thread
+        must not nest.
 
         Raises:
             SchemaChanged: the database was migrated meanwhile, so it must not be written to.
@@ -246,7 +252,7 @@ class Deployment:
         """
         if write:
             self.check_writable()
-        bind = self._writer if write else self.engine
+        bind = self._writer if write else self._reader
         try:
             with Session(bind, expire_on_commit=False) as session:
                 yield session

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from quetz.deployment import Deployment
 from quetz.services.permissions import Principal
 from quetz.services.publishing import marks_of
-from quetz.web.guard import authorize_again
+from quetz.web.guard import authorize_again, read_session
 from quetz.web.index_waits import leave_marks
 
 
@@ -27,11 +27,6 @@ def get_caller(request: Request) -> Principal:
 
 DeploymentDep = Annotated[Deployment, Depends(get_deployment)]
 Caller = Annotated[Principal, Depends(get_caller)]
-
-
-def open_read_session(deployment: DeploymentDep) -> Iterator[Session]:
-    with deployment.transaction() as session:
-        yield session
 
 
 def open_write_session(deployment: DeploymentDep, request: Request) -> Iterator[Session]:
@@ -58,5 +53,5 @@ def _before_first_use(session: Session, check: Callable[[], None]) -> None:
 
 # scope="function": commit before the answer is sent, so that a 201 means stored.
 # FastAPI's default would commit after it (FastAPI 0.118 and later).
-ReadSession = Annotated[Session, Depends(open_read_session, scope="function")]
+ReadSession = Annotated[Session, Depends(read_session)]
 WriteSession = Annotated[Session, Depends(open_write_session, scope="function")]

@@ -131,6 +131,10 @@ class Front:
         self, request: "_Request", scope: Scope, receive: Receive, send: Send
     ) -> None:
         path, token, headers = request.path, request.token, request.headers
+        if not path.startswith("/"):  # such as "*", or the host of a CONNECT (RFC 9112, 3.2)
+            answer = problem(400, "A request to this server names a path that begins with a slash")
+            await answer(scope, receive, send)
+            return
         if token is not None:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path

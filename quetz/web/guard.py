@@ -2,10 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -82,15 +85,19 @@ class GuardedRoute(APIRoute):
             raise UndeclaredRoute(self.path)
         operation = Operation(declared)
 
+        reads = _asks_for(self.dependant, read_session)
+
         async def guarded(request: Request) -> Response:
             request.state.operation = operation
+            if reads:
+                return await _answer_within(request, answer)
             writes = request.method not in SAFE_METHODS
             if self.body_first and writes:
                 request = _without_form_type(request)
             if writes:  # or a body of gigabytes would be received to be refused
                 request.app.state.deployment.check_writable()
             await run_in_threadpool(_authorize, request)
-            request.app.state.rates.count(operation, request.scope["quetz.principal"])
+            _count(request)
             if self.body_first and writes:
                 began = time.monotonic()
                 await _receive_body(request)
@@ -106,6 +113,40 @@ class StreamedRoute(GuardedRoute):
     """A guarded route that reads its body itself, and authorises again what it makes of it."""
 
     body_first = False
+
+
+async def read_session(request: Request) -> Session:
+    """Return the session of the transaction in which the request was authorised."""
+    session: Session = request.state.session
+    return session
+
+
+def _asks_for(dependant: Dependant, dependency: Callable[..., object]) -> bool:
+    return dependant.call is dependency or any(
+        _asks_for(inner, dependency) for inner in dependant.dependencies
+    )
+
+
+async def _answer_within(
+    request: Request, answer: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Answer from the data that the request was authorised by."""
+    async with contextmanager_in_threadpool(_authorized(request)) as session:
+        _count(request)
+        request.state.session = session
+        return await answer(request)
+
+
+@contextmanager
+def _authorized(request: Request) -> Iterator[Session]:
+    deployment: Deployment = request.app.state.deployment
+    with deployment.transaction() as session:
+        authorize_path(session, _caller(request), request.state.operation, *_target(request))
+        yield session
+
+
+def _count(request: Request) -> None:
+    request.app.state.rates.count(request.state.operation, _caller(request))
 
 
 def _without_form_type(request: Request) -> Request:
@@ -127,9 +168,8 @@ async def _receive_body(request: Request) -> None:
 
 
 def _authorize(request: Request) -> None:
-    deployment: Deployment = request.app.state.deployment
-    with deployment.transaction() as session:
-        authorize_path(session, _caller(request), request.state.operation, *_target(request))
+    with _authorized(request):
+        pass
 
 
 def authorize_again(session: Session, request: Request) -> None:

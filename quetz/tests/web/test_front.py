@@ -128,6 +128,17 @@ def test_a_hostile_path_is_a_clear_refusal(client, key, secret, path):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("target", ["noarch", "*", "", "localhost:80"])
+def test_a_target_that_is_no_path_is_a_clear_refusal(app, client, target):
+    async def as_it_came(scope, receive, send):
+        await app({**scope, "path": target, "raw_path": target.encode()}, receive, send)
+
+    answer = TestClient(as_it_came).get("/")
+
+    assert answer.status_code == 400
+    assert "a path that begins with a slash" in answer.json()["detail"]
+
+
 def test_the_cookies_of_other_applications_do_not_matter(client, deployment):
     with deployment.transaction(write=True) as session:
         user = create_user(session, OPERATOR, "carol", role=Role.MEMBER)
