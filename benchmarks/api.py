@@ -52,6 +52,8 @@ class Question:
 def measure(folder: Path, rounds: int) -> list[Figure]:
     deployment = folder / "deployment"
     create_deployment(deployment)
+    with (deployment / "config.toml").open("a") as config:
+        config.write('[limits]\nsearches = "0"\n')
     questions = _questions(_fill(deployment))
     # Without the log of requests: its writing is measured with what serves indexes.
     with (

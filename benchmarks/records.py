@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from quetz.conda.texts import encode_json
 from quetz.db.base import new_public_id
 from quetz.db.models import Channel, File, Package
+from quetz.services.descriptions import add_build
 
 SUBDIR = "linux-64"
 BUILT_AT = 1_700_000_000_000
@@ -97,16 +98,17 @@ def insert_channel(session: Session, name: str, count: int) -> tuple[int, Counte
     channel = Channel(name=name)
     session.add(channel)
     session.flush()
-    packages: dict[str, int] = {}
+    packages: dict[str, Package] = {}
     rows: list[dict[str, Any]] = []
     for build in builds(count):
         if build.name not in packages:
             package = Package(channel_id=channel.id, name=build.name)
             session.add(package)
             session.flush()
-            packages[build.name] = package.id
+            packages[build.name] = package
         sizes[build.name] += 1
-        rows.append(_row(build, channel.id, packages[build.name]))
+        add_build(packages[build.name], SUBDIR, build.record["version"])
+        rows.append(_row(build, channel.id, packages[build.name].id))
         if len(rows) == ROWS_AT_ONCE:
             session.execute(insert(File), rows)
             rows = []

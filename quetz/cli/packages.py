@@ -20,8 +20,7 @@ from quetz.services.texts import YANK_REASON_LENGTH
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from quetz.db.models import Channel, File
-    from quetz.services.packages import PackageSummary
+    from quetz.db.models import Channel, File, Package
 
 commands = typer.Typer(help="Packages of a deployment.", no_args_is_help=True)
 members = typer.Typer(help="Members of a package.", no_args_is_help=True)
@@ -43,12 +42,14 @@ def list_packages(
     as_json: options.AsJson = False,
 ) -> None:
     """List the packages of a channel by name, with the newest version and the number of files."""
+    from quetz.db.queries import packages
     from quetz.db.queries.channels import get_channel
-    from quetz.services import packages as service
+    from quetz.db.queries.windows import EVERYTHING
+    from quetz.services.packages import packages_to_list
 
     with reading(path, deployment) as session:
-        wanted = service.packages_to_list(get_channel(session, channel), text=text)
-        rows = [_document(summary) for summary in service.list_packages(session, wanted)]
+        wanted = packages_to_list(get_channel(session, channel), text=text)
+        rows = [_document(found) for found in packages.list_packages(session, wanted, EVERYTHING)]
     print_rows(rows, _cells, nothing="There is no such package", as_json=as_json)
 
 
@@ -62,14 +63,14 @@ def show(
 ) -> None:
     """Show a package and its files, the newest version first."""
     from quetz.db.queries.channels import get_channel
+    from quetz.db.queries.packages import get_package
     from quetz.services import files
-    from quetz.services.packages import get_summary
 
     with reading(path, deployment) as session:
-        summary = get_summary(session, get_channel(session, channel), name)
-        ids = files.list_file_ids(session, summary.package, files.FileFilter())
+        package = get_package(session, get_channel(session, channel), name)
+        ids = files.list_file_ids(session, package, files.FileFilter())
         found = [_file_document(row[0]) for row in files.list_files(session, ids)]
-        document = _document(summary) | {"files": found}
+        document = _document(package) | {"files": found}
     shown = ("name", "summary", "url", "current_version")
     lines = (f"{key.replace('_', ' ')}: {document[key] or '-'}" for key in shown)
     print_document(document, lines, as_json=as_json)
@@ -255,15 +256,14 @@ def _parts(file: str) -> tuple[str, str, str]:
     return PackageFilename.parse(filename).name, subdir, filename
 
 
-def _document(summary: "PackageSummary") -> dict[str, Any]:
-    package = summary.package
+def _document(package: "Package") -> dict[str, Any]:
     return {
         "name": package.name,
         "summary": package.summary,
         "description": package.description,
         "url": package.url,
-        "platforms": summary.platforms,
-        "current_version": summary.current_version,
+        "platforms": package.platforms.split(),
+        "current_version": package.current_version,
         "changed_at": package.latest_change,
         "files_count": package.files_count,
     }

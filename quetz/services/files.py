@@ -18,6 +18,7 @@ from quetz.db.queries import channels, packages, tombstones
 from quetz.db.queries import files as queries
 from quetz.db.queries.files import Removed
 from quetz.errors import BadFilename, FileNotFound
+from quetz.services.descriptions import look_at_builds
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import mark_dirty
@@ -115,6 +116,8 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
     packages.count_files_up(session, file.package_id, -1, now_ms())
     if packages.remove_package(session, file.package_id, if_empty=True):
         channels.count_up(session, channel.id, packages=-1)
+    else:
+        look_at_builds(session, file.package_id)
     record_event(
         session,
         principal,

@@ -1,18 +1,15 @@
 """Packages: the names of a channel, made, listed and deleted."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
-from quetz.conda.versions import newest
 from quetz.db.models import Channel, Package
 from quetz.db.queries import channels, files
 from quetz.db.queries import packages as queries
 from quetz.db.queries.packages import ORDERS, PackageFilter
-from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BadOrder, PackageNotFound
 from quetz.errors.packages import PackageNameTaken
 from quetz.services.events import record_event
@@ -20,18 +17,6 @@ from quetz.services.files import bury
 from quetz.services.permissions import Operation, Principal
 
 DIRECTIONS = {"": False, "asc": False, "desc": True}
-
-
-@dataclass(frozen=True)
-class PackageSummary:
-    """A package with what its files say: the subdirs that hold one, the newest version.
-
-    Files that were yanked say nothing.
-    """
-
-    package: Package
-    platforms: list[str]
-    current_version: str | None
 
 
 @dataclass(frozen=True)
@@ -92,30 +77,16 @@ def packages_to_list(channel: Channel, *, text: str = "", order_by: str = "") ->
         if key not in ORDERS or direction not in DIRECTIONS:
             raise BadOrder(part, " or ".join(ORDERS))
         order.append((key, DIRECTIONS[direction]))
-    return PackageFilter(channel.id, text, tuple(order))
-
-
-def list_packages(
-    session: Session, wanted: PackageFilter, window: Window = EVERYTHING
-) -> list[PackageSummary]:
-    """Return summaries in the filter's order, by as many queries however many there are."""
-    return _summarize_ids(session, queries.list_package_ids(session, wanted, window))
+    return PackageFilter(channel, text, tuple(order))
 
 
 def list_packages_after(
     session: Session, wanted: PackageFilter, name: str, *, limit: int
-) -> tuple[list[PackageSummary], list[str] | None]:
-    """Return summaries by name, from behind a name, and the name behind which more follow."""
-    places = queries.list_places_after(session, wanted, name, limit=limit + 1)
-    # Not from the rows that are read next: these packages may be deleted by then.
-    following = [places[limit - 1].name] if len(places) > limit else None
-    return _summarize_ids(session, [found.id for found in places[:limit]]), following
-
-
-def get_summary(session: Session, channel: Channel, name: str) -> PackageSummary:
-    """Raises PackageNotFound."""
-    package = queries.get_package(session, channel, name)
-    return summarize(session, [package])[0]
+) -> tuple[Sequence[Package], list[str] | None]:
+    """Return packages by name, from behind a name, and the name behind which more follow."""
+    found = queries.list_packages_after(session, wanted, name, limit=limit + 1)
+    following = [found[limit - 1].name] if len(found) > limit else None
+    return found[:limit], following
 
 
 def delete_package(
@@ -134,25 +105,3 @@ def delete_package(
     channels.count_up(session, channel.id, packages=-1)
     record_event(session, principal, Operation.PACKAGE_DELETE, channel=channel, subject=name)
     session.flush()
-
-
-def _summarize_ids(session: Session, ids: Sequence[int]) -> list[PackageSummary]:
-    found = {package.id: package for package in queries.list_packages(session, ids)}
-    return summarize(session, [found[package_id] for package_id in ids if package_id in found])
-
-
-def summarize(session: Session, packages: Sequence[Package]) -> list[PackageSummary]:
-    """Return a summary of each package, in the same order."""
-    subdirs: defaultdict[int, set[str]] = defaultdict(set)
-    versions: defaultdict[int, set[str]] = defaultdict(set)
-    for package_id, subdir, version in queries.list_builds(session, [row.id for row in packages]):
-        subdirs[package_id].add(subdir)
-        versions[package_id].add(version)
-    return [
-        PackageSummary(
-            package,
-            sorted(subdirs[package.id]),
-            newest(versions[package.id]) if versions[package.id] else None,
-        )
-        for package in packages
-    ]

@@ -13,10 +13,10 @@ from dataclasses import replace
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from quetz.db.models import Package
 from quetz.db.queries import searches as queries
 from quetz.db.queries.searches import CHANNEL_FILTERS, PACKAGE_FILTERS, Term
 from quetz.errors.searches import BadSearch
-from quetz.services.packages import PackageSummary, summarize
 from quetz.services.permissions import Principal, visible_channels, visible_packages
 
 PACKAGES_FOUND = 50
@@ -32,17 +32,15 @@ _FILTER = re.compile(r"(-?)([A-Za-z_]+):(.*)", re.DOTALL)
 
 def search_packages(
     session: Session, principal: Principal, text: str
-) -> list[tuple[PackageSummary, str]]:
-    """Return the first hits, each with the name of its channel, by two queries.
+) -> Sequence[Row[Package, str]]:
+    """Return the first hits, each with the name of its channel.
 
     Raises:
         BadSearch: the text is not in the language of searches.
     """
     terms = parse_search(text, PACKAGE_FILTERS)
     seen = visible_packages(principal)
-    found = queries.search_packages(session, seen, terms, limit=PACKAGES_FOUND)
-    summaries = summarize(session, [package for package, _ in found])
-    return list(zip(summaries, (channel for _, channel in found), strict=True))
+    return queries.search_packages(session, seen, terms, limit=PACKAGES_FOUND)
 
 
 def search_channels(

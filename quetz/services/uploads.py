@@ -29,6 +29,7 @@ from quetz.errors import (
 )
 from quetz.plugins import Plugins
 from quetz.services.authentication import renew_principal
+from quetz.services.descriptions import add_build
 from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
@@ -289,6 +290,7 @@ def _store_file(
     file.uploaded_at, file.uploader_id = now, principal.user_id
     file.yanked_at, file.yank_reason = None, None  # who replaces a yanked file wants it used
     session.add(file)
+    add_build(package, file.subdir, file.version)
     _describe(package, archive)
     return file
 

@@ -9,18 +9,12 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
 from quetz.db.models import Channel, File, Package
-from quetz.db.queries.windows import Window, batches, contains
+from quetz.db.queries.windows import Window, contains
 from quetz.errors import BadName, PackageNotFound
 
 # Built once: uploads and lists ask them, and building one takes longer than SQLite takes to answer.
 _BY_NAME = select(Package).where(
     Package.channel_id == bindparam("channel_id"), Package.name == bindparam("name")
-)
-_BY_IDS = select(Package).where(Package.id.in_(bindparam("ids", expanding=True)))
-_BUILDS = (
-    select(File.package_id, File.subdir, File.version)
-    .distinct()
-    .where(File.package_id.in_(bindparam("ids", expanding=True)), File.yanked_at.is_(None))
 )
 _COUNT_FILES_UP = (
     update(Package)
@@ -41,13 +35,13 @@ class PackageFilter:
     ``order`` holds (key of ORDERS, descending) in falling weight; the name decides what is left.
     """
 
-    channel_id: int
+    channel: Channel
     text: str = ""
     order: tuple[tuple[str, bool], ...] = ()
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        condition = Package.channel_id == self.channel_id
+        condition = Package.channel_id == self.channel.id
         return condition & contains(Package.name, self.text) if self.text else condition
 
     @property
@@ -76,18 +70,19 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
-def list_package_ids(session: Session, wanted: PackageFilter, window: Window) -> Sequence[int]:
-    """Return ids in the filter's order: what is skipped or sorted is no wide row."""
-    query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
-    return session.scalars(window.of(query)).all()
+def list_packages(session: Session, wanted: PackageFilter, window: Window) -> Sequence[Package]:
+    """Return packages in the filter's order; what is skipped or sorted is no wide row."""
+    ids = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
+    query = select(Package).where(Package.id.in_(window.of(ids))).order_by(*wanted.columns)
+    return session.scalars(query).all()
 
 
-def list_places_after(
+def list_packages_after(
     session: Session, wanted: PackageFilter, name: str, *, limit: int
-) -> Sequence[Row[int, str]]:
-    """Return (id, name) by name, from behind a name."""
-    query = select(Package.id, Package.name).where(wanted.condition, Package.name > name)
-    return session.execute(query.order_by(Package.name).limit(limit)).all()
+) -> Sequence[Package]:
+    """Return packages by name, from behind a name."""
+    query = select(Package).where(wanted.condition, Package.name > name)
+    return session.scalars(query.order_by(Package.name).limit(limit)).all()
 
 
 def list_lines(
@@ -99,28 +94,19 @@ def list_lines(
     return session.execute(query.order_by(Package.name).limit(limit)).all()
 
 
-def list_packages(session: Session, ids: Sequence[int]) -> list[Package]:
-    """Return the packages with these ids, in any order."""
-    found: list[Package] = []
-    for some in batches(ids):
-        found += session.scalars(_BY_IDS, {"ids": some})
-    return found
-
-
 def count_packages(session: Session, wanted: PackageFilter) -> int:
+    if not wanted.text:
+        return wanted.channel.packages_count
     query = select(func.count()).select_from(Package).where(wanted.condition)
     return session.scalar(query) or 0
 
 
-def list_builds(session: Session, ids: Sequence[int]) -> list[Row[int, str, str]]:
-    """Return each (package id, subdir, version) of the packages with these ids.
-
-    Files that were yanked do not count.
-    """
-    found: list[Row[int, str, str]] = []
-    for some in batches(ids):
-        found += session.execute(_BUILDS, {"ids": some})
-    return found
+def list_builds(session: Session, package_id: int) -> Sequence[Row[str, str]]:
+    """Return each (subdir, version) of which a package has a file that is not yanked."""
+    query = select(File.subdir, File.version).distinct()
+    return session.execute(
+        query.where(File.package_id == package_id, File.yanked_at.is_(None))
+    ).all()
 
 
 def count_files_up(session: Session, package_id: int, files: int, at: int) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from quetz.migrations import downgrade, upgrade
 from quetz.tests.migrations.databases import run_sql, schema_of
 
-FIRST, SEALS = "4bd032e7beb5", "ef84cc4e5f4e"
+FIRST, SEALS, TOLD = "4bd032e7beb5", "ef84cc4e5f4e", "70be6d315e3a"
 EVENTS = text("SELECT public_id, at, action, channel FROM events ORDER BY id")
 CHANNELS_OF_EVENTS = text("SELECT public_id, channel_id FROM events ORDER BY id")
 
@@ -96,3 +96,50 @@ def test_a_key_that_was_made_before_was_made_by_none(empty_engine, plugins):
     assert first == [("k1", None), ("k2", None)]
     assert left == [("k2", None)]
     assert rows_of(empty_engine, text("SELECT public_id FROM api_keys")) == [("k2",)]
+
+
+def test_packages_tell_of_the_files_that_they_had_before(empty_engine, plugins):
+    packages = text("SELECT name, current_version, platforms FROM packages ORDER BY id")
+    upgrade(empty_engine, plugins, to=SEALS)
+    add_channel(empty_engine, 1, "forge", created_at=1)
+    for number, name in ((1, "numpy"), (2, "empty"), (2500, "scipy"), (2501, "yanked")):
+        run_sql(
+            empty_engine,
+            "INSERT INTO packages (id, public_id, channel_id, name, files_count, created_at)"
+            f" VALUES ({number}, 'p{number}', 1, '{name}', 0, 1)",
+        )
+    files = [
+        (1, "1.9", "noarch", "NULL"),
+        (1, "1.10", "linux-64", "NULL"),
+        (1, "1.10.0", "linux-64", "NULL"),
+        (1, "1.10rc1", "osx-64", "NULL"),
+        (1, "2.0", "win-64", "5"),
+        (2500, "0.1", "noarch", "NULL"),
+        (2501, "3.0", "noarch", "7"),
+    ]
+    for number, (package, version, subdir, yanked_at) in enumerate(files, start=1):
+        run_sql(
+            empty_engine,
+            "INSERT INTO files (id, public_id, channel_id, package_id, subdir, name, filename,"
+            " version, build, build_number, size, sha256, md5, record, run_exports, about,"
+            f" uploaded_at, yanked_at) VALUES ({number}, 'f{number}', 1, {package}, '{subdir}',"
+            f" 'n', 'n-{version}-0.conda', '{version}', '0', 0, 1, 'x', 'x', '{{}}', '{{}}', '{{}}', 1,"
+            f" {yanked_at})",
+        )
+    schema = schema_of(empty_engine)
+    expected = [
+        ("numpy", "1.10.0", "linux-64 noarch osx-64"),
+        ("empty", None, ""),
+        ("scipy", "0.1", "noarch"),
+        ("yanked", None, ""),
+    ]
+
+    upgrade(empty_engine, plugins, to=TOLD)
+    first = rows_of(empty_engine, packages)
+    downgrade(empty_engine, plugins, SEALS)
+    between = schema_of(empty_engine)
+    upgrade(empty_engine, plugins, to=TOLD)
+
+    assert first == expected
+    assert between == schema
+    assert rows_of(empty_engine, packages) == expected

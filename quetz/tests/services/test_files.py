@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from quetz.db.models import Event, File, FileDownloads, IndexDirty, Package, Tombstone
 from quetz.db.queries.channels import get_channel
+from quetz.db.queries.packages import get_package
 from quetz.errors import BadVersionSpec, FileNotFound
 from quetz.services.files import (
     FileFilter,
@@ -14,8 +15,8 @@ from quetz.services.files import (
     list_file_ids,
     list_files,
 )
-from quetz.services.packages import get_summary
 from quetz.services.permissions import ANONYMOUS
+from quetz.services.yanks import restore_file, yank_file
 from quetz.testing.factories import add_member, make_channel, make_file, make_user, principal_of
 
 
@@ -32,7 +33,7 @@ def alice(session, channel):
 
 
 def listed(session, channel, name="pkg", **filters):
-    package = get_summary(session, channel, name).package
+    package = get_package(session, channel, name)
     ids = list_file_ids(session, package, FileFilter(**filters))
     return [f"{row[0].subdir}/{row[0].filename}" for row in list_files(session, ids)]
 
@@ -206,3 +207,21 @@ def test_a_name_deleted_again_is_reserved_for_its_last_bytes(session, channel, a
     delete_file(session, alice, channel, second)
 
     assert session.scalars(select(Tombstone.sha256)).all() == ["b" * 64]
+
+
+def test_a_package_tells_of_the_files_that_are_left_and_not_yanked(session, channel, alice):
+    def told():
+        package = get_package(session, channel, "pkg")
+        return package.current_version, package.platforms
+
+    make_file(session, channel, "pkg-1.9-0.conda", subdir="noarch")
+    newer = make_file(session, channel, "pkg-1.10-0.conda", subdir="linux-64")
+    newest = make_file(session, channel, "pkg-2.0-0.conda", subdir="osx-64")
+
+    assert told() == ("2.0", "linux-64 noarch osx-64")
+    yank_file(session, alice, channel, newest, reason=None)
+    assert told() == ("1.10", "linux-64 noarch")
+    delete_file(session, alice, channel, newer)
+    assert told() == ("1.9", "noarch")
+    restore_file(session, alice, channel, newest)
+    assert told() == ("2.0", "noarch osx-64")

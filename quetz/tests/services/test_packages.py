@@ -2,15 +2,10 @@ import pytest
 from sqlalchemy import event, select
 
 from quetz.db.models import Event, File, IndexDirty, Package, Tombstone
-from quetz.db.queries.packages import count_packages
-from quetz.db.queries.windows import Window
+from quetz.db.queries.packages import count_packages, get_package, list_packages
+from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BadOrder, PackageNotFound
-from quetz.services.packages import (
-    delete_package,
-    get_summary,
-    list_packages,
-    packages_to_list,
-)
+from quetz.services.packages import delete_package, packages_to_list
 from quetz.testing.factories import (
     make_channel,
     make_file,
@@ -27,27 +22,27 @@ def channel(session):
 
 def names(session, channel, **options):
     wanted = packages_to_list(channel, **options)
-    return [summary.package.name for summary in list_packages(session, wanted)]
+    return [package.name for package in list_packages(session, wanted, EVERYTHING)]
 
 
-def test_a_summary_tells_the_newest_version_and_the_subdirs(session, channel):
+def test_a_package_tells_the_newest_version_and_the_subdirs(session, channel):
     for version in ("1.9", "1.10", "1.10rc1"):
         make_file(session, channel, f"numpy-{version}-0.conda", subdir="linux-64")
     make_file(session, channel, "numpy-1.2-0.tar.bz2", subdir="noarch")
     make_file(session, channel, "scipy-99-0.conda")
 
-    summary = get_summary(session, channel, "numpy")
+    package = get_package(session, channel, "numpy")
 
-    assert summary.current_version == "1.10"
-    assert summary.platforms == ["linux-64", "noarch"]
+    assert package.current_version == "1.10"
+    assert package.platforms == "linux-64 noarch"
 
 
 def test_a_package_without_files_has_no_version(session, channel):
     make_package(session, channel, "empty")
 
-    summary = get_summary(session, channel, "empty")
+    package = get_package(session, channel, "empty")
 
-    assert (summary.current_version, summary.platforms) == (None, [])
+    assert (package.current_version, package.platforms) == (None, "")
 
 
 @pytest.mark.parametrize("name", ["missing", "", "a\0b", "NUMPY", "a/b"])
@@ -56,7 +51,7 @@ def test_a_package_that_is_not_there_is_named(session, channel, name):
     make_file(session, make_channel(session, "other"), "missing-1.0-0.conda")
 
     with pytest.raises(PackageNotFound, match="'forge'"):
-        get_summary(session, channel, name)
+        get_package(session, channel, name)
 
 
 def test_packages_are_listed_by_name_and_searched_by_a_part_of_it(session, channel):
@@ -76,7 +71,10 @@ def test_a_page_describes_its_own_packages_and_the_count_all(session, channel):
 
     page = list_packages(session, wanted, Window(skip=1, limit=2))
 
-    assert [(s.package.name, s.current_version) for s in page] == [("b", "1.0"), ("c", "1.0")]
+    assert [(package.name, package.current_version) for package in page] == [
+        ("b", "1.0"),
+        ("c", "1.0"),
+    ]
     assert count_packages(session, wanted) == 4
 
 
@@ -96,7 +94,7 @@ def test_packages_are_ordered_by_nothing_else(channel, order):
         packages_to_list(channel, order_by=order)
 
 
-def test_a_list_takes_three_queries_however_long_it_is(session, channel):
+def test_a_list_takes_one_query_however_long_it_is(session, channel):
     for number in range(30):
         make_file(session, channel, f"pkg{number}-1.0-0.conda")
     statements = []
@@ -104,10 +102,10 @@ def test_a_list_takes_three_queries_however_long_it_is(session, channel):
         session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2])
     )
 
-    listed = list_packages(session, packages_to_list(channel))
+    listed = list_packages(session, packages_to_list(channel), EVERYTHING)
 
     assert len(listed) == 30
-    assert len(statements) == 3
+    assert len(statements) == 1
 
 
 def test_a_deleted_package_takes_its_files_along_and_keeps_their_names(session, channel):
@@ -116,7 +114,7 @@ def test_a_deleted_package_takes_its_files_along_and_keeps_their_names(session, 
         make_file(session, channel, "numpy-1.0-0.conda", subdir=subdir)
     make_file(session, channel, "numpy-2.0-0.conda", subdir="noarch")
     make_file(session, channel, "scipy-1.0-0.conda", size=5)
-    package = get_summary(session, channel, "numpy").package
+    package = get_package(session, channel, "numpy")
 
     delete_package(session, principal_of(alice), channel, package)
 
@@ -142,7 +140,7 @@ def test_a_deleted_package_takes_its_files_along_and_keeps_their_names(session, 
 def test_a_package_is_deleted_once(session, channel):
     alice = principal_of(make_user(session))
     make_file(session, channel, "numpy-1.0-0.conda")
-    package = get_summary(session, channel, "numpy").package
+    package = get_package(session, channel, "numpy")
     delete_package(session, alice, channel, package)
 
     with pytest.raises(PackageNotFound):

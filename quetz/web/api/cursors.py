@@ -53,8 +53,8 @@ def list_packages(
     """List the packages of a channel by name."""
     [name] = _position(after, 1)
     wanted = packages.packages_to_list(get_channel(session, channel))
-    summaries, following = packages.list_packages_after(session, wanted, name, limit=limit)
-    return CursorPage(items=list(map(PackageOut.of, summaries)), next=_cursor(following))
+    found, following = packages.list_packages_after(session, wanted, name, limit=limit)
+    return CursorPage(items=list(map(PackageOut.of, found)), next=_cursor(following))
 
 
 @router.get(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Query
 
+from quetz.db.queries import packages as queries
 from quetz.db.queries.channels import get_channel
-from quetz.db.queries.packages import count_packages, get_package
+from quetz.db.queries.windows import EVERYTHING
 from quetz.services import packages as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, SearchText, WindowDep
@@ -22,7 +23,9 @@ OrderBy = Annotated[str, Query(max_length=100, examples=["latest_change:desc"])]
 @router.get("/api/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES))
 def list_packages(channel: str, session: ReadSession, q: SearchText = "") -> list[PackageOut]:
     wanted = service.packages_to_list(get_channel(session, channel), text=q)
-    return [PackageOut.of(summary) for summary in service.list_packages(session, wanted)]
+    return [
+        PackageOut.of(package) for package in queries.list_packages(session, wanted, EVERYTHING)
+    ]
 
 
 @router.get(
@@ -37,9 +40,9 @@ def list_packages_by_page(
 ) -> Page[PackageOut]:
     found = get_channel(session, channel)
     wanted = service.packages_to_list(found, text=q, order_by=order_by)
-    summaries = service.list_packages(session, wanted, window)
-    count = count_packages(session, wanted)
-    return Page.of(window, count, map(PackageOut.of, summaries))
+    packages = queries.list_packages(session, wanted, window)
+    count = queries.count_packages(session, wanted)
+    return Page.of(window, count, map(PackageOut.of, packages))
 
 
 @router.post(
@@ -53,7 +56,7 @@ def create_package(channel: str, body: PackageIn, session: WriteSession, caller:
 @router.get("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_READ))
 def read_package(channel: str, package: str, session: ReadSession) -> PackageOut:
     found = get_channel(session, channel)
-    return PackageOut.of(service.get_summary(session, found, package))
+    return PackageOut.of(queries.get_package(session, found, package))
 
 
 @router.delete(
@@ -63,4 +66,4 @@ def read_package(channel: str, package: str, session: ReadSession) -> PackageOut
 )
 def delete_package(channel: str, package: str, session: WriteSession, caller: Caller) -> None:
     found = get_channel(session, channel)
-    service.delete_package(session, caller, found, get_package(session, found, package))
+    service.delete_package(session, caller, found, queries.get_package(session, found, package))

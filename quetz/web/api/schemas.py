@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import Row
 
-from quetz.db.models import Channel, File, User
+from quetz.db.models import Channel, File, Package, User
 from quetz.services.channels import TTL_SECONDS, ChannelChanges, NewChannel
-from quetz.services.packages import NewPackage, PackageSummary
+from quetz.services.packages import NewPackage
 from quetz.services.permissions import Role
 from quetz.services.texts import CHANNEL_DESCRIPTION_LENGTH
 from quetz.web.api.pages import Text
@@ -194,8 +194,8 @@ class PackageOut(BaseModel):
     latest_change: str | None
 
     @classmethod
-    def of(cls, summary: PackageSummary) -> "PackageOut":
-        return cls(**package_values(summary))
+    def of(cls, package: Package) -> "PackageOut":
+        return cls(**package_values(package))
 
 
 class PackageFound(PackageOut):
@@ -204,20 +204,19 @@ class PackageFound(PackageOut):
     channel_name: str
 
     @classmethod
-    def found(cls, summary: PackageSummary, channel_name: str) -> "PackageFound":
-        return cls(**package_values(summary), channel_name=channel_name)
+    def found(cls, package: Package, channel_name: str) -> "PackageFound":
+        return cls(**package_values(package), channel_name=channel_name)
 
 
-def package_values(summary: PackageSummary) -> dict[str, Any]:
-    package = summary.package
+def package_values(package: Package) -> dict[str, Any]:
     changed = package.latest_change
     return {
         "name": package.name,
         "summary": package.summary,
         "description": package.description,
         "url": package.url,
-        "platforms": summary.platforms,
-        "current_version": summary.current_version,
+        "platforms": package.platforms.split(),
+        "current_version": package.current_version,
         "latest_change": None if changed is None else iso_time(changed),
     }
 

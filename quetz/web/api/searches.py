@@ -31,7 +31,7 @@ def search_packages(
     anything else in part. Answers with the first 50 by name, then by channel.
     """
     found = service.search_packages(session, caller, q)
-    return [PackageFound.found(summary, channel) for summary, channel in found]
+    return [PackageFound.found(package, channel) for package, channel in found]
 
 
 @router.get(
