@@ -123,8 +123,8 @@ def test_packages_tell_of_the_files_that_they_had_before(empty_engine, plugins):
             "INSERT INTO files (id, public_id, channel_id, package_id, subdir, name, filename,"
             " version, build, build_number, size, sha256, md5, record, run_exports, about,"
             f" uploaded_at, yanked_at) VALUES ({number}, 'f{number}', 1, {package}, '{subdir}',"
-            f" 'n', 'n-{version}-0.conda', '{version}', '0', 0, 1, 'x', 'x', '{{}}', '{{}}', '{{}}', 1,"
-            f" {yanked_at})",
+            f" 'n', 'n-{version}-0.conda', '{version}', '0', 0, 1, 'x', 'x', '{{}}', '{{}}',"
+            f" '{{}}', 1, {yanked_at})",
         )
     schema = schema_of(empty_engine)
     expected = [
