@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.figures import Figure
 from benchmarks.security.places import CHANNEL, SECRET_CHANNEL, Place, package, running
 
-EXAMPLES = 200
+EXAMPLES = 100
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_headers_conformance,response_schema_conformance"

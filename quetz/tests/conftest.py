@@ -13,3 +13,6 @@ ROOM = 4 * 2**30
 # Nothing of a test outlives a crash of the machine, so nothing has to be on disk.
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+# Tests that run pytest have no use for it either: to import it takes two seconds.
+os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"

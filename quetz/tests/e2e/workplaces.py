@@ -101,7 +101,7 @@ class Workplace:
             **kept,
             "PATH": f"{self.commands}:{os.environ['PATH']}",
             "HOME": str(self.folder.parent),  # where cookiecutter keeps what was answered
-            "PYTEST_ADDOPTS": "-W error",
+            "PYTEST_ADDOPTS": "-W error -p no:schemathesis",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # others take longer to load than tests to run
             # Two texts of one length in one second would be one to Python.
             "PYTHONDONTWRITEBYTECODE": "1",
