@@ -70,10 +70,10 @@ def find_again(session: Session, user_id: int) -> User | None:
     return session.get(User, user_id, populate_existing=True)
 
 
-def lock_user(session: Session, user: User) -> int:
+def lock_user(session: Session, user: User) -> list[User]:
     """Hold a user, and all owners of the server, against changes until this transaction ends.
 
-    Return how many owners there are. SQLite has one writer at a time anyway.
+    Return the owners. SQLite has one writer at a time anyway.
 
     Raises:
         UserNotFound: he was deleted meanwhile.
@@ -81,7 +81,7 @@ def lock_user(session: Session, user: User) -> int:
     locked = list(session.scalars(_LOCKED, {"user_id": user.id}))
     if user.disabled_at is not None or user not in locked:
         raise UserNotFound(user.username)
-    return sum(one.role == "owner" for one in locked)
+    return [one for one in locked if one.role == "owner"]
 
 
 def list_users(session: Session, wanted: UserFilter, window: Window) -> Sequence[User]:
