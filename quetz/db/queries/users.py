@@ -57,10 +57,16 @@ def find_user(session: Session, username: str) -> User | None:
     return session.scalar(select(User).where(User.username == username))
 
 
+def find_live(session: Session, username: str) -> User | None:
+    """Return the user, unless he was deleted."""
+    user = find_user(session, username)
+    return None if user is None or user.disabled_at is not None else user
+
+
 def get_user(session: Session, username: str) -> User:
     """Raises UserNotFound, for a deleted user too."""
-    user = find_user(session, username)
-    if user is None or user.disabled_at is not None:
+    user = find_live(session, username)
+    if user is None:
         raise UserNotFound(username)
     return user
 
