@@ -40,6 +40,8 @@ from quetz.settings.sections import Keys
 
 LISTED_KEYS = 1000
 _DAY = 86_400_000  # milliseconds
+DEAD_KEPT = 365 * _DAY
+REMOVED_AT_ONCE = 500
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -238,6 +240,19 @@ def revoke_leaked(session: Session, principal: Principal, public_ids: Sequence[s
             if api_keys.revoke_key(session, key_id, now_ms()):
                 record_event(session, principal, operation, subject=public_id, after="leaked")
     session.flush()
+
+
+def list_forgotten(session: Session, *, now: int) -> list[int]:
+    """Return some keys that are kept no longer, as ``remove_keys`` takes them.
+
+    A key that has made others stays as long as they do: if it leaked, they are revoked by it.
+    """
+    return api_keys.list_dead_keys(session, now - DEAD_KEPT, limit=REMOVED_AT_ONCE)
+
+
+def remove_keys(session: Session, key_ids: Sequence[int]) -> None:
+    """Remove keys for good; the audit log still names them."""
+    api_keys.remove_keys(session, key_ids)
 
 
 def touch_keys(session: Session, uses: Mapping[str, int]) -> None:
