@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from quetz.conda.archives import PackageArchive
 from quetz.conda.filenames import PackageFilename
 from quetz.db.models import File
-from quetz.db.queries.channels import get_channel, lock_both
+from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.errors import FileNotFound
 from quetz.errors.packages import FileYanked
 from quetz.plugins import Plugins
@@ -59,14 +59,15 @@ def copy_file(
 ) -> Outcome:
     """Make the file part of the channel as an upload of the same bytes would.
 
-    ``asked`` is what ``find_source`` returned. Meanwhile the caller may have lost his rights in
-    the source's channel, and the source may be gone: both are looked at with the channels locked.
+    ``asked`` is what ``find_source`` returned. Whoever waited for the lock since then may have
+    lost his rights in the source's channel, and the source may be gone: both are looked at again.
 
     Raises:
         FileNotFound: the source was deleted or replaced meanwhile.
         QuetzError: as ``find_source``, for the source, and ``record``, for the channel.
     """
-    lock_both(session, get_channel(session, channel_name), get_channel(session, source.channel))
+    # The source's channel is not locked: a change of it would wait for those of this one.
+    lock_channel(session, get_channel(session, channel_name))
     principal = renew_principal(session, principal)
     found = _described(session, principal, source)
     if found.sha256 != asked.sha256:

@@ -19,12 +19,6 @@ _LOCKED = (
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
 )
-_SHARED = (
-    select(Channel)
-    .where(Channel.id == bindparam("channel_id"))
-    .with_for_update(read=True)
-    .execution_options(populate_existing=True)
-)
 _COUNT_UP = (
     update(Channel)
     .where(Channel.id == bindparam("channel_id"))
@@ -75,20 +69,6 @@ def lock_channel(session: Session, channel: Channel) -> None:
     """
     if session.scalar(_LOCKED, {"channel_id": channel.id}) is None:
         raise ChannelNotFound(channel.name)
-
-
-def lock_both(session: Session, changed: Channel, kept: Channel) -> None:
-    """Hold ``changed`` as ``lock_channel`` does, and ``kept`` against changes by others.
-
-    In one order everywhere: two that change each other's channel would lock each other out.
-
-    Raises:
-        ChannelNotFound: one of them was deleted meanwhile.
-    """
-    for channel in sorted({changed, kept}, key=lambda channel: channel.id):
-        query = _LOCKED if channel is changed else _SHARED
-        if session.scalar(query, {"channel_id": channel.id}) is None:
-            raise ChannelNotFound(channel.name)
 
 
 def list_channels(

@@ -267,25 +267,3 @@ def test_a_copy_that_waited_sees_what_became_of_its_source(
 
     assert copying.result().status_code == status
     assert "stable" not in rows(deployment)
-
-
-def test_two_copies_between_two_channels_do_not_lock_each_other_out(
-    alice, deployment, package, tmp_path
-):
-    other = build_package(tmp_path, name="other")
-    upload(alice, None, other, channel="stable")
-    back = SOURCE | {
-        "source_channel": "stable",
-        "source_package": "other",
-        "filename": other.name,
-    }
-
-    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
-        for name in ("forge", "stable"):
-            lock_channel(session, get_channel(session, name))
-        there = pool.submit(alice.post, COPY, params=SOURCE)
-        again = pool.submit(alice.post, "/api/channels/forge/packages/copy", params=back)
-        wait([there, again], timeout=0.5)  # let both come as far as they can
-
-    assert {there.result().status_code, again.result().status_code} == {201}
-    assert package.name in alice.get("/api/channels/stable/packages/pkg/versions").text
