@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from quetz.conda.names import check_username
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, Package, User
-from quetz.db.queries import members
+from quetz.db.queries import api_keys, members
 from quetz.db.queries import users as queries
 from quetz.db.queries.users import UserFilter
 from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BadName, LastOwner, LoginRequired, RoleRequired, UserExists
+from quetz.errors.accounts import KeysInTheWay
 from quetz.services.authentication import renew_principal
 from quetz.services.events import record_event
 from quetz.services.permissions import (
@@ -131,6 +132,7 @@ def set_role(session: Session, principal: Principal, username: str, role: Role |
         RoleRequired: the caller may not set roles, or not this one, or not this user's.
         UserNotFound: there is no such user.
         LastOwner: the server would be left without an owner.
+        KeysInTheWay: a service account is to be elevated, and has API keys.
     """
     authorize(session, principal, Operation.USERS_SET_ROLE)
     user = queries.get_user(session, username)
@@ -145,6 +147,7 @@ def set_role(session: Session, principal: Principal, username: str, role: Role |
         _check_not_last_owner(user, owners)
     if role == user.role:
         return
+    _check_no_keys_rise(session, user, role)
     record_event(session, principal, operation, subject=username, before=user.role, after=role)
     user.role = role
     session.flush()
@@ -242,9 +245,23 @@ def _is_elevated(role: str | None) -> bool:
     return role is not None and Role(role) >= Role.MAINTAINER
 
 
-def _check_not_last_owner(user: User, owners: int) -> None:
-    if user.role == Role.OWNER and owners == 1:
+def _check_not_last_owner(user: User, owners: Sequence[User]) -> None:
+    """Keep an owner of the server who can log in; a service account may go before the last."""
+    if user.role != Role.OWNER:
+        return
+    if not any(one is not user and (user.service or not one.service) for one in owners):
         raise LastOwner("the server")
+
+
+def _check_no_keys_rise(session: Session, user: User, role: Role | None) -> None:
+    """Elevate no key that somebody below may have made, as he may of a service account."""
+    if not user.service or role is None or not _is_elevated(role):
+        return
+    if user.role is not None and role <= user.role:
+        return
+    keys = api_keys.count_good_keys(session, user.id, now_ms())
+    if keys:
+        raise KeysInTheWay(user.username, role, keys)
 
 
 def _visible_packages(principal: Principal) -> ColumnElement[bool]:

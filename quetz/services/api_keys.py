@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from quetz.db.base import now_ms
 from quetz.db.models import ApiKey, ApiKeyScope, Channel, Package, User
 from quetz.db.queries import api_keys
+from quetz.db.queries.users import lock_user
 from quetz.errors import (
     ApiKeyNotFound,
     ChannelNotFound,
@@ -19,7 +20,7 @@ from quetz.errors import (
 )
 from quetz.errors.api_keys import TooManyKeys, VerbRequired
 from quetz.services.accounts import check_not_above, get_own_account
-from quetz.services.authentication import find_by_secret
+from quetz.services.authentication import find_by_secret, renew_principal
 from quetz.services.events import record_event
 from quetz.services.key_texts import digest, key_text, new_key_parts, parse_key
 from quetz.services.permissions import (
@@ -39,6 +40,8 @@ from quetz.settings.sections import Keys
 
 LISTED_KEYS = 1000
 _DAY = 86_400_000  # milliseconds
+DEAD_KEPT = 365 * _DAY
+REMOVED_AT_ONCE = 500
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -82,9 +85,7 @@ def create_api_key(
         TooManyKeys: the owner has as many as can be listed.
     """
     if principal != OPERATOR:
-        authorize(session, principal, Operation.APIKEY_CREATE)
-        if principal.user_id != owner.id:
-            _authorize_for_another(session, principal, owner)
+        principal = _authorize_making(session, principal, owner)
     for scope in scopes or ():
         _authorize_scope(session, owner, scope)
     parent = _find_maker(session, principal)
@@ -141,7 +142,7 @@ def list_api_keys(
     if owner is None:
         owner = get_own_account(session, principal)
     elif owner.id != principal.user_id:
-        _authorize_for_another(session, principal, owner)
+        _authorize_for_another(session, principal, owner, Operation.USERS_LIST_ALL)
     return list_keys_of(session, owner)
 
 
@@ -241,17 +242,46 @@ def revoke_leaked(session: Session, principal: Principal, public_ids: Sequence[s
     session.flush()
 
 
+def list_forgotten(session: Session, *, now: int) -> list[int]:
+    """Return some keys that are kept no longer, as ``remove_keys`` takes them.
+
+    A key that has made others stays as long as they do: if it leaked, they are revoked by it.
+    """
+    return api_keys.list_dead_keys(session, now - DEAD_KEPT, limit=REMOVED_AT_ONCE)
+
+
+def remove_keys(session: Session, key_ids: Sequence[int]) -> None:
+    """Remove keys for good; the audit log still names them."""
+    api_keys.remove_keys(session, key_ids)
+
+
 def touch_keys(session: Session, uses: Mapping[str, int]) -> None:
     """Note when keys, by public id, were last used, in Unix milliseconds."""
     api_keys.set_last_used(session, uses)
 
 
-def _authorize_for_another(session: Session, principal: Principal, owner: User) -> None:
+def _authorize_making(session: Session, principal: Principal, owner: User) -> Principal:
+    """Return the caller as he is; another's account keeps its role until this transaction ends.
+
+    Whoever gives it a higher one looks for keys that were made before.
+    """
+    authorize(session, principal, Operation.APIKEY_CREATE)
+    if principal.user_id == owner.id:
+        return principal
+    lock_user(session, owner)
+    principal = renew_principal(session, principal)
+    _authorize_for_another(session, principal, owner, Operation.USERS_CREATE)
+    return principal
+
+
+def _authorize_for_another(
+    session: Session, principal: Principal, owner: User, operation: Operation
+) -> None:
     """Whoever may make accounts makes the keys of service accounts that are not above himself."""
     deed = "creating an API key of another user"
     if not owner.service:
         raise RoleRequired(deed, "the command line")
-    authorize(session, principal, Operation.USERS_CREATE)
+    authorize(session, principal, operation)
     check_not_above(principal, owner, deed)
 
 

@@ -12,6 +12,7 @@ from quetz.db.queries import api_keys, users
 from quetz.errors import LoginRequired
 from quetz.services.key_texts import digest, parse_key
 from quetz.services.permissions import Principal, Role, Scope, Verb, principal_of
+from quetz.services.sessions import find_login
 
 _NO_DIGEST = digest("")
 
@@ -32,20 +33,25 @@ def renew_principal(session: Session, principal: Principal) -> Principal:
     What a request found out when it came may be no longer so after it has waited for a lock.
 
     Raises:
-        LoginRequired: his account, or his key, is no longer good for anything.
+        LoginRequired: his account, his key or his login is no longer good for anything.
     """
     if principal.user_id is None:
         return principal
-    if principal.api_key is not None:
-        found = api_keys.find_key(session, principal.api_key)
-        current = None if found is None else _principal_of_key(session, *found)
-    else:
-        user = users.find_again(session, principal.user_id)
-        current = None if user is None or user.disabled_at is not None else principal_of(user)
+    current = _find_again(session, principal, principal.user_id)
     if current is None:
         raise LoginRequired
     read_only = current.read_only or principal.read_only  # as a token in the URL is
     return replace(current, read_only=read_only, address=principal.address)
+
+
+def _find_again(session: Session, principal: Principal, user_id: int) -> Principal | None:
+    if principal.api_key is not None:
+        found = api_keys.find_key(session, principal.api_key)
+        return None if found is None else _principal_of_key(session, *found)
+    if principal.login is not None:
+        return find_login(session, principal.login)
+    user = users.find_again(session, user_id)
+    return None if user is None or user.disabled_at is not None else principal_of(user)
 
 
 def _principal_of_key(session: Session, key: ApiKey, owner: User) -> Principal | None:

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from quetz.conda.archives import PackageArchive
 from quetz.conda.filenames import PackageFilename
 from quetz.db.models import File
-from quetz.db.queries.channels import get_channel
+from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.errors import FileNotFound
 from quetz.errors.packages import FileYanked
 from quetz.plugins import Plugins
+from quetz.services.authentication import renew_principal
 from quetz.services.files import get_file
 from quetz.services.permissions import Operation, Principal, authorize_path
 from quetz.services.uploads import Outcome, Received, ask_plugins, record
@@ -58,12 +59,16 @@ def copy_file(
 ) -> Outcome:
     """Make the file part of the channel as an upload of the same bytes would.
 
-    ``asked`` is what ``find_source`` returned.
+    ``asked`` is what ``find_source`` returned. Whoever waited for the lock since then may have
+    lost his rights in the source's channel, and the source may be gone: both are looked at again.
 
     Raises:
         FileNotFound: the source was deleted or replaced meanwhile.
         QuetzError: as ``find_source``, for the source, and ``record``, for the channel.
     """
+    # The source's channel is not locked: a change of it would wait for those of this one.
+    lock_channel(session, get_channel(session, channel_name))
+    principal = renew_principal(session, principal)
     found = _described(session, principal, source)
     if found.sha256 != asked.sha256:
         raise FileNotFound(f"{source.channel}/{found.path}")

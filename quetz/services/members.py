@@ -53,14 +53,13 @@ def remove_member(session: Session, principal: Principal, channel: Channel, user
     """Take a user's role in the channel away.
 
     Raises:
-        UserNotFound: there is no such user.
-        MemberNotFound: he has no role in the channel.
+        MemberNotFound: he has no role in the channel, whether there is such a user or not.
         LastOwner: the channel would be left without an owner.
     """
     channels.lock_channel(session, channel)
-    user = users.get_user(session, username)
-    before = queries.find_channel_role(session, user.id, channel.id)
-    if before is None:
+    user = users.find_live(session, username)
+    before = None if user is None else queries.find_channel_role(session, user.id, channel.id)
+    if user is None or before is None:
         raise MemberNotFound(username, f"channel '{channel.name}'")
     _check_not_last_owner(session, channel, before)
     queries.remove_channel_role(session, user.id, channel.id)

@@ -87,6 +87,7 @@ class Operation(StrEnum):
     USERS_READ_SELF = "users.read_self"
     USERS_READ_OTHER = "users.read_other"
     USERS_CREATE = "users.create"
+    USERS_DELETE_ANY = "users.delete_any"
     USERS_DELETE_SELF = "users.delete_self"
     USERS_DELETE_MEMBER = "users.delete_member"
     USERS_DELETE_ELEVATED = "users.delete_elevated"
@@ -251,6 +252,8 @@ RULES: dict[Operation, Rule] = {
     Operation.USERS_READ_SELF: _server("reading one's own account", Takes.LOGIN, Verb.READ),
     Operation.USERS_READ_OTHER: _server("reading another account", Role.MAINTAINER, Verb.READ),
     Operation.USERS_CREATE: _server("creating an account", Role.MAINTAINER),
+    # Whose account it is is still to be seen: one of the next three must follow.
+    Operation.USERS_DELETE_ANY: _server("deleting an account", Takes.LOGIN),
     Operation.USERS_DELETE_SELF: _server("deleting one's own account", Takes.BROWSER),
     Operation.USERS_DELETE_MEMBER: _server("deleting another account", Role.MAINTAINER),
     Operation.USERS_DELETE_ELEVATED: _server("deleting an elevated account", Role.OWNER),

@@ -58,14 +58,14 @@ def remove_member(
     """Take a user's role in the package ``name`` away.
 
     Raises:
-        PackageNotFound, UserNotFound: there is no such package or user.
-        MemberNotFound: he has no role in the package.
+        PackageNotFound: there is no such package.
+        MemberNotFound: he has no role in the package, whether there is such a user or not.
     """
     channels.lock_channel(session, channel)
     package = get_package(session, channel, name)
-    user = users.get_user(session, username)
-    before = queries.find_package_role(session, user.id, package.id)
-    if before is None:
+    user = users.find_live(session, username)
+    before = None if user is None else queries.find_package_role(session, user.id, package.id)
+    if user is None or before is None:
         raise MemberNotFound(username, _place(channel, package))
     queries.remove_package_role(session, user.id, package.id)
     record_event(

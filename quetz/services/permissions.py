@@ -1,6 +1,6 @@
 """Who may do what: who asks, what he asks for, and whether the table allows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import Session
@@ -65,6 +65,7 @@ class Principal:
     read_only: bool = False
     address: str | None = None
     verbs: frozenset[Verb] | None = None
+    login: str | None = field(default=None, repr=False, compare=False)  # the hash of a cookie
 
     @property
     def known(self) -> bool:

@@ -43,13 +43,20 @@ def start_session(
 
 def authenticate_session(session: Session, cookie: str) -> Principal | None:
     """Return whose cookie it is, or None when it is nobody's at present."""
-    found = sessions.find_session(session, _digest(cookie))
+    return find_login(session, _digest(cookie))
+
+
+def find_login(session: Session, digest: str) -> Principal | None:
+    """Return whose cookie has this hash, as ``authenticate_session``."""
+    found = sessions.find_session(session, digest)
     if found is None:
         return None
     login, user = found
     now = now_ms()
     stale = login.last_used_at < now - IDLE_LIMIT or login.created_at < now - AGE_LIMIT
-    return None if stale or user.disabled_at is not None else principal_of(user)
+    if stale or user.disabled_at is not None:
+        return None
+    return replace(principal_of(user), login=digest)
 
 
 def touch_sessions(session: Session, uses: Mapping[str, int]) -> None:

@@ -61,7 +61,8 @@ class General(Section):
     dev: bool = Field(
         default=False,
         description="A deployment to try things out: users log in without a password. "
-        "`quetz create --dev` sets it; such a server listens on this machine only.",
+        "`quetz create --dev` sets it; such a server listens on this machine only, "
+        "and answers nobody through a proxy.",
     )
     frontend_dir: str = Field(
         default="",

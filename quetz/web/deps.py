@@ -1,11 +1,12 @@
 """What a route asks for: a session, the caller, the deployment."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session, SessionTransaction
 
 from quetz.deployment import Deployment
 from quetz.services.permissions import Principal
@@ -31,24 +32,30 @@ Caller = Annotated[Principal, Depends(get_caller)]
 
 def open_write_session(deployment: DeploymentDep, request: Request) -> Iterator[Session]:
     with deployment.transaction(write=True) as session:
-        _before_first_use(session, lambda: authorize_again(session, request))
+        passed = _check_as_it_begins(session, lambda own: authorize_again(own, request))
         yield session
+        if session.in_transaction() and not passed.is_set():
+            authorize_again(session, request)  # it was refused, and the handler went on
     leave_marks(request, marks_of(session))
 
 
-def _before_first_use(session: Session, check: Callable[[], None]) -> None:
-    """Call ``check`` in the thread that uses the session first.
+def _check_as_it_begins(session: Session, check: Callable[[Session], None]) -> threading.Event:
+    """Call ``check`` in the thread that uses the session first, before anything else is done.
 
     A thread that waited for the lock here would leave none to the handler of whoever has it.
+    Return what tells that it has passed. Until then it is called whenever a transaction begins.
     """
-    checks = [check]
+    passed = threading.Event()
 
-    def call(*_: object) -> None:
-        if checks:
-            checks.pop()()
+    def call(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+        if not passed.is_set():
+            # A session may not be used while it begins; this one leaves the transaction alone.
+            with Session(connection, join_transaction_mode="rollback_only") as own:
+                check(own)
+            passed.set()
 
-    event.listen(session, "do_orm_execute", call)
-    event.listen(session, "before_flush", call)
+    event.listen(session, "after_begin", call)
+    return passed
 
 
 # scope="function": commit before the answer is sent, so that a 201 means stored.

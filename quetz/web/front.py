@@ -36,6 +36,12 @@ DEAD_KEY = "quetz.dead_key"
 FORWARDED_BY = "quetz.forwarded_by"
 """Where a scope holds the address of the proxy that told who the client is, if one did."""
 
+FROM_ELSEWHERE = (
+    "A development server answers to this machine only: ask for localhost, and not through a proxy"
+)
+# What proxies add: one on this machine may speak for anybody, and call the server localhost.
+PROXIES_SEND = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
+
 # conda takes [a-zA-Z0-9-]* for a token; whatever stands there is a token, and never logged.
 TOKEN = re.compile(r"/t/([^/]*)(?=/|$)")
 _FORWARDED = re.compile(r"\[([^%]+)\](?::\d+)?|([\d.]+)(?::\d+)?|([^%]+)")
@@ -138,8 +144,8 @@ class Front:
         if token is not None:
             # The access log reads the path after the answer was sent.
             scope["path"] = "/t/***" + path
-        if self._dev and not _is_local(headers.get(b"host", b"")):
-            answer = problem(421, "A development server answers to localhost only; use that name")
+        if self._dev and not _is_from_here(headers):
+            answer = problem(421, FROM_ELSEWHERE)
             await answer(scope, receive, send)
             return
 
@@ -239,6 +245,10 @@ def _headers(scope: Scope) -> Mapping[bytes, bytes]:
             for name, values in joined.items()
         }
     return headers
+
+
+def _is_from_here(headers: Mapping[bytes, bytes]) -> bool:
+    return _is_local(headers.get(b"host", b"")) and PROXIES_SEND.isdisjoint(headers)
 
 
 def _is_local(host: bytes) -> bool:

@@ -58,6 +58,16 @@ class UnnamedChannel(FaultyRoute):
         )
 
 
+class OpenFolder(FaultyRoute):
+    """A router serves a folder by ``frontend()``, which no guard stands before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a router serves a folder by frontend(), to everybody: serve its files by a route "
+            "on a GuardedRouter, with **declares(Operation.FRONTEND)"
+        )
+
+
 def declares(operation: Operation, **described: Any) -> dict[str, Any]:
     """Return the arguments that make a route declare ``operation``.
 
@@ -238,7 +248,10 @@ def check_declared(app: FastAPI) -> None:
 
     Raises:
         UndeclaredRoute, UnnamedChannel: naming the first such route.
+        OpenFolder: a router serves a folder.
     """
+    if any(app.router._iter_low_priority_routes()):  # noqa: SLF001  # nothing public tells of them
+        raise OpenFolder
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if not isinstance(route, GuardedRoute):

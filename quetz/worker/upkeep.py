@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
-from quetz.services import publishing
+from quetz.services import api_keys, publishing
 from quetz.services.collecting import BATCH, collect_superseded
 from quetz.services.downloads import list_old_hours, remove_hours
 from quetz.services.index_checks import find_torn
@@ -44,6 +44,7 @@ class Upkeep(threading.Thread):
             if time.monotonic() - forgotten > FORGET_SECONDS:
                 forgotten = time.monotonic()
                 self._attempt(self.forget_hours)
+                self._attempt(self.forget_keys)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         if self._deployment.schema.changed:  # a server writes nothing then, until its restart
@@ -93,3 +94,14 @@ class Upkeep(threading.Thread):
                 return
             with self._deployment.transaction(write=True) as session:
                 remove_hours(session, hours)
+
+    def forget_keys(self) -> None:
+        """Remove API keys that ended long ago; the search holds no write lock."""
+        now = now_ms()
+        while not self._stopping.is_set():
+            with self._deployment.transaction() as session:
+                keys = api_keys.list_forgotten(session, now=now)
+            if not keys:
+                return
+            with self._deployment.transaction(write=True) as session:
+                api_keys.remove_keys(session, keys)

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Row, bindparam, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from quetz.db.models import (
     ApiKey,
@@ -129,6 +129,25 @@ def list_family(session: Session, public_ids: Collection[str]) -> Sequence[Row[i
         .order_by(ApiKey.public_id)
     )
     return session.execute(query).all()
+
+
+def list_dead_keys(session: Session, before: int, *, limit: int) -> list[int]:
+    """Return ids of keys that ended before a time and have made no key that is still kept."""
+    child = aliased(ApiKey)
+    query = (
+        select(ApiKey.id)
+        .where(or_(ApiKey.revoked_at < before, ApiKey.expires_at < before))
+        .where(~exists().where(child.parent_id == ApiKey.id))
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def remove_keys(session: Session, key_ids: Sequence[int]) -> None:
+    # In one order, as everywhere, or two transactions could lock each other out.
+    rows = select(ApiKey.id).where(ApiKey.id.in_(key_ids)).order_by(ApiKey.public_id)
+    session.execute(rows.with_for_update()).all()
+    session.execute(delete(ApiKey).where(ApiKey.id.in_(key_ids)))
 
 
 def set_last_used(session: Session, uses: Mapping[str, int]) -> None:

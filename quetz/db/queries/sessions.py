@@ -9,13 +9,13 @@ from quetz.db.models import LoginSession, User
 
 
 def find_session(session: Session, token_hash: str) -> Row[LoginSession, User] | None:
-    """Return the login session and its user."""
+    """Return the login session and its user, as they are at this moment."""
     query = (
         select(LoginSession, User)
         .join(User, User.id == LoginSession.user_id)
         .where(LoginSession.token_hash == token_hash)
     )
-    return session.execute(query).one_or_none()
+    return session.execute(query, execution_options={"populate_existing": True}).one_or_none()
 
 
 def delete_stale_sessions(

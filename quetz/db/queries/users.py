@@ -57,10 +57,16 @@ def find_user(session: Session, username: str) -> User | None:
     return session.scalar(select(User).where(User.username == username))
 
 
+def find_live(session: Session, username: str) -> User | None:
+    """Return the user, unless he was deleted."""
+    user = find_user(session, username)
+    return None if user is None or user.disabled_at is not None else user
+
+
 def get_user(session: Session, username: str) -> User:
     """Raises UserNotFound, for a deleted user too."""
-    user = find_user(session, username)
-    if user is None or user.disabled_at is not None:
+    user = find_live(session, username)
+    if user is None:
         raise UserNotFound(username)
     return user
 
@@ -70,10 +76,10 @@ def find_again(session: Session, user_id: int) -> User | None:
     return session.get(User, user_id, populate_existing=True)
 
 
-def lock_user(session: Session, user: User) -> int:
+def lock_user(session: Session, user: User) -> list[User]:
     """Hold a user, and all owners of the server, against changes until this transaction ends.
 
-    Return how many owners there are. SQLite has one writer at a time anyway.
+    Return the owners. SQLite has one writer at a time anyway.
 
     Raises:
         UserNotFound: he was deleted meanwhile.
@@ -81,7 +87,7 @@ def lock_user(session: Session, user: User) -> int:
     locked = list(session.scalars(_LOCKED, {"user_id": user.id}))
     if user.disabled_at is not None or user not in locked:
         raise UserNotFound(user.username)
-    return sum(one.role == "owner" for one in locked)
+    return [one for one in locked if one.role == "owner"]
 
 
 def list_users(session: Session, wanted: UserFilter, window: Window) -> Sequence[User]:

@@ -153,6 +153,16 @@ def test_a_service_account_gets_a_key_and_no_role_but_the_given_one(quetz, path,
     assert holder(path, result.stdout.strip()) == ("robot", None)
 
 
+def test_a_service_account_with_a_key_is_not_elevated(quetz, path):
+    quetz("user", "service", "robot", path)
+
+    refused = quetz("user", "role", "robot", "owner", path)
+
+    assert refused.exit_code == 1
+    assert "revoke them first" in refused.stderr
+    assert quetz("user", "list", path).stdout == "robot  no role, service account\n"
+
+
 def test_what_is_told_of_users_as_json_is_as_published(quetz, path):
     created = quetz("user", "create", "erin", path, "--json")
     service = quetz("user", "service", "robot", path, "--json")

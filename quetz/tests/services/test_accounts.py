@@ -173,6 +173,26 @@ def test_the_last_owner_of_the_server_is_neither_demoted_nor_deleted(session):
     assert roles(session) == {ALICE: "owner"}
 
 
+def test_the_last_owner_who_can_log_in_stays_though_a_service_account_is_an_owner(session):
+    alice = make_user(session, ALICE, role="owner")
+    make_user(session, "robot", role="owner", service=True)
+
+    with pytest.raises(LastOwner):
+        set_role(session, principal_of(alice), ALICE, None)
+    with pytest.raises(LastOwner):
+        delete_user(session, principal_of(alice), ALICE)
+    delete_user(session, principal_of(alice), "robot")
+
+    assert roles(session) == {ALICE: "owner"}
+
+
+def test_a_service_account_that_is_the_only_owner_stays(session):
+    make_user(session, "robot", role="owner", service=True)
+
+    with pytest.raises(LastOwner):
+        set_role(session, OPERATOR, "robot", None)
+
+
 @pytest.mark.parametrize(
     ("role", "action"),
     [(None, "users.delete_member"), ("maintainer", "users.delete_elevated")],

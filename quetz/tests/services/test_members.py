@@ -56,7 +56,7 @@ def test_nobody_gives_a_role_above_his_own(session, bob, channel):
 def test_an_unknown_user_is_neither_added_nor_removed(session, alice, channel, username):
     with pytest.raises(UserNotFound):
         set_member(session, principal_of(alice), channel, username, Role.MEMBER)
-    with pytest.raises(UserNotFound):
+    with pytest.raises(MemberNotFound):
         remove_member(session, principal_of(alice), channel, username)
 
 

@@ -110,6 +110,7 @@ def test_every_operation_has_cells():
         Operation.LOGIN,
         Operation.LOGOUT,
         Operation.USERS_CREATE,
+        Operation.USERS_DELETE_ANY,
         Operation.VERSION_YANK,
     }
 

@@ -1,13 +1,16 @@
 """What a cookie alone does not do (CSRF)."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from quetz.db.models import Event, LoginSession, User
-from quetz.services.sessions import start_session
+from quetz.db.queries.channels import get_channel, lock_channel
+from quetz.services.permissions import OPERATOR
+from quetz.services.sessions import end_session, start_session
 from quetz.testing.factories import make_user
 from quetz.tests.web.conftest import open_browser
 from quetz.web.guard import GuardedRoute
@@ -178,3 +181,17 @@ class TestWithOtherSites:
         answer = browser.post("/api/channels", json={"name": "own"}, headers=sent)
 
         assert answer.status_code == 403
+
+
+def test_a_change_that_waited_while_its_login_ended_is_not_made(browser, cookie, deployment):
+    browser.post("/api/channels", json={"name": "forge"})
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        lock_channel(session, get_channel(session, "forge"))
+        later = pool.submit(browser.delete, "/api/channels/forge")
+        wait([later], timeout=0.3)  # let it come as far as it can
+        end_session(session, OPERATOR, cookie)
+
+    assert later.result().status_code == 401
+    with deployment.transaction() as session:
+        get_channel(session, "forge")

@@ -192,3 +192,11 @@ def test_a_development_server_answers_only_to_names_of_this_machine(dev_client, 
 
     assert answers[0].status_code == status
     assert {answer.status_code == 421 for answer in answers} == {status == 421}
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP"])
+def test_a_development_server_answers_nobody_through_a_proxy(dev_client, name):
+    headers = {"Host": "127.0.0.1:8000", name: "203.0.113.9"}
+
+    for path in ("/api/dummylogin/alice", "/get/none/noarch/repodata.json"):
+        assert dev_client.get(path, headers=headers).status_code == 421

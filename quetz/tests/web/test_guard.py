@@ -7,6 +7,7 @@ from quetz.services.permissions import Operation
 from quetz.testing.packages import build_package
 from quetz.web.guard import (
     GuardedRouter,
+    OpenFolder,
     UndeclaredRoute,
     UnnamedChannel,
     check_declared,
@@ -55,6 +56,18 @@ def test_a_route_done_to_a_channel_that_its_path_does_not_name_is_refused():
     app.include_router(router)
 
     with pytest.raises(UnnamedChannel, match=r"'/api/things/\{name\}' .*'channel.read'"):
+        check_declared(app)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_app_that_serves_a_folder_unguarded_is_refused(tmp_path, nested):
+    app, router, outer = FastAPI(openapi_url=None), GuardedRouter(tags=["things"]), APIRouter()
+    router.frontend("/things", directory=tmp_path)
+    outer.include_router(router, prefix="/api")
+
+    app.include_router(outer if nested else router)
+
+    with pytest.raises(OpenFolder, match="on a GuardedRouter"):
         check_declared(app)
 
 

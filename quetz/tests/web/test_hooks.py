@@ -1,13 +1,17 @@
 """Hooks of a faulty plugin, as the clients of a server and the readers of its log meet them."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from textwrap import indent
 
 import pytest
 from starlette.testclient import TestClient
 
 from quetz.db.models import Event, File, IndexDirty, Package
+from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.plugins import PluginFailed, load_plugins
+from quetz.services.accounts import set_role
+from quetz.services.permissions import OPERATOR, Role
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.migrations.distributions import Site
@@ -285,3 +289,47 @@ def test_routes_of_a_plugin_are_refused_as_the_operations_that_they_declare(
         "closed": [401, 404, 200, 401, 404, 200],
         "absent": [401, 404, 404, 401, 404, 404],
     }
+
+
+CHANGES = """\
+from contextlib import suppress
+from quetz.plugin_api import Conflict, GuardedRouter, Operation, WriteSession, declares
+router = GuardedRouter(tags=["foo"])
+
+def change(session):
+    session.connection().execute(sa.text("UPDATE channels SET ttl = 7"))
+
+@router.post("/api/channels/{channel}/by-connection", **declares(Operation.CHANNEL_PATCH))
+def change_by_connection(session: WriteSession) -> None:
+    change(session)
+
+@router.post("/api/channels/{channel}/after-refusal", **declares(Operation.CHANNEL_PATCH))
+def change_after_refusal(session: WriteSession) -> None:
+    with suppress(Conflict):
+        session.scalar(sa.select(1))
+    change(session)
+
+return [router]
+"""
+
+
+@pytest.mark.parametrize("route", ["by-connection", "after-refusal"])
+def test_a_route_of_a_plugin_changes_nothing_for_who_lost_his_rights_while_he_waited(
+    plug_in, deployment, owner_key, route
+):
+    plug_in("routers()", CHANGES)
+    client = TestClient(create_app(deployment), headers={"X-API-Key": owner_key})
+    make_key(deployment, "zoe", Role.OWNER)  # or alice would be the last one
+    client.post("/api/channels", json={"name": "forge"})
+    path = f"/api/channels/forge/{route}"
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        lock_channel(session, get_channel(session, "forge"))
+        set_role(session, OPERATOR, "alice", None)
+        sent = pool.submit(client.post, path)
+        wait([sent], timeout=0.3)  # let it come as far as it can
+
+    assert sent.result().status_code == 409
+    assert client.get("/api/channels/forge").json()["ttl"] != 7
+    assert client.post(path).status_code == 200
+    assert client.get("/api/channels/forge").json()["ttl"] == 7

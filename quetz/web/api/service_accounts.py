@@ -59,7 +59,7 @@ def delete_service_account(username: str, session: WriteSession, caller: Caller)
     service.delete_service_account(session, caller, username)
 
 
-@router.get(KEYS, response_model=list[KeyOut], **declares(Operation.USERS_CREATE))
+@router.get(KEYS, response_model=list[KeyOut], **declares(Operation.USERS_LIST_ALL))
 def list_keys(username: str, session: ReadSession, caller: Caller) -> list[dict[str, Any]]:
     """List the API keys of a service account; `key` is the id by which one is revoked."""
     account = service.get_service_account(session, username)

@@ -65,7 +65,7 @@ def read_user(username: str, session: ReadSession, caller: Caller) -> UserOut:
     return UserOut.of(service.get_account(session, caller, username))
 
 
-@router.delete("/api/users/{username}", **OWN)
+@router.delete("/api/users/{username}", **declares(Operation.USERS_DELETE_ANY))
 def delete_user(username: str, session: WriteSession, caller: Caller) -> None:
     """Delete an account for good; one's own only by the cookie of a browser's login.
 

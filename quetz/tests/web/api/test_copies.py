@@ -1,9 +1,16 @@
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Channel, Event, File, IndexDirty
+from quetz.db.queries.channels import get_channel, lock_channel
+from quetz.services.accounts import set_role
+from quetz.services.files import delete_file, get_file
+from quetz.services.members import remove_member
+from quetz.services.permissions import OPERATOR, Role
+from quetz.services.yanks import yank_file
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.api.uploading import count, left_behind, other_bytes, upload
@@ -213,3 +220,50 @@ def test_who_may_not_change_the_channel_copies_nothing_into_it(alice, anonymous,
     assert anonymous.post(COPY, params=SOURCE).status_code == 401
     assert bob.post(COPY, params=SOURCE).status_code == 403
     assert carol.post(COPY, params=SOURCE).status_code == 403
+
+
+def lose_membership(session, forge):
+    remove_member(session, OPERATOR, forge, "bob")
+
+
+def lose_role_on_the_server(session, _forge):
+    set_role(session, OPERATOR, "mia", None)
+
+
+def yank_source(session, forge):
+    source = get_file(session, forge, "pkg", "noarch", NAME)
+    yank_file(session, OPERATOR, forge, source, reason=None)
+
+
+def delete_source(session, forge):
+    delete_file(session, OPERATOR, forge, get_file(session, forge, "pkg", "noarch", NAME))
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("who", "change", "status"),
+    [
+        pytest.param("bob", lose_membership, 404, id="no member any more"),
+        pytest.param("mia", lose_role_on_the_server, 404, id="demoted"),
+        pytest.param("bob", yank_source, 409, id="yanked"),
+        pytest.param("bob", delete_source, 404, id="deleted"),
+    ],
+)
+def test_a_copy_that_waited_sees_what_became_of_its_source(
+    alice, make_client, deployment, who, change, status
+):
+    alice.patch("/api/channels/forge", json={"private": True})
+    clients = {"bob": make_client("bob"), "mia": make_client("mia", role=Role.MAINTAINER)}
+    for name, role in {"stable": "maintainer", "forge": "member"}.items():
+        alice.post(f"/api/channels/{name}/members", json={"username": "bob", "role": role})
+    alice.post("/api/channels/stable/members", json={"username": "mia", "role": "maintainer"})
+
+    with ThreadPoolExecutor() as pool, deployment.transaction(write=True) as session:
+        for name in ("forge", "stable"):
+            lock_channel(session, get_channel(session, name))
+        copying = pool.submit(clients[who].post, COPY, params=SOURCE)
+        wait([copying], timeout=0.5)  # let it come as far as it can
+        change(session, get_channel(session, "forge"))
+
+    assert copying.result().status_code == status
+    assert "stable" not in rows(deployment)

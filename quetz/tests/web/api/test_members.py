@@ -71,6 +71,16 @@ def test_a_wrong_member_is_refused(alice, body, status):
 
 
 @pytest.mark.usefixtures("people")
+def test_who_is_removed_and_is_no_member_may_be_nobody(alice, make_client):
+    make_client("zoe")
+
+    answers = [alice.delete(MEMBERS, params={"username": name}) for name in ("zoe", "zog")]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text.replace("zoe", "zog") == answers[1].text
+
+
+@pytest.mark.usefixtures("people")
 def test_the_last_owner_stays(alice):
     assert alice.delete(MEMBERS, params={"username": "alice"}).status_code == 409
     assert alice.delete(MEMBERS, params={"username": "nobody"}).status_code == 404

@@ -125,3 +125,12 @@ def test_owners_of_a_package_and_maintainers_of_its_channel_give_any_role(
         "pmaint": (403, 403),
     }
     assert changed_by(anonymous) == (401, 401)
+
+
+def test_who_is_removed_and_is_no_member_may_be_nobody(alice, make_client):
+    make_client("zoe")
+
+    answers = [alice.delete(MEMBERS, params={"username": name}) for name in ("zoe", "zog")]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text.replace("zoe", "zog") == answers[1].text

@@ -141,3 +141,25 @@ def test_a_person_is_no_service_account(mia):
     assert mia.delete(f"{PATH}/mia").status_code == 404
     assert mia.get(f"{PATH}/mia/api-keys").status_code == 404
     assert mia.post(f"{PATH}/mia/api-keys", json={"description": ""}).status_code == 404
+
+
+@pytest.mark.usefixtures("robot")
+def test_who_made_a_key_of_an_account_does_not_rise_with_it(mia, make_client):
+    boss = make_client("boss", role=Role.OWNER)
+    rise = {"role": "owner"}
+
+    refused = boss.put("/api/users/robot/role", json=rise)
+    [key] = mia.get(KEYS).json()
+    mia.delete(f"/api/api-keys/{key['key']}")
+
+    assert refused.status_code == 409
+    assert "revoke them first" in refused.json()["detail"]
+    assert boss.put("/api/users/robot/role", json=rise).status_code == 200
+    assert boss.post(KEYS, json={"description": ""}).status_code == 201
+
+
+@pytest.mark.parametrize(("verb", "status"), [("read", 200), ("manage", 403)])
+def test_listing_keys_of_an_account_takes_the_verb_read_alone(mia, robot, anonymous, verb, status):
+    made = mia.post("/api/keys", json={"description": "", "verbs": [verb]}).json()
+
+    assert anonymous.get(KEYS, headers={"X-API-Key": made["key"]}).status_code == status

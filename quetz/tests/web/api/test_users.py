@@ -304,6 +304,16 @@ def test_a_user_deletes_himself_by_a_browser_and_by_no_key(bob, browse, owner):
 
 
 @pytest.mark.usefixtures("bob")
+@pytest.mark.parametrize(("verb", "status"), [("manage", 200), ("read", 403), ("delete", 403)])
+def test_a_key_deletes_a_user_by_the_verb_manage_alone(owner, anonymous, verb, status):
+    made = owner.post("/api/keys", json={"description": "", "verbs": [verb]}).json()
+
+    answer = anonymous.delete("/api/users/bob", headers={"X-API-Key": made["key"]})
+
+    assert answer.status_code == status
+
+
+@pytest.mark.usefixtures("bob")
 def test_a_maintainer_deletes_those_below_him_only(mia, owner, make_client):
     make_client("max", role=Role.MAINTAINER)
 

@@ -1,0 +1,59 @@
+"""What upkeep removes of the database."""
+
+from sqlalchemy import select
+
+from quetz.db.base import now_ms
+from quetz.db.models import ApiKey, ApiKeyScope
+from quetz.services.api_keys import DEAD_KEPT
+from quetz.testing.factories import make_channel, make_user
+from quetz.worker.upkeep import Upkeep
+
+LONG_AGO = now_ms() - DEAD_KEPT - 60_000
+LATELY = LONG_AGO + 120_000
+
+
+def add_key(session, user, name, parent=None, **ends):
+    parent_id = parent.id if parent else None
+    key = ApiKey(
+        public_id=name, secret_hash="", user_id=user.id, parent_id=parent_id, description="", **ends
+    )
+    session.add(key)
+    session.flush()
+    return key
+
+
+def kept(deployment):
+    with deployment.transaction() as session:
+        return set(session.scalars(select(ApiKey.public_id)))
+
+
+def test_keys_that_ended_long_ago_are_removed_with_their_roles(deployment):
+    with deployment.transaction(write=True) as session:
+        user, channel = make_user(session), make_channel(session)
+        for name in ("revoked", "expired"):
+            ended = {"revoked_at" if name == "revoked" else "expires_at": LONG_AGO}
+            key = add_key(session, user, name, **ended)
+            scope = {"channel_id": channel.id, "role": "member"}
+            session.add(ApiKeyScope(api_key_id=key.id, **scope))
+        add_key(session, user, "good")
+        add_key(session, user, "revoked lately", revoked_at=LATELY)
+        add_key(session, user, "expired lately", expires_at=LATELY)
+
+    Upkeep(deployment).forget_keys()
+
+    assert kept(deployment) == {"good", "revoked lately", "expired lately"}
+    with deployment.transaction() as session:
+        assert session.scalars(select(ApiKeyScope)).all() == []
+
+
+def test_a_dead_key_stays_as_long_as_a_key_that_it_made(deployment):
+    with deployment.transaction(write=True) as session:
+        user = make_user(session)
+        mother = add_key(session, user, "mother", revoked_at=LONG_AGO)
+        add_key(session, user, "daughter", mother)
+        other = add_key(session, user, "other", revoked_at=LONG_AGO)
+        add_key(session, user, "others daughter"[:16], other, revoked_at=LONG_AGO)
+
+    Upkeep(deployment).forget_keys()
+
+    assert kept(deployment) == {"mother", "daughter"}
