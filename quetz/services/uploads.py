@@ -7,6 +7,7 @@ session while bytes flow: ``quotas.plan`` (and ``reserve`` where a quota applies
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ from quetz.errors import (
     PackageExists,
     PackageWasDeleted,
 )
+from quetz.errors.packages import FormTooHeavy
 from quetz.plugins import Plugins
 from quetz.services.authentication import renew_principal
 from quetz.services.events import record_event
@@ -35,6 +37,9 @@ from quetz.services.permissions import Operation, Principal, authorize, authoriz
 from quetz.services.publishing import mark_dirty, note_unpublished
 from quetz.services.quotas import check_quota
 from quetz.storage import Stage
+
+FORM_WEIGHT: Final = 16 << 20
+"""Bytes of memory; the metadata of a thousand usual packages takes a third of it."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +83,28 @@ def check_package(
             raise OtherPackage(filename, package)
 
 
-def check_received(stage: Stage, filename: str, declared_sha256: str | None) -> Received:
-    """Check a finished staging file against its name and declared checksum.
+def check_received(
+    staged: Sequence[tuple[str, Stage]], declared_sha256: str | None
+) -> list[Received]:
+    """Check finished staging files against their names and the declared checksum.
+
+    What they say of themselves is held until all of them are recorded.
 
     Raises:
         ChecksumMismatch: the body is not what the client meant to send.
-        BadFilename, BadArchive: it is not a sound package of that name.
+        BadFilename, BadArchive: a file is not a sound package of its name.
+        FormTooHeavy: what the files say takes more than 16 MiB of memory.
     """
-    if declared_sha256 is not None and declared_sha256.lower() != stage.sha256:
-        raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
-    archive = read_archive(stage.path, filename)
-    return Received(archive, stage.size, stage.sha256, stage.md5)
+    received, weight = [], 0
+    for filename, stage in staged:
+        if declared_sha256 is not None and declared_sha256.lower() != stage.sha256:
+            raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
+        archive = read_archive(stage.path, filename)
+        received.append(Received(archive, stage.size, stage.sha256, stage.md5))
+        weight += archive.weigh()
+        if weight > FORM_WEIGHT:
+            raise FormTooHeavy(len(received), FORM_WEIGHT)
+    return received
 
 
 def authorize_files(

@@ -217,7 +217,7 @@ class _Upload:
         self.check_package(names)
         with deployment.transaction() as session:
             service.authorize_files(session, self.caller, self.channel, names)
-        received = [service.check_received(stage, name, sha256) for name, stage in staged]
+        received = service.check_received(staged, sha256)
         with deployment.transaction() as session:
             service.check_names(
                 session,

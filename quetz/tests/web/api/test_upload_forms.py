@@ -230,3 +230,18 @@ def test_a_form_of_countless_fields_is_refused(client, key, channel):
 
     assert answer.status_code == 422
     assert "fields" in answer.json()["detail"]
+
+
+def test_a_form_of_files_that_say_more_than_memory_should_hold_is_refused(
+    client, key, channel, tmp_path, deployment
+):
+    packages = [build_package(tmp_path, version=f"1.{n}", junk=[[]] * 19_000) for n in range(16)]
+    before = left_behind(deployment)
+
+    answer = post_form(client, key, *packages)
+
+    assert answer.status_code == 413
+    assert "about.json of the first 14 files" in answer.json()["message"]
+    assert "upload fewer files at once" in answer.json()["message"]
+    assert left_behind(deployment) == before
+    assert post_form(client, key, *packages[:12]).status_code == 201
