@@ -31,6 +31,7 @@ from quetz.errors import (
 from quetz.errors.packages import FormTooHeavy
 from quetz.plugins import Plugins
 from quetz.services.authentication import renew_principal
+from quetz.services.descriptions import describe_again, describe_by_upload
 from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
@@ -289,7 +290,9 @@ def _store_file(
         name=archive.filename.name,
         filename=str(archive.filename),
     )
+    former = None
     if replaces is not None:
+        former = replaces.about
         _remember_replaced(session, replaces)
     count_up(session, channel.id, size=item.size - (replaces.size if replaces else 0))
     count_files_up(session, package.id, 0 if replaces else 1, now)
@@ -305,7 +308,10 @@ def _store_file(
     file.uploaded_at, file.uploader_id = now, principal.user_id
     file.yanked_at, file.yank_reason = None, None  # who replaces a yanked file wants it used
     session.add(file)
-    _describe(package, archive)
+    if former is not None:
+        session.flush()
+        describe_again(session, package.id, former)
+    describe_by_upload(package, archive.about)
     return file
 
 
@@ -318,10 +324,3 @@ def _remember_replaced(session: Session, file: File) -> None:
             sha256=file.sha256,
         )
     )
-
-
-def _describe(package: Package, archive: PackageArchive) -> None:
-    """Let the package say of itself what its latest upload says."""
-    package.summary = archive.about.get("summary") or package.summary
-    package.description = archive.about.get("description") or package.description
-    package.url = archive.about.get("home") or package.url

@@ -9,6 +9,7 @@ from quetz.db.models import Channel, File
 from quetz.db.queries import channels
 from quetz.db.queries.files import find_again
 from quetz.errors import FileNotFound
+from quetz.services.descriptions import describe_again
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import mark_dirty, note_unpublished
@@ -77,6 +78,7 @@ def _change(
     if was_yanked == (yanked_at is not None):  # another reason, which no index tells
         note_unpublished(session, channel.id, file.subdir, file.name)
         return None
+    describe_again(session, file.package_id, file.about)
     return mark_dirty(session, channel.id, file.subdir, file.name)
 
 

@@ -76,6 +76,11 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
+def find_again(session: Session, package_id: int) -> Package | None:
+    """Return the package as it is now, whatever the session has seen of it before."""
+    return session.get(Package, package_id, populate_existing=True)
+
+
 def list_package_ids(session: Session, wanted: PackageFilter, window: Window) -> Sequence[int]:
     """Return ids in the filter's order: what is skipped or sorted is no wide row."""
     query = select(Package.id).where(wanted.condition).order_by(*wanted.columns)
