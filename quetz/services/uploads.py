@@ -136,11 +136,28 @@ def check_names(
             ``record``, which looks again.
     """
     channel = get_channel(session, channel_name)
+    more = _growth(session, principal, channel, received, force=force)
+    check_quota(session, channel, more, now=now_ms(), reservation=reservation)
+
+
+def _growth(
+    session: Session,
+    principal: Principal,
+    channel: Channel,
+    received: Sequence[Received],
+    *,
+    force: bool,
+) -> int:
+    """Return by how many bytes the channel grows once it has all the files.
+
+    Raises:
+        RoleRequired, PackageExists, PackageWasDeleted: as ``record``.
+    """
     more = {}  # by path: a form may bring a file twice
     for item in received:
         settled = _settle_name(session, principal, channel, item, force=force)
         more[item.path] = item.size - settled.size
-    check_quota(session, channel, sum(more.values()), now=now_ms(), reservation=reservation)
+    return sum(more.values())
 
 
 def ask_plugins(
@@ -186,6 +203,9 @@ def record(
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
     if package is not None:
         get_package(session, channel, package)
+    if channel.size_limit is not None:  # of all files together: their order decides nothing
+        more = _growth(session, principal, channel, received, force=force)
+        check_quota(session, channel, more, now=now_ms())
     # In one order, always: uploads to two channels may bring the same objects.
     for sha256, size in sorted({(item.sha256, item.size) for item in received}):
         queries.touch_object(session, sha256, size)
@@ -209,7 +229,6 @@ def _record_file(
     if file is not None and file.sha256 == item.sha256:
         note_unpublished(session, channel.id, item.archive.subdir, filename.name)
         return Outcome(item.sha256, None)
-    check_quota(session, channel, item.size - settled.size, now=now_ms())
     if package is None:
         package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)
