@@ -63,10 +63,14 @@ class Received:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``change`` numbers what the upload changed; None when the same bytes were there."""
+    """``change`` numbers what the upload changed; None when the same bytes were there.
+
+    These may be ``yanked``, and stay so.
+    """
 
     sha256: str
     change: int | None
+    yanked: bool = False
 
 
 def check_package(
@@ -228,7 +232,7 @@ def _record_file(
     package, file = settled.package, settled.file
     if file is not None and file.sha256 == item.sha256:
         note_unpublished(session, channel.id, item.archive.subdir, filename.name)
-        return Outcome(item.sha256, None)
+        return Outcome(item.sha256, None, yanked=file.yanked_at is not None)
     if package is None:
         package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)

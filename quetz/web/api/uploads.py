@@ -56,7 +56,8 @@ FORM_BODY = {
 # The answer is written by hand, for it may be either.
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The same bytes were there already; nothing was changed",
+        "description": "The same bytes were there already; nothing was changed. "
+        "`Quetz-Yanked: true` says that a file is yanked: no index offers it until it is restored",
         "content": {"application/json": {"schema": {"type": "null"}}},
     },
     201: {
@@ -265,4 +266,6 @@ def answer(request: Request, kept: Kept) -> Response:
         headers["ETag"] = f'"{outcomes[0].sha256}"'
     if changes:
         headers["Quetz-Change"] = str(changes[-1])
+    if any(outcome.yanked for outcome in outcomes):
+        headers["Quetz-Yanked"] = "true"
     return Response(b"null", 201 if changes else 200, headers, media_type="application/json")
