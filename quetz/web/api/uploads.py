@@ -25,7 +25,7 @@ from quetz.web.guard import GuardedRouter, StreamedRoute, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX, leave_marks
 
 # Bodies are streamed and counted here, against the limits of settings and quotas.
-router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=1 << 62)
+router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=None)
 
 Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")]
 S = TypeVar("S", bound=Sink)
