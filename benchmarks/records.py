@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from quetz.conda.texts import encode_json
 from quetz.db.base import new_public_id
 from quetz.db.models import Channel, File, Package
-from quetz.services.descriptions import add_build
+from quetz.services.descriptions import describe_by_upload
 
 SUBDIR = "linux-64"
 BUILT_AT = 1_700_000_000_000
@@ -107,7 +107,7 @@ def insert_channel(session: Session, name: str, count: int) -> tuple[int, Counte
             session.flush()
             packages[build.name] = package
         sizes[build.name] += 1
-        add_build(packages[build.name], SUBDIR, build.record["version"])
+        describe_by_upload(packages[build.name], SUBDIR, build.record["version"], {})
         rows.append(_row(build, channel.id, packages[build.name].id))
         if len(rows) == ROWS_AT_ONCE:
             session.execute(insert(File), rows)

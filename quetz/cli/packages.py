@@ -110,7 +110,7 @@ def yank_file(
         typer.Option(
             "--reason",
             metavar="TEXT",
-            help="Why; for the audit log.",
+            help="Why; for all who may read the channel.",
             callback=options.at_most(YANK_REASON_LENGTH),
         ),
     ] = None,

@@ -1,16 +1,20 @@
 """Reading what an uploaded package says of itself (CEP 34, CEP 35)."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from quetz.conda.contents import describe, read_run_exports
 from quetz.conda.faults import Fault
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.index_json import check_index
-from quetz.conda.strict_json import BadJson, decode_strictly
+from quetz.conda.strict_json import BadJson, decode_strictly, values_in
 from quetz.conda.unpacking import Info, read_info
 from quetz.errors import BadArchive
+
+# "[]," takes three bytes of a document, and more than sixty of memory. Real ones have hundreds.
+_MOST_VALUES: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class PackageArchive:
     index: dict[str, Any]
     run_exports: dict[str, Any]
     about: dict[str, Any]
+
+    def weigh(self) -> int:
+        """Return how many bytes of memory it takes, at most."""
+        documents = [self.index, self.run_exports, self.about]
+        return sum(sys.getsizeof(value) for value in values_in(documents))
 
 
 def read_archive(path: Path, filename: str) -> PackageArchive:
@@ -65,6 +74,9 @@ def _decode(documents: dict[str, bytes], name: str, absent: Any = None) -> Any:
             return absent
         raise Fault(f"info/{name}", "is missing")
     try:
-        return decode_strictly(documents[name])
+        document = decode_strictly(documents[name])
     except BadJson as error:
         raise Fault(f"info/{name}", str(error)) from None
+    if sum(1 for _ in values_in(document)) > _MOST_VALUES:
+        raise Fault(f"info/{name}", f"holds more than {_MOST_VALUES} values")
+    return document

@@ -36,8 +36,8 @@ class PackageFilename:
         Raises:
             BadFilename: a part is missing or breaks its rule, or the suffix is unknown.
         """
-        match = _PATTERN.fullmatch(filename)
-        if match is None or len(filename) > _LENGTH:
+        match = _PATTERN.fullmatch(filename) if len(filename) <= _LENGTH else None
+        if match is None:
             raise BadFilename(filename)
         parts = cls(**match.groupdict())
         try:

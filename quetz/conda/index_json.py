@@ -19,8 +19,11 @@ _DAY: Final = 24 * 3600
 _FIRST_V3_SCHEMA: Final = 3
 
 _LONGEST_SPEC: Final = 2048
-_OPERATOR: Final = re.compile(r"\s*([,|<>=!~])\s*")
-_BRACKETS: Final = re.compile(r"\[(.*)\]\s*$")
+# Spaces come one at a time here: to look for runs of them takes quadratic time.
+_OPERATOR: Final = re.compile(r" ?([,|<>=!~]) ?")
+# A build may be a regular expression, ^...$. What a parser makes of some takes a tenth of a second.
+_LONGEST_REGEX: Final = 100
+_COSTLY: Final = re.compile(r"\{|\\[a-ce-zA-Z]")  # counts, and classes other than of digits
 _V3_KEY: Final = re.compile(r"\b(when|extras|flags)\s*=")
 _MOST_FIELDS: Final = 3  # name, version, build
 
@@ -105,10 +108,15 @@ def _spec_fault(spec: str) -> str | None:
     """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
     if len(spec) > _LONGEST_SPEC or not spec.isprintable():
         return f"is longer than {_LONGEST_SPEC} characters, or not printable"
-    brackets = _BRACKETS.search(spec)
-    if brackets and _V3_KEY.search(brackets[1]):
+    if "^" in spec and (len(spec) > _LONGEST_REGEX or _COSTLY.search(spec)):
+        return (
+            f"holds a regular expression of more than {_LONGEST_REGEX} characters, or with a count "
+            "or a class as \\w"
+        )
+    plain, brackets = _split_brackets(" ".join(spec.split()))
+    if _V3_KEY.search(brackets):
         return "is for repodata v3 records, which are not supported yet"
-    bare = _OPERATOR.sub(r"\1", _BRACKETS.sub("", spec)).split()
+    bare = _OPERATOR.sub(r"\1", plain).split()
     if len(bare) > _MOST_FIELDS or (bare and bare[-1][-1] in ",|<>=!~"):
         return "is no match specification: too many fields, or one ends early"
     try:
@@ -116,3 +124,11 @@ def _spec_fault(spec: str) -> str | None:
     except InvalidMatchSpecError as error:
         return f"is no match specification: {error}"
     return None
+
+
+def _split_brackets(spec: str) -> tuple[str, str]:
+    """Split ``name [key=value]`` into what stands before the brackets, and in them."""
+    start = spec.find("[")
+    if start < 0 or not spec.endswith("]"):
+        return spec, ""
+    return spec[:start], spec[start + 1 : -1]

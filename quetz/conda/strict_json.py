@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +52,19 @@ def decode_at(text: str, start: int) -> tuple[Any, int]:
         raise BadJson(f"deeper than {_DEEPEST} levels") from None
     _check(text[start:end], value)
     return value, end
+
+
+def values_in(value: Any) -> Iterator[Any]:
+    """Yield a decoded value and all that it holds, keys too, in no order."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict):
+            waiting.extend(value.keys())
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

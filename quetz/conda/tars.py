@@ -175,17 +175,18 @@ class TarReader:
         self._check_global(records)
         return {}
 
-    def _pax_records(self, rest: bytes) -> dict[str, str]:
+    def _pax_records(self, content: bytes) -> dict[str, str]:
         records: dict[str, str] = {}
-        while rest:
-            length = _PAX_LENGTH.match(rest)
-            end = int(length[1]) if length else 0
-            key, equals, value = rest[length.end() if length else 0 : end].partition(b"=")
-            if not equals or not value.endswith(b"\n") or end > len(rest):
+        at = 0
+        while at < len(content):
+            length = _PAX_LENGTH.match(content, at)
+            end = at + int(length[1]) if length else at
+            key, equals, value = content[length.end() if length else at : end].partition(b"=")
+            if not equals or not value.endswith(b"\n") or end > len(content):
                 raise self._fault("a pax header is broken")
             text = value[:-1].decode(errors="surrogateescape")
             self._add(records, {key.decode(errors="replace"): text})
-            rest = rest[end:]
+            at = end
         return records
 
     def _add(self, records: dict[str, str], new: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """What can go wrong with packages, their members and the mirrors of channels."""
 
-from quetz.errors import Conflict, Invalid, NotFound
+from quetz.errors import Conflict, Invalid, NotFound, TooLarge
 
 
 class PackageNameTaken(Conflict):
@@ -16,6 +16,14 @@ class MemberExists(Conflict):
 class FileYanked(Conflict):
     def __init__(self, path: str) -> None:
         super().__init__(f"'{path}' was yanked; restore it to copy it")
+
+
+class FormTooHeavy(TooLarge):
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(
+            f"index.json, run_exports.json and about.json of the first {count} files take more "
+            f"than {limit} bytes of memory; upload fewer files at once"
+        )
 
 
 class MirrorExists(Conflict):

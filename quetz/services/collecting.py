@@ -44,6 +44,8 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     for row in due[:BATCH]:
         if queries.delete_superseded(session, [row.key]):
             _remove(store, row)
+            if row.family == WHOLE_CHANNEL:  # that was all there is of it
+                queries.delete_superseded_of(session, row.channel_id)
     return min(len(due), BATCH)
 
 

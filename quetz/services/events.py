@@ -3,7 +3,8 @@
 Only sealed events are read, by their positions: others have no place in the order yet.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -15,6 +16,9 @@ from quetz.errors.audit import TwoDirections
 from quetz.services.permissions import Operation, Principal
 
 _RECORDED = "quetz.recorded"
+
+PAGE_LENGTH = 4 << 20
+"""How many characters of settings, before and after, one page of the log may hold."""
 
 CHANGES = (
     Operation.FILE_UPLOAD,
@@ -80,7 +84,8 @@ def list_changes(session: Session, channel: Channel, *, since: int, limit: int) 
     twice.
     """
     wanted = EventFilter(channel.id, CHANGES)
-    return _since(queries.list_since(session, wanted, since=since, limit=limit), since)
+    events, _ = _cut(queries.read_since(session, wanted, since=since, limit=limit), PAGE_LENGTH)
+    return _after(events, since)
 
 
 def list_events(
@@ -90,10 +95,12 @@ def list_events(
     since: int | None = None,
     before: int | None = None,
     limit: int,
+    length: int | None = None,
 ) -> Excerpt:
     """Return events after ``since``, the oldest first, or before ``before``, the newest first.
 
-    Without either, the newest events.
+    Without either, the newest events. They are fewer than ``limit`` if what changed takes more
+    than ``length`` characters.
 
     Raises:
         TwoDirections: both are given.
@@ -101,10 +108,24 @@ def list_events(
     if since is not None:
         if before is not None:
             raise TwoDirections
-        return _since(queries.list_since(session, wanted, since=since, limit=limit), since)
-    events = queries.list_latest(session, wanted, before=before, limit=limit)
-    return Excerpt(events, events[-1].position if len(events) == limit else None)
+        events, _ = _cut(queries.read_since(session, wanted, since=since, limit=limit), length)
+        return _after(events, since)
+    events, is_cut = _cut(queries.read_latest(session, wanted, before=before, limit=limit), length)
+    more = is_cut or len(events) == limit
+    return Excerpt(events, events[-1].position if more else None)
 
 
-def _since(events: Sequence[Event], since: int) -> Excerpt:
+def _cut(events: Iterable[Event], length: int | None) -> tuple[list[Event], bool]:
+    """Return the first events, one at least, and whether there are more than ``length`` allows."""
+    page: list[Event] = []
+    left = math.inf if length is None else length
+    for event in events:
+        left -= len(event.before or "") + len(event.after or "")
+        if page and left < 0:
+            return page, True
+        page.append(event)
+    return page, False
+
+
+def _after(events: Sequence[Event], since: int) -> Excerpt:
     return Excerpt(events, events[-1].position if events else since)

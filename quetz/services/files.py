@@ -18,7 +18,7 @@ from quetz.db.queries import channels, packages, tombstones
 from quetz.db.queries import files as queries
 from quetz.db.queries.files import Removed
 from quetz.errors import BadFilename, FileNotFound
-from quetz.services.descriptions import look_at_builds
+from quetz.services.descriptions import describe_again
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import mark_dirty
@@ -109,15 +109,17 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
     """
     path = f"{file.subdir}/{file.filename}"
     channels.lock_channel(session, channel)
-    removed = queries.remove_file(session, file.id)
-    if not removed:
+    found = queries.find_again(session, file.id)
+    if found is None:
         raise FileNotFound(f"{channel.name}/{path}")
+    package_id, about = found.package_id, found.about
+    removed = queries.remove_file(session, file.id)
     bury(session, channel, removed)
-    packages.count_files_up(session, file.package_id, -1, now_ms())
-    if packages.remove_package(session, file.package_id, if_empty=True):
+    packages.count_files_up(session, package_id, -1, now_ms())
+    if packages.remove_package(session, package_id, if_empty=True):
         channels.count_up(session, channel.id, packages=-1)
     else:
-        look_at_builds(session, file.package_id)
+        describe_again(session, package_id, about)
     record_event(
         session,
         principal,

@@ -83,7 +83,7 @@ def verify_seals(session: Session) -> int | None:
 def all_sealed(session: Session, wanted: EventFilter = _ALL, *, since: int = 0) -> Iterator[Event]:
     """Yield sealed events in their order, however many there are."""
     while True:
-        events = queries.list_since(session, wanted, since=since, limit=BATCH)
+        events = list(queries.read_since(session, wanted, since=since, limit=BATCH))
         yield from events
         if len(events) < BATCH:
             return

@@ -22,8 +22,11 @@ from quetz.services.permissions import Principal, visible_channels, visible_pack
 PACKAGES_FOUND = 50
 CHANNELS_FOUND = 1000
 MOST_VALUES = 32
+MOST_TEXTS = 4
+"""How many values the filters of long texts may have together: each reads all of them."""
 
 NAME, PRIVATE = "name", "private"
+TEXTS = ("description", "summary")
 
 _PART = re.compile(r'(?:"[^"]*"|[^\s"])+|"')
 _VALUE = re.compile(r'(?:"[^"]*"|[^,"])+')
@@ -69,6 +72,9 @@ def parse_search(text: str, filters: Collection[str]) -> list[Term]:
         raise BadSearch(str(error), named) from None
     if sum(len(term.any_of + term.none_of) for term in terms) > MOST_VALUES:
         raise BadSearch(f"it holds more than {MOST_VALUES} words and values", named)
+    if sum(len(term.any_of + term.none_of) for term in terms if term.key in TEXTS) > MOST_TEXTS:
+        texts = " and ".join(f"{key}:" for key in TEXTS if key in filters)
+        raise BadSearch(f"it holds more than {MOST_TEXTS} values of {texts}", named)
     return terms
 
 

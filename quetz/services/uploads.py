@@ -7,6 +7,7 @@ session while bytes flow: ``quotas.plan`` (and ``reserve`` where a quota applies
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -27,15 +28,19 @@ from quetz.errors import (
     PackageExists,
     PackageWasDeleted,
 )
+from quetz.errors.packages import FormTooHeavy
 from quetz.plugins import Plugins
 from quetz.services.authentication import renew_principal
-from quetz.services.descriptions import add_build
+from quetz.services.descriptions import describe_again, describe_by_upload
 from quetz.services.events import record_event
 from quetz.services.packages import NewPackage, add_package
 from quetz.services.permissions import Operation, Principal, authorize, authorize_path
 from quetz.services.publishing import mark_dirty, note_unpublished
 from quetz.services.quotas import check_quota
 from quetz.storage import Stage
+
+FORM_WEIGHT: Final = 16 << 20
+"""Bytes of memory; the metadata of a thousand usual packages takes a third of it."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,14 @@ class Received:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``change`` numbers what the upload changed; None when the same bytes were there."""
+    """``change`` numbers what the upload changed; None when the same bytes were there.
+
+    These may be ``yanked``, and stay so.
+    """
 
     sha256: str
     change: int | None
+    yanked: bool = False
 
 
 def check_package(
@@ -79,17 +88,28 @@ def check_package(
             raise OtherPackage(filename, package)
 
 
-def check_received(stage: Stage, filename: str, declared_sha256: str | None) -> Received:
-    """Check a finished staging file against its name and declared checksum.
+def check_received(
+    staged: Sequence[tuple[str, Stage]], declared_sha256: str | None
+) -> list[Received]:
+    """Check finished staging files against their names and the declared checksum.
+
+    What they say of themselves is held until all of them are recorded.
 
     Raises:
         ChecksumMismatch: the body is not what the client meant to send.
-        BadFilename, BadArchive: it is not a sound package of that name.
+        BadFilename, BadArchive: a file is not a sound package of its name.
+        FormTooHeavy: what the files say takes more than 16 MiB of memory.
     """
-    if declared_sha256 is not None and declared_sha256.lower() != stage.sha256:
-        raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
-    archive = read_archive(stage.path, filename)
-    return Received(archive, stage.size, stage.sha256, stage.md5)
+    received, weight = [], 0
+    for filename, stage in staged:
+        if declared_sha256 is not None and declared_sha256.lower() != stage.sha256:
+            raise ChecksumMismatch(filename, declared_sha256, stage.sha256)
+        archive = read_archive(stage.path, filename)
+        received.append(Received(archive, stage.size, stage.sha256, stage.md5))
+        weight += archive.weigh()
+        if weight > FORM_WEIGHT:
+            raise FormTooHeavy(len(received), FORM_WEIGHT)
+    return received
 
 
 def authorize_files(
@@ -120,11 +140,28 @@ def check_names(
             ``record``, which looks again.
     """
     channel = get_channel(session, channel_name)
+    more = _growth(session, principal, channel, received, force=force)
+    check_quota(session, channel, more, now=now_ms(), reservation=reservation)
+
+
+def _growth(
+    session: Session,
+    principal: Principal,
+    channel: Channel,
+    received: Sequence[Received],
+    *,
+    force: bool,
+) -> int:
+    """Return by how many bytes the channel grows once it has all the files.
+
+    Raises:
+        RoleRequired, PackageExists, PackageWasDeleted: as ``record``.
+    """
     more = {}  # by path: a form may bring a file twice
     for item in received:
         settled = _settle_name(session, principal, channel, item, force=force)
         more[item.path] = item.size - settled.size
-    check_quota(session, channel, sum(more.values()), now=now_ms(), reservation=reservation)
+    return sum(more.values())
 
 
 def ask_plugins(
@@ -170,6 +207,9 @@ def record(
     queries.remove_reservations(session, channel.id, reservation=reservation, now=now_ms())
     if package is not None:
         get_package(session, channel, package)
+    if channel.size_limit is not None:  # of all files together: their order decides nothing
+        more = _growth(session, principal, channel, received, force=force)
+        check_quota(session, channel, more, now=now_ms())
     # In one order, always: uploads to two channels may bring the same objects.
     for sha256, size in sorted({(item.sha256, item.size) for item in received}):
         queries.touch_object(session, sha256, size)
@@ -192,8 +232,7 @@ def _record_file(
     package, file = settled.package, settled.file
     if file is not None and file.sha256 == item.sha256:
         note_unpublished(session, channel.id, item.archive.subdir, filename.name)
-        return Outcome(item.sha256, None)
-    check_quota(session, channel, item.size - settled.size, now=now_ms())
+        return Outcome(item.sha256, None, yanked=file.yanked_at is not None)
     if package is None:
         package = add_package(session, channel, NewPackage(filename.name))
     stored = _store_file(session, principal, channel, package, item, replaces=file)
@@ -274,7 +313,9 @@ def _store_file(
         name=archive.filename.name,
         filename=str(archive.filename),
     )
+    former = None
     if replaces is not None:
+        former = replaces.about
         _remember_replaced(session, replaces)
     count_up(session, channel.id, size=item.size - (replaces.size if replaces else 0))
     count_files_up(session, package.id, 0 if replaces else 1, now)
@@ -290,8 +331,10 @@ def _store_file(
     file.uploaded_at, file.uploader_id = now, principal.user_id
     file.yanked_at, file.yank_reason = None, None  # who replaces a yanked file wants it used
     session.add(file)
-    add_build(package, file.subdir, file.version)
-    _describe(package, archive)
+    if former is not None:
+        session.flush()
+        describe_again(session, package.id, former)
+    describe_by_upload(package, file.subdir, file.version, archive.about)
     return file
 
 
@@ -304,10 +347,3 @@ def _remember_replaced(session: Session, file: File) -> None:
             sha256=file.sha256,
         )
     )
-
-
-def _describe(package: Package, archive: PackageArchive) -> None:
-    """Let the package say of itself what its latest upload says."""
-    package.summary = archive.about.get("summary") or package.summary
-    package.description = archive.about.get("description") or package.description
-    package.url = archive.about.get("home") or package.url

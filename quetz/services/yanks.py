@@ -9,7 +9,7 @@ from quetz.db.models import Channel, File
 from quetz.db.queries import channels
 from quetz.db.queries.files import find_again
 from quetz.errors import FileNotFound
-from quetz.services.descriptions import look_at_builds
+from quetz.services.descriptions import describe_again
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import mark_dirty, note_unpublished
@@ -75,10 +75,10 @@ def _change(
         after=_told(file),
     )
     session.flush()
-    look_at_builds(session, file.package_id)
     if was_yanked == (yanked_at is not None):  # another reason, which no index tells
         note_unpublished(session, channel.id, file.subdir, file.name)
         return None
+    describe_again(session, file.package_id, file.about)
     return mark_dirty(session, channel.id, file.subdir, file.name)
 
 

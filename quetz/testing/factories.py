@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from quetz.db.base import Base, now_ms
 from quetz.db.models import Channel, ChannelMember, File, Package, PackageMember, User
-from quetz.services.descriptions import add_build
+from quetz.services.descriptions import describe_by_upload
 from quetz.services.permissions import principal_of
 
 __all__ = [
@@ -105,7 +105,7 @@ def make_file(
     )
     package.files_count += 1
     if file.yanked_at is None:
-        add_build(package, subdir, version)
+        describe_by_upload(package, subdir, version, {})
     package.latest_change = now_ms()
     channel.size += file.size
     return _added(session, file)

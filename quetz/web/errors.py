@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quetz.errors import (
     Conflict,
@@ -21,6 +24,7 @@ from quetz.errors import (
     StorageFull,
     TooLarge,
     Unavailable,
+    UploadTooLarge,
 )
 from quetz.errors.api_keys import TooOften
 from quetz.errors.redaction import redact_keys
@@ -109,7 +113,39 @@ def realm_of(host: str | None) -> str:
     return "".join(c for c in host or "quetz" if c.isalnum() or c in ".-:[]")
 
 
+class _LargeBodies:
+    """Makes a problem of how Starlette refuses a body that is larger than its route takes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        replaced = False
+
+        async def translated(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start":
+                kind = Headers(raw=message["headers"]).get("content-type", "")
+                replaced = kind.startswith("text/plain") and _is_too_large(message["status"], scope)
+                if replaced:
+                    await _too_large(scope)(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self._app(scope, receive, translated)
+
+
+def _is_too_large(status: int, scope: Scope) -> bool:
+    return status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and MAX_BODY_SIZE_SCOPE_KEY in scope
+
+
+def _too_large(scope: Scope) -> Response:
+    return answer_error(UploadTooLarge("the body", scope[MAX_BODY_SIZE_SCOPE_KEY]), "")
+
+
 def install_error_handlers(app: FastAPI) -> None:
+    app.add_middleware(_LargeBodies)
+
     @app.exception_handler(QuetzError)
     async def named(request: Request, error: QuetzError) -> Response:
         return answer_error(error, realm_of(request.headers.get("host")))
@@ -119,7 +155,9 @@ def install_error_handlers(app: FastAPI) -> None:
         return problem(422, list(map(_fault, error.errors())))
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
+        if _is_too_large(error.status_code, request.scope):
+            return _too_large(request.scope)
         # What FastAPI makes of a body that json cannot read, where it is no error of syntax.
         if error.status_code == HTTPStatus.BAD_REQUEST and error.__cause__ is not None:
             return problem(422, BAD_BODY)

@@ -226,7 +226,7 @@ class GuardedRouter(APIRouter):
         *,
         tags: Sequence[str],
         route_class: type[GuardedRoute] = GuardedRoute,
-        max_body_size: int = JSON_BODY_LIMIT,
+        max_body_size: int | None = JSON_BODY_LIMIT,
     ) -> None:
         super().__init__(
             tags=list(tags),

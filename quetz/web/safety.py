@@ -25,6 +25,14 @@ _ALWAYS: RawHeaders = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+_EXPOSED = (
+    "ETag",
+    "Quetz-Change",
+    "Quetz-Index",
+    "Quetz-Yanked",
+    "Retry-After",
+    "WWW-Authenticate",
+)
 _FOR_ONE_CALLER = (b"cache-control", b"private, no-store")
 
 
@@ -56,7 +64,7 @@ class _CrossOrigin(CORSMiddleware):
             allow_methods=cors.allow_methods,
             allow_headers=cors.allow_headers,
             allow_credentials=cors.allow_credentials,
-            expose_headers=("ETag", "Quetz-Change", "Retry-After"),
+            expose_headers=_EXPOSED,
         )
         self._safety = safety
 

@@ -1,9 +1,9 @@
 """Events: those that wait for their seal, and the sealed ones by position."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, select, text
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Event
@@ -80,23 +80,29 @@ def find_last_seal(session: Session) -> Row[int | None, str | None] | None:
     return session.execute(query).one_or_none()
 
 
-def list_since(session: Session, wanted: EventFilter, *, since: int, limit: int) -> Sequence[Event]:
-    """Return sealed events above a position, the oldest first."""
+def read_since(session: Session, wanted: EventFilter, *, since: int, limit: int) -> Iterator[Event]:
+    """Yield sealed events above a position, the oldest first."""
     query = (
         select(Event)
         .where(wanted.condition, Event.position > since)
         .order_by(Event.position)
         .limit(limit)
-        .execution_options(populate_existing=True)
     )
-    return session.scalars(query).all()
+    return _read(session, query)
 
 
-def list_latest(
+def read_latest(
     session: Session, wanted: EventFilter, *, before: int | None, limit: int
-) -> Sequence[Event]:
-    """Return sealed events below a position, or of all, the newest first."""
+) -> Iterator[Event]:
+    """Yield sealed events below a position, or of all, the newest first."""
     query = select(Event).where(wanted.condition)
     if before is not None:
         query = query.where(Event.position < before)
-    return session.scalars(query.order_by(Event.position.desc()).limit(limit)).all()
+    return _read(session, query.order_by(Event.position.desc()).limit(limit))
+
+
+def _read(session: Session, query: Select[Event]) -> Iterator[Event]:
+    """Yield events, of which few are held at once: settings may be long."""
+    query = query.execution_options(populate_existing=True, yield_per=20)
+    with session.scalars(query) as events:
+        yield from events

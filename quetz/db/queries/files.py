@@ -1,6 +1,6 @@
 """Files: the builds of a package."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from sqlalchemy import Row, bindparam, delete, func, select, tuple_
@@ -101,6 +101,17 @@ def list_subdirs(session: Session, channel_id: int) -> list[str]:
         subdirs.append(subdir)
         subdir = session.scalar(first.where(File.subdir > subdir))
     return subdirs
+
+
+def read_abouts(session: Session, package_id: int) -> Iterator[str]:
+    """Yield ``about`` of a package's files, the last uploaded first; not of yanked ones."""
+    query = (
+        select(File.id)
+        .where(File.package_id == package_id, File.yanked_at.is_(None))
+        .order_by(File.uploaded_at.desc(), File.id.desc())
+    )
+    for file_id in session.scalars(query).all():  # no wide rows are sorted, and few are read
+        yield session.scalars(select(File.about).where(File.id == file_id)).one()
 
 
 def remove_file(session: Session, file_id: int) -> Sequence[Removed]:

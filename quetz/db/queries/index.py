@@ -235,6 +235,11 @@ def delete_superseded(session: Session, keys: Sequence[str]) -> list[str]:
     return found
 
 
+def delete_superseded_of(session: Session, channel_id: int) -> None:
+    """Forget what is superseded of a channel that was deleted."""
+    session.execute(delete(IndexSuperseded).where(IndexSuperseded.channel_id == channel_id))
+
+
 def list_superseded(
     session: Session, *, before: int, family: str | None = None, apart_from: str = "", limit: int
 ) -> list[IndexSuperseded]:

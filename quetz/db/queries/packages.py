@@ -70,6 +70,11 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     return package
 
 
+def find_again(session: Session, package_id: int) -> Package | None:
+    """Return the package as it is now, whatever the session has seen of it before."""
+    return session.get(Package, package_id, populate_existing=True)
+
+
 def list_packages(session: Session, wanted: PackageFilter, window: Window) -> Sequence[Package]:
     """Return packages in the filter's order; what is skipped or sorted is no wide row."""
     ids = select(Package.id).where(wanted.condition).order_by(*wanted.columns)

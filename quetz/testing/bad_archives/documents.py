@@ -61,7 +61,8 @@ def json_text() -> Iterator[tuple[str, BadKind]]:
         "bottomless": b"[" * 100_000,
         "list": b"[" + text + b"]",
         "null": b"null",
-        "above-1-MiB": inner + b', "license": "' + text_of(MEGABYTE) + b'"}',
+        "above-256-KiB": inner + b', "license": "' + text_of(MEGABYTE // 4) + b'"}',
+        "many-values": inner + b', "x": [' + b"[]," * 20_000 + b"0]}",
     }
     for name, data in texts.items():
         yield f"json-{name}", bad_file(here, "info/index.json", with_text("index.json", data))
@@ -87,6 +88,9 @@ def large_documents() -> Iterator[tuple[str, BadKind]]:
         yield f"large-paths-{name}", bad_file(here, fault, _with_noise("paths.json", text))
     text = b'{"x": "%s"}' % text_of(MEGABYTE)
     yield "large-about", bad_file(here, "info/about.json", with_text("about.json", text))
+    for name in ("about.json", "run_exports.json"):
+        many = bad_file(here, f"info/{name}: holds more than 20000", with_json(name, [[]] * 20_000))
+        yield f"large-many-values-{name}", many
     old = members("info/paths.json") | {"info/noise": text_of(10_000)}
     tar = info_tar(old | {"info/files": b"x" * 65_537})
     yield "large-files-line", bad_file(here, "info/files: line 1", bz2.compress(tar), BZ2)

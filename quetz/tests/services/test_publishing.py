@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
 from quetz.db.base import now_ms
-from quetz.db.models import Channel, File, IndexDirty
+from quetz.db.models import Channel, File, IndexDirty, IndexSuperseded
 from quetz.deployment import Deployment
+from quetz.services.channels import delete_channel
 from quetz.services.collecting import (
     FILE_GRACE_MS,
     NEVER_MORE_THAN,
@@ -19,6 +20,7 @@ from quetz.services.collecting import (
 )
 from quetz.services.index_builds import build
 from quetz.services.index_checks import find_torn
+from quetz.services.permissions import OPERATOR
 from quetz.services.publishing import (
     CHANNEL_WIDE,
     CHANNELDATA,
@@ -260,6 +262,20 @@ def test_a_superseded_shard_is_kept_for_a_week(deployment, channel):
 
     assert kept
     assert deployment.store.size(old) is None
+
+
+def test_nothing_stays_of_a_deleted_channel(deployment, channel):
+    for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0"):
+        add_files(deployment, channel, f"numpy-{version}-0.conda")
+        publish_all(deployment)
+    with deployment.transaction(write=True) as session:
+        delete_channel(session, OPERATOR, session.get_one(Channel, channel.id))
+
+    collect(deployment, after=FILE_GRACE_MS + 1000)
+
+    with deployment.transaction() as session:
+        assert session.query(IndexSuperseded).count() == 0
+    assert list(deployment.store.list_index(channel.id)) == []
 
 
 def test_a_shard_that_is_current_again_is_not_removed(deployment, channel):

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from quetz.db.models import Event
-from quetz.db.queries.events import EventFilter, has_unsealed, list_latest
+from quetz.db.queries.events import EventFilter, has_unsealed, read_latest
 from quetz.services.events import record_event
 from quetz.services.permissions import ANONYMOUS
 from quetz.services.seals import seal_events, verify_seals
@@ -177,6 +177,6 @@ def test_events_without_a_position_are_not_listed(session):
     seal_events(session)
     record(session, "b")
 
-    listed = list_latest(session, EventFilter(), before=None, limit=10)
+    listed = list(read_latest(session, EventFilter(), before=None, limit=10))
 
     assert [event.subject for event in listed] == ["a"]

@@ -1,3 +1,5 @@
+from http import HTTPStatus
+
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.testclient import TestClient
@@ -131,14 +133,31 @@ def test_an_unknown_path_is_answered_with_a_problem(client):
     assert answer.json()["message"] == "Not Found"
 
 
-def test_a_body_beyond_the_limit_is_answered_413(client, owner_key):
+@pytest.mark.parametrize("in_chunks", [False, True])
+@pytest.mark.parametrize("with_key", [False, True])
+def test_a_body_beyond_the_limit_is_answered_413(client, owner_key, in_chunks, with_key):
+    body = b'{"name": "' + b"x" * (1 << 20) + b'"}'
+
     answer = client.post(
         "/api/channels",
-        content=b'{"name": "' + b"x" * (1 << 20) + b'"}',
-        headers={"X-API-Key": owner_key},
+        content=iter([body]) if in_chunks else body,
+        headers={"X-API-Key": owner_key} if with_key else {},
     )
 
+    if in_chunks and not with_key:  # no more of it is read than the caller may send
+        assert answer.status_code == 401
+        return
     assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    title = HTTPStatus(413).phrase
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": title,
+        "status": 413,
+        "detail": "the body exceeds the limit of 1048576 bytes",
+        "reason": title,
+        "message": "the body exceeds the limit of 1048576 bytes",
+    }
 
 
 def test_a_key_revoked_while_a_body_arrives_does_nothing(app, client, owner_key, monkeypatch):

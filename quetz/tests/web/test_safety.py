@@ -149,6 +149,9 @@ def test_a_site_in_the_settings_reads_answers_and_errors(client, path):
     assert answer.headers["access-control-allow-credentials"] == "true"
     assert "origin" in answer.headers["vary"].lower()
     assert answer.headers["x-content-type-options"] == "nosniff"
+    exposed = {name.lower() for name in answer.headers["access-control-expose-headers"].split(", ")}
+    assert exposed >= {"etag", "quetz-change", "quetz-index", "quetz-yanked"}
+    assert exposed >= {"retry-after", "www-authenticate"}
 
 
 @pytest.mark.parametrize("config", [ONE_SITE])

@@ -98,6 +98,7 @@ class Wanted(BaseModel):
             since=self.since,
             before=self.before,
             limit=self.limit,
+            length=service.PAGE_LENGTH,
         )
         return EventsOut(events=[EventOut.of(event) for event in excerpt.events], next=excerpt.next)
 

@@ -14,11 +14,19 @@ from quetz.db.models import Channel, File, Package, User
 from quetz.services.channels import TTL_SECONDS, ChannelChanges, NewChannel
 from quetz.services.packages import NewPackage
 from quetz.services.permissions import Role
-from quetz.services.texts import CHANNEL_DESCRIPTION_LENGTH
+from quetz.services.texts import (
+    CHANNEL_DESCRIPTION_LENGTH,
+    METADATA_LENGTH,
+    METADATA_TEXT_LENGTH,
+    PACKAGE_DESCRIPTION_LENGTH,
+)
 from quetz.web.api.pages import Text
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[int, Field(ge=0, lt=2**31)]
+Names = Annotated[
+    list[Annotated[str, Field(max_length=METADATA_TEXT_LENGTH)]], Field(max_length=METADATA_LENGTH)
+]
 Wish = TypeVar("Wish")
 
 _SAID_BY_FILES = "Taken and ignored: the files of a package say it."
@@ -49,9 +57,9 @@ def refuse_mirroring(value: Wish) -> Wish:
 class ChannelMetadata(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    includelist: list[str] | None = None
-    excludelist: list[str] | None = None
-    proxylist: list[str] | None = None
+    includelist: Names | None = None
+    excludelist: Names | None = None
+    proxylist: Names | None = None
 
 
 class ChannelIn(BaseModel):
@@ -174,7 +182,7 @@ class PackageIn(BaseModel):
 
     name: str
     summary: Annotated[Text, Field(max_length=10_000)] | None = None
-    description: Annotated[Text, Field(max_length=100_000)] | None = None
+    description: Annotated[Text, Field(max_length=PACKAGE_DESCRIPTION_LENGTH)] | None = None
     url: Annotated[Text, Field(max_length=2000)] | None = None
     platforms: Annotated[list[str] | None, Field(description=_SAID_BY_FILES)] = None
     current_version: Annotated[str | None, Field(description=_SAID_BY_FILES)] = None

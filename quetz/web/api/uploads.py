@@ -25,7 +25,7 @@ from quetz.web.guard import GuardedRouter, StreamedRoute, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX, leave_marks
 
 # Bodies are streamed and counted here, against the limits of settings and quotas.
-router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=1 << 62)
+router = GuardedRouter(tags=["uploads"], route_class=StreamedRoute, max_body_size=None)
 
 Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")]
 S = TypeVar("S", bound=Sink)
@@ -56,7 +56,8 @@ FORM_BODY = {
 # The answer is written by hand, for it may be either.
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The same bytes were there already; nothing was changed",
+        "description": "The same bytes were there already; nothing was changed. "
+        "`Quetz-Yanked: true` says that a file is yanked: no index offers it until it is restored",
         "content": {"application/json": {"schema": {"type": "null"}}},
     },
     201: {
@@ -217,7 +218,7 @@ class _Upload:
         self.check_package(names)
         with deployment.transaction() as session:
             service.authorize_files(session, self.caller, self.channel, names)
-        received = [service.check_received(stage, name, sha256) for name, stage in staged]
+        received = service.check_received(staged, sha256)
         with deployment.transaction() as session:
             service.check_names(
                 session,
@@ -265,4 +266,6 @@ def answer(request: Request, kept: Kept) -> Response:
         headers["ETag"] = f'"{outcomes[0].sha256}"'
     if changes:
         headers["Quetz-Change"] = str(changes[-1])
+    if any(outcome.yanked for outcome in outcomes):
+        headers["Quetz-Yanked"] = "true"
     return Response(b"null", 201 if changes else 200, headers, media_type="application/json")

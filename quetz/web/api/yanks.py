@@ -62,7 +62,8 @@ def yank_version(
 ) -> None:
     """Take a file out of the indexes, so that nothing installs it; it can still be downloaded.
 
-    Indexes name it as removed. To yank it again sets another reason, or changes nothing.
+    Indexes name it as removed. Whoever may read the channel can read the reason. To yank it again
+    sets another reason, or changes nothing.
     """
     place = get_channel(session, channel)
     file = get_file(session, place, package, platform, filename)

@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from quetz.db.models import Event
-from quetz.services.permissions import Role
+from quetz.services.events import record_event
+from quetz.services.permissions import OPERATOR, Role
 from quetz.testing.packages import build_package
 from quetz.tests.web.api.uploading import other_bytes, upload
 from quetz.tests.web.conftest import make_key
@@ -203,6 +204,32 @@ def test_the_log_is_read_from_the_newest_back_and_from_a_position_on(client, key
     assert (newest, older, oldest, end) == (["e", "d"], ["c", "b"], ["a"], None)
     assert (first, second, third) == (["a", "b"], ["c", "d"], ["e"])
     assert read(since=last) == ([], last)
+
+
+def test_a_page_of_the_log_ends_where_its_settings_are_longer_than_4_mib(
+    client, key, channel, deployment
+):
+    lengths = {"a": 3 << 20, "b": 3 << 20, "c": (1 << 20) - 1, "d": 1, "e": 9 << 20, "f": 1}
+    for subject, length in lengths.items():
+        with deployment.transaction(write=True) as session:
+            record_event(session, OPERATOR, "deed", subject=subject, after="x" * length)
+        seal_waiting(deployment)
+
+    def read(**query):
+        answer = client.get("/api/audit", params={"action": "deed"} | query, headers=key).json()
+        return "".join(event["subject"] for event in answer["events"]), answer["next"]
+
+    first, since = read(since=0)
+    second, since = read(since=since)
+    third, since = read(since=since)
+    fourth, since = read(since=since)
+    newest, before = read()
+    older, before = read(before=before)
+    oldest, before = read(before=before)
+    last, end = read(before=before)
+
+    assert [first, second, third, fourth, read(since=since)[0]] == ["a", "bcd", "e", "f", ""]
+    assert [newest, older, oldest, last, end] == ["f", "e", "dcb", "a", None]
 
 
 def test_the_log_can_be_asked_for_what_one_user_did(client, key, channel, deployment):

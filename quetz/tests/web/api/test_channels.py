@@ -85,6 +85,12 @@ def test_the_default_quota_applies_to_new_channels(deployment_path, request):
             {"name": "forge", "metadata": {"includelist": ["a"], "excludelist": ["b"]}},
             id="both-lists",
         ),
+        pytest.param(
+            {"name": "forge", "metadata": {"includelist": ["a"] * 1001}}, id="long-metadata"
+        ),
+        pytest.param(
+            {"name": "forge", "metadata": {"proxylist": ["a" * 101]}}, id="long-text-in-metadata"
+        ),
         pytest.param([], id="no-object"),
     ],
 )
@@ -253,6 +259,8 @@ def test_a_patch_answers_with_the_settings(alice):
         {"private": None},
         {"ttl": None},
         {"metadata": None},
+        {"metadata": {"includelist": ["a"] * 1001}},
+        {"metadata": {"excludelist": ["a" * 101]}},
         {"members_count": 3},
     ],
 )

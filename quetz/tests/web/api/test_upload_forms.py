@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,23 @@ def test_a_form_that_brings_a_file_twice_counts_it_once(client, key, full):
     assert post_form(client, key, full, full).status_code == 201
 
 
+@pytest.mark.parametrize("grows_first", [True, False])
+def test_the_order_of_a_forms_files_decides_nothing_of_the_quota(
+    client, key, full, tmp_path, grows_first
+):
+    large = other_bytes(tmp_path, files={"x": random.Random(0).randbytes(8000)})
+    client.patch("/api/channels/forge", json={"size_limit": large.stat().st_size}, headers=key)
+    assert upload(client, key, large).status_code == 201
+    more = build_package(tmp_path, name="more", files={"x": random.Random(1).randbytes(4000)})
+    assert full.stat().st_size + more.stat().st_size < large.stat().st_size
+    form = [more, full] if grows_first else [full, more]
+
+    answer = post_form(client, key, *form, force="true")
+
+    assert answer.status_code == 201
+    assert client.get(f"/get/forge/noarch/{more.name}").status_code == 200
+
+
 def test_a_form_without_room_is_refused_and_leaves_nothing(client, key, full, tmp_path, deployment):
     upload(client, key, full)
     before = left_behind(deployment)
@@ -230,3 +248,18 @@ def test_a_form_of_countless_fields_is_refused(client, key, channel):
 
     assert answer.status_code == 422
     assert "fields" in answer.json()["detail"]
+
+
+def test_a_form_of_files_that_say_more_than_memory_should_hold_is_refused(
+    client, key, channel, tmp_path, deployment
+):
+    packages = [build_package(tmp_path, version=f"1.{n}", junk=[[]] * 19_000) for n in range(16)]
+    before = left_behind(deployment)
+
+    answer = post_form(client, key, *packages)
+
+    assert answer.status_code == 413
+    assert "about.json of the first 14 files" in answer.json()["message"]
+    assert "upload fewer files at once" in answer.json()["message"]
+    assert left_behind(deployment) == before
+    assert post_form(client, key, *packages[:12]).status_code == 201

@@ -215,6 +215,15 @@ def test_a_body_over_the_quota_is_refused_before_it_is_read(client, key, tmp_pat
     assert str(limit) in answer.json()["detail"]
 
 
+def test_a_length_beyond_all_numbers_is_answered_413_with_the_limit(client, key, channel):
+    headers = key | {"Content-Length": "9" * 20}
+
+    answer = client.post("/api/channels/forge/upload/pkg-1.0-0.conda", content=b"", headers=headers)
+
+    assert answer.status_code == 413
+    assert "the upload exceeds the limit of 8589934592 bytes" in answer.json()["message"]
+
+
 def test_a_reservation_ends_with_its_upload(client, key, tmp_path, deployment):
     package = build_package(tmp_path)
     body = {"name": "small", "private": False, "size_limit": package.stat().st_size}

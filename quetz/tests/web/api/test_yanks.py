@@ -168,11 +168,14 @@ def test_what_replaces_a_yanked_file_is_offered(alice, anonymous, deployment, tm
     alice.post(YANK)
     same = upload(alice, None, tmp_path / NEW)
     publish_all(deployment)
-    assert (same.status_code, forms(anonymous)["shards"]) == (200, ([OLD], [NEW]))
+    assert (same.status_code, same.headers["quetz-yanked"]) == (200, "true")
+    assert forms(anonymous)["shards"] == ([OLD], [NEW])
 
     other = other_bytes(tmp_path, version="2.0")
 
-    assert upload(alice, None, other, force=True).status_code == 201
+    replaced = upload(alice, None, other, force=True)
+
+    assert (replaced.status_code, replaced.headers.get("quetz-yanked")) == (201, None)
     publish_all(deployment)
     assert forms(anonymous)["shards"] == ([OLD, NEW], [])
 

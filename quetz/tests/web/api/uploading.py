@@ -18,7 +18,7 @@ def upload(client, key, package: Path, channel="forge", **query):
 def other_bytes(folder: Path, **fields) -> Path:
     """Build a package of the same name as another, with other bytes."""
     (folder / "other").mkdir()
-    return build_package(folder / "other", files={"other.txt": b"other"}, **fields)
+    return build_package(folder / "other", **{"files": {"other.txt": b"other"}} | fields)
 
 
 def count(deployment, model) -> int:
