@@ -273,8 +273,10 @@ def prepare_ledger(connection: Connection, position: Position, run: Run) -> None
 
 
 def unrecorded(position: Position) -> list[str]:
-    """Return the applied revisions that the ledger does not know."""
-    return sorted(position.applied - applied_by_ledger(position.entries).keys())
+    """Return the applied revisions that the ledger does not know, the oldest first."""
+    unknown = position.applied - applied_by_ledger(position.entries).keys()
+    scripts = reversed(list(position.tree.walk_revisions())) if unknown else ()
+    return [script.revision for script in scripts if script.revision in unknown]
 
 
 def _entry_of(tree: Tree, revision: str, run: Run, **values: Any) -> Entry:

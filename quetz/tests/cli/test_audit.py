@@ -13,14 +13,13 @@ from quetz.worker.sealer import seal_waiting
 
 
 @pytest.fixture
-def path(quetz, on_each):
+def path(quetz, deployment_path):
     """A deployment with four events, of which a server sealed all."""
-    quetz("create", on_each)
     for name in ("erin", "frank"):
-        made = quetz("user", "create", name, on_each, "--role", "member")
+        made = quetz("user", "create", name, deployment_path, "--role", "member")
         assert made.exit_code == 0, made.stderr
-    seal(on_each)
-    return on_each
+    seal(deployment_path)
+    return deployment_path
 
 
 def seal(path):

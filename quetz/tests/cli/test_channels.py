@@ -10,13 +10,12 @@ from quetz.tests.cli.outputs import read_output
 
 
 @pytest.fixture
-def told(quetz, on_each):
+def told(quetz, deployment_path):
     """Run a command of a channel with --json, and return what it prints."""
-    quetz("create", on_each)
-    quetz("user", "create", "erin", on_each)
+    quetz("user", "create", "erin", deployment_path)
 
     def run(command, *arguments):
-        result = quetz("channel", *command.split(), *arguments, on_each, "--json")
+        result = quetz("channel", *command.split(), *arguments, deployment_path, "--json")
         assert result.exit_code == 0, result.stderr
         return read_output(f"channel {command}", result.stdout)
 
@@ -29,7 +28,7 @@ def actions(path):
         return [action for action in session.scalars(query) if action.startswith("channel.")]
 
 
-def test_a_channel_is_made_shown_changed_and_deleted(told, on_each):
+def test_a_channel_is_made_shown_changed_and_deleted(told, deployment_path):
     made = told("create", "Forge", "--description", "Ours", "--size-limit", "1000", "--ttl", "60")
 
     assert made == {
@@ -52,7 +51,7 @@ def test_a_channel_is_made_shown_changed_and_deleted(told, on_each):
     assert told("set", "forge", "--private") == changed | {"private": True}
     assert told("delete", "forge", "--yes") == {"deleted": "forge"}
     assert told("list") == []
-    assert actions(on_each) == [
+    assert actions(deployment_path) == [
         "channel.create",
         "channel.patch",
         "channel.patch",
@@ -60,18 +59,18 @@ def test_a_channel_is_made_shown_changed_and_deleted(told, on_each):
     ]
 
 
-def test_members_are_set_listed_and_removed(told, on_each, quetz):
+def test_members_are_set_listed_and_removed(told, deployment_path, quetz):
     told("create", "forge")
 
     assert told("members set", "forge", "erin", "member")["role"] == "member"
     assert told("members set", "forge", "erin", "owner")["role"] == "owner"
     assert told("members list", "forge") == [{"username": "erin", "role": "owner"}]
     assert told("show", "forge")["members_count"] == 1
-    assert quetz("channel", "members", "remove", "forge", "erin", on_each).exit_code == 1
-    quetz("user", "create", "frank", on_each)
+    assert quetz("channel", "members", "remove", "forge", "erin", deployment_path).exit_code == 1
+    quetz("user", "create", "frank", deployment_path)
     told("members set", "forge", "frank", "owner")
     assert told("members remove", "forge", "erin") == {"removed": "erin"}
-    assert actions(on_each)[1:] == [
+    assert actions(deployment_path)[1:] == [
         "channel.members.add",
         "channel.members.add",
         "channel.members.add",
@@ -80,11 +79,11 @@ def test_members_are_set_listed_and_removed(told, on_each, quetz):
 
 
 @pytest.mark.usefixtures("told")
-def test_without_json_people_read_tables_and_sentences(quetz, on_each):
-    made = quetz("channel", "create", "forge", "--public", "--deployment", on_each)
-    listed = quetz("channel", "list", on_each)
-    shown = quetz("channel", "show", "forge", on_each)
-    members = quetz("channel", "members", "list", "forge", on_each)
+def test_without_json_people_read_tables_and_sentences(quetz, deployment_path):
+    made = quetz("channel", "create", "forge", "--public", "--deployment", deployment_path)
+    listed = quetz("channel", "list", deployment_path)
+    shown = quetz("channel", "show", "forge", deployment_path)
+    members = quetz("channel", "members", "list", "forge", deployment_path)
 
     assert (made.stdout, made.stderr) == ("", "Created the channel 'forge'\n")
     assert listed.stdout == "forge  public  0 packages  0 members  0  -\n"
@@ -109,19 +108,19 @@ def test_without_json_people_read_tables_and_sentences(quetz, on_each):
     ],
 )
 def test_what_cannot_be_done_is_told_and_leaves_no_event(
-    told, quetz, on_each, arguments, code, reason
+    told, quetz, deployment_path, arguments, code, reason
 ):
     told("create", "forge")
 
-    result = quetz("channel", *arguments.split(), "--deployment", on_each)
+    result = quetz("channel", *arguments.split(), "--deployment", deployment_path)
 
     assert (result.exit_code, result.stdout) == (code, "")
     assert reason in result.stderr
-    assert actions(on_each) == ["channel.create"]
+    assert actions(deployment_path) == ["channel.create"]
 
 
-def test_the_quota_of_the_settings_holds_for_a_new_channel(told, on_each):
-    with (on_each / "config.toml").open("a") as config:
+def test_the_quota_of_the_settings_holds_for_a_new_channel(told, deployment_path):
+    with (deployment_path / "config.toml").open("a") as config:
         config.write("\n[quotas]\nchannel_quota = 500\n")
 
     assert told("create", "forge")["size_limit"] == 500

@@ -13,12 +13,11 @@ FILE = "noarch/pkg-2.0-0.conda"
 
 
 @pytest.fixture
-def path(quetz, on_each):
+def path(quetz, deployment_path):
     """A deployment with a user and two channels, in the first of which a package is."""
-    quetz("create", on_each)
-    quetz("user", "create", "erin", on_each)
+    quetz("user", "create", "erin", deployment_path)
     with (
-        closing(Deployment.open(on_each)) as deployment,
+        closing(Deployment.open(deployment_path)) as deployment,
         deployment.transaction(write=True) as session,
     ):
         forge = make_channel(session, "forge")
@@ -26,7 +25,7 @@ def path(quetz, on_each):
         make_package(session, forge, "pkg", summary="Ours")
         make_file(session, forge, "pkg-1.0-0.tar.bz2", subdir="linux-64")
         make_file(session, forge, "pkg-2.0-0.conda")
-    return on_each
+    return deployment_path
 
 
 @pytest.fixture

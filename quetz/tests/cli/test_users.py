@@ -11,9 +11,8 @@ from quetz.tests.cli.outputs import read_output
 
 
 @pytest.fixture
-def path(quetz, tmp_path):
-    assert quetz("create", tmp_path / "d").exit_code == 0
-    return tmp_path / "d"
+def path(deployment_path):
+    return deployment_path
 
 
 def holder(path, key):

@@ -20,7 +20,7 @@ def forge(deployment):
         for number, url in enumerate(URLS):
             make_package(session, forge, f"pkg{number}", url=url)
         make_file(session, forge, "numpy-1.0-0.conda", subdir="linux-64")
-        make_file(session, forge, "numpy-1.0+local!-0.conda", subdir="noarch")
+        make_file(session, forge, "numpy-1!1.0+local-0.conda", subdir="noarch")
         make_file(session, make_channel(session, "closed", private=True), "hushed-1.0-0.conda")
 
 
@@ -98,7 +98,7 @@ def test_the_page_of_a_channel_shows_the_beginning_of_a_long_summary_and_reads_n
 def test_the_page_of_a_subdir_leads_to_its_files(client, path):
     page = read(client, path)
 
-    assert page.links == ["../index.html", "numpy-1.0%2Blocal%21-0.conda"]
+    assert page.links == ["../index.html", "numpy-1%211.0%2Blocal-0.conda"]
     assert "1,000" in page.text
 
 
@@ -106,7 +106,7 @@ def test_the_page_of_a_subdir_leads_to_its_files(client, path):
 def test_the_page_of_a_subdir_answers_without_its_slash_and_its_links_hold(client):
     page = read(client, "/get/forge/noarch")
 
-    assert page.links == ["index.html", "noarch/numpy-1.0%2Blocal%21-0.conda"]
+    assert page.links == ["index.html", "noarch/numpy-1%211.0%2Blocal-0.conda"]
     assert client.head("/get/forge/noarch").status_code == 200
 
 

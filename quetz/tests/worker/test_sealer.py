@@ -143,7 +143,7 @@ def test_an_event_that_another_transaction_holds_is_sealed_later(deployment):
     record(deployment, "held", "free")
     held = select(Event).where(Event.subject == "held").with_for_update()
 
-    with deployment.transaction() as session:
+    with deployment.transaction(write=True) as session:
         session.scalars(held).one()
         seal_waiting(deployment)
     seal_waiting(deployment)

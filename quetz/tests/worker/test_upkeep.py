@@ -9,7 +9,7 @@ from quetz.testing.factories import make_channel, make_user
 from quetz.worker.upkeep import Upkeep
 
 LONG_AGO = now_ms() - DEAD_KEPT - 60_000
-LATELY = LONG_AGO + 120_000
+LATELY = LONG_AGO + 86_400_000
 
 
 def add_key(session, user, name, parent=None, **ends):
