@@ -19,7 +19,7 @@ ROUNDS = 3
 
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
     """Upload packages of growing size; ``scale`` is of the sizes."""
-    sizes = [max(1, int(size * scale)) for size in SIZES]
+    sizes = sorted({max(1, int(size * scale)) for size in SIZES})
     with running(folder / "server") as place:
         _upload(place, folder, 1, "warm")
         peaks = {
