@@ -35,7 +35,7 @@ MORE = (
     ("make-migrations", "--message", "x", "--output", "/nowhere"),
     ("plugin", "list"),
 )
-COUNT = 200
+COUNT = 80
 PARTS = 4
 
 
