@@ -4,6 +4,8 @@ What is read from the database stays true as long as the number stays the same, 
 ask for it first.
 """
 
+import selectors
+import socket
 import sqlite3
 import threading
 from typing import Protocol
@@ -70,6 +72,7 @@ class PostgresChanges:
         self._count = 0
         self._connected = False
         self._closing = threading.Event()
+        self._woken, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="changes", daemon=True)
         self._thread.start()
 
@@ -87,7 +90,9 @@ class PostgresChanges:
 
     def close(self) -> None:
         self._closing.set()
+        self._waker.close()
         self._thread.join()
+        self._woken.close()
 
     def _listen(self) -> None:
         while not self._closing.is_set():
@@ -96,13 +101,20 @@ class PostgresChanges:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self.committed()
                     self._connected = True
-                    while not self._closing.is_set():
-                        for _ in connection.notifies(timeout=0.1):
-                            self.committed()
+                    self._count_notifications(connection)
             except psycopg.Error:
                 self._closing.wait(RECONNECT_SECONDS)
             finally:
                 self._connected = False
+
+    def _count_notifications(self, connection: psycopg.Connection) -> None:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(connection.fileno(), selectors.EVENT_READ)
+            waiting.register(self._woken, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                waiting.select()
+                for _ in connection.notifies(timeout=0):
+                    self.committed()
 
 
 def watch_changes(engine: Engine) -> Changes:
