@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
+from sqlalchemy.orm import Session
 from starlette.types import Message, Scope
 
 from benchmarks.figures import Figure, ratio
 from benchmarks.records import insert_channel
 from benchmarks.servers import create_deployment
 from quetz.db.models import Channel
+from quetz.db.queries.channels import get_channel
 from quetz.deployment import Deployment
 from quetz.services.accounts import create_user
 from quetz.services.api_keys import create_api_key
 from quetz.services.members import set_member
-from quetz.services.permissions import OPERATOR, Role, principal_of
+from quetz.services.permissions import OPERATOR, Operation, Principal, Role, principal_of
 from quetz.web import guard
 from quetz.web.app import create_app
 from quetz.web.front import Front
@@ -70,9 +72,16 @@ def _figures(
     ours, bare = [], []
     for _ in range(rounds):
         ours.append(_cost(app, path, headers))
-        with patch.object(guard, "authorize_path", lambda *_: None):
+        with patch.object(guard, "authorize_path", _find_channel):
             bare.append(_cost(app, path, headers))
     return [ratio(name, ours, bare, goal=GOAL, unit="ms", against="the route unauthorised")]
+
+
+def _find_channel(
+    session: Session, _principal: Principal, _operation: Operation, name: str, _package: str | None
+) -> Channel:
+    """Look the channel up, which the route needs, and allow everything."""
+    return get_channel(session, name)
 
 
 def _cost(app: Front, path: str, headers: list[tuple[bytes, bytes]]) -> float:

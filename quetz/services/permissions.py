@@ -135,8 +135,8 @@ def authorize_path(
     operation: Operation,
     channel_name: str | None,
     package_name: str | None,
-) -> None:
-    """Do as ``authorize``, by the names in a request's path.
+) -> Channel | None:
+    """Do as ``authorize``, by the names in a request's path; return the channel that it names.
 
     A channel that does not exist is answered as one that the caller does not see. A package
     that does not exist is left to the service, which knows what its absence means.
@@ -147,11 +147,12 @@ def authorize_path(
     """
     if channel_name is None:
         authorize(session, principal, operation)
-        return
+        return None
     channel, package = find_target(session, channel_name, package_name)
     if channel is None:
         raise _hidden(principal, channel_name)
     authorize(session, principal, operation, channel, package)
+    return channel
 
 
 def find_target(

@@ -8,10 +8,11 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
+from quetz.db.models import Channel
 from quetz.deployment import Deployment
 from quetz.services.permissions import Principal
 from quetz.services.publishing import marks_of
-from quetz.web.guard import authorize_again, read_session
+from quetz.web.guard import authorize_again, read_channel, read_session
 from quetz.web.index_waits import leave_marks
 
 
@@ -61,4 +62,6 @@ def _check_as_it_begins(session: Session, check: Callable[[Session], None]) -> t
 # scope="function": commit before the answer is sent, so that a 201 means stored.
 # FastAPI's default would commit after it (FastAPI 0.118 and later).
 ReadSession = Annotated[Session, Depends(read_session)]
+ReadChannel = Annotated[Channel, Depends(read_channel)]
+"""Beside a ReadSession: the channel that the path names."""
 WriteSession = Annotated[Session, Depends(open_write_session, scope="function")]

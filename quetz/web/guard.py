@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from quetz.conda.filenames import PackageFilename
+from quetz.db.models import Channel
 from quetz.db.queries.channels import lock_channel
 from quetz.deployment import Deployment
 from quetz.errors import BadFilename, RightsChanged, UploadCutOff
@@ -131,6 +132,12 @@ async def read_session(request: Request) -> Session:
     return session
 
 
+async def read_channel(request: Request, channel: str) -> Channel:  # noqa: ARG001  of the path
+    """Return the channel that the request was authorised for, of ``read_session``."""
+    found: Channel = request.state.channel
+    return found
+
+
 def _asks_for(dependant: Dependant, dependency: Callable[..., object]) -> bool:
     return dependant.call is dependency or any(
         _asks_for(inner, dependency) for inner in dependant.dependencies
@@ -151,7 +158,9 @@ async def _answer_within(
 def _authorized(request: Request) -> Iterator[Session]:
     deployment: Deployment = request.app.state.deployment
     with deployment.transaction() as session:
-        authorize_path(session, _caller(request), request.state.operation, *_target(request))
+        request.state.channel = authorize_path(
+            session, _caller(request), request.state.operation, *_target(request)
+        )
         yield session
 
 

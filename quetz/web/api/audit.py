@@ -8,13 +8,12 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Event
-from quetz.db.queries.channels import get_channel
 from quetz.db.queries.events import EventFilter
 from quetz.services import events as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import LONGEST_PAGE, Text
 from quetz.web.api.schemas import iso_time
-from quetz.web.deps import ReadSession
+from quetz.web.deps import ReadChannel, ReadSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["audit"])
@@ -122,7 +121,7 @@ WantedDep = Annotated[Wanted, Depends(wanted_events)]
 
 @router.get("/api/channels/{channel}/changes", **declares(Operation.CHANNEL_CHANGES))
 def follow_changes(
-    channel: str,
+    channel: ReadChannel,
     session: ReadSession,
     since: Annotated[Position, Query(description="The `next` of the answer before.")] = 0,
     limit: Limit = PAGE,
@@ -132,15 +131,15 @@ def follow_changes(
     A change appears up to a second after its commit. A client that asks from `next` each time
     misses none, and is told of none twice.
     """
-    excerpt = service.list_changes(session, get_channel(session, channel), since=since, limit=limit)
+    excerpt = service.list_changes(session, channel, since=since, limit=limit)
     changes = [ChangeOut.of(event) for event in excerpt.events]
     return ChangesOut(changes=changes, next=since if excerpt.next is None else excerpt.next)
 
 
 @router.get("/api/channels/{channel}/audit", **declares(Operation.AUDIT_READ_CHANNEL))
-def read_channel_audit(channel: str, session: ReadSession, wanted: WantedDep) -> EventsOut:
+def read_channel_audit(channel: ReadChannel, session: ReadSession, wanted: WantedDep) -> EventsOut:
     """Tell who did what in a channel: the newest first, or in order after `since`."""
-    return wanted.read(session, get_channel(session, channel).id)
+    return wanted.read(session, channel.id)
 
 
 @router.get("/api/audit", **declares(Operation.AUDIT_READ_ALL))

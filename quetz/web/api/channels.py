@@ -18,7 +18,7 @@ from quetz.web.api.schemas import (
     ChannelPatch,
     refuse_mirroring,
 )
-from quetz.web.deps import Caller, DeploymentDep, ReadSession, WriteSession
+from quetz.web.deps import Caller, DeploymentDep, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["channels"])
@@ -69,9 +69,8 @@ def create_channel(
 
 
 @router.get("/api/channels/{channel}", **declares(Operation.CHANNEL_READ))
-def read_channel(channel: str, session: ReadSession) -> ChannelExtra:
-    found = get_channel(session, channel)
-    return ChannelExtra.of(found, count_channel_members(session, found.id))
+def read_channel(channel: ReadChannel, session: ReadSession) -> ChannelExtra:
+    return ChannelExtra.of(channel, count_channel_members(session, channel.id))
 
 
 @router.patch(

@@ -9,14 +9,13 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Query
 from pydantic import BaseModel
 
-from quetz.db.queries.channels import get_channel
 from quetz.db.queries.packages import get_package
 from quetz.errors.searches import BadCursor
 from quetz.services import channels, files, packages
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import LONGEST_PAGE, Text
 from quetz.web.api.schemas import ChannelExtra, PackageOut, VersionOut
-from quetz.web.deps import Caller, ReadSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["lists by cursor"])
@@ -48,11 +47,11 @@ def list_channels(
 
 @router.get("/api/cursor/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES))
 def list_packages(
-    channel: str, session: ReadSession, limit: Limit = 20, after: After = None
+    channel: ReadChannel, session: ReadSession, limit: Limit = 20, after: After = None
 ) -> CursorPage[PackageOut]:
     """List the packages of a channel by name."""
     [name] = _position(after, 1)
-    wanted = packages.packages_to_list(get_channel(session, channel))
+    wanted = packages.packages_to_list(channel)
     found, following = packages.list_packages_after(session, wanted, name, limit=limit)
     return CursorPage(items=list(map(PackageOut.of, found)), next=_cursor(following))
 
@@ -62,14 +61,13 @@ def list_packages(
     **declares(Operation.PACKAGE_VERSIONS),
 )
 def list_versions(
-    channel: str, package: str, session: ReadSession, limit: Limit = 20, after: After = None
+    channel: ReadChannel, package: str, session: ReadSession, limit: Limit = 20, after: After = None
 ) -> CursorPage[VersionOut]:
     """List the files of a package by platform and file name."""
     subdir, filename = _position(after, 2)
-    place = get_channel(session, channel)
-    found = get_package(session, place, package)
+    found = get_package(session, channel, package)
     rows, following = files.list_files_after(session, found, (subdir, filename), limit=limit)
-    return CursorPage(items=[VersionOut.of(place, row) for row in rows], next=_cursor(following))
+    return CursorPage(items=[VersionOut.of(channel, row) for row in rows], next=_cursor(following))
 
 
 def _cursor(position: Sequence[str] | None) -> str | None:

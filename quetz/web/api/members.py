@@ -5,7 +5,7 @@ from quetz.services import members as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Text
 from quetz.web.api.schemas import MemberIn, MemberOut
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["members"])
@@ -13,8 +13,8 @@ PATH = "/api/channels/{channel}/members"
 
 
 @router.get(PATH, **declares(Operation.CHANNEL_MEMBERS_LIST))
-def list_members(channel: str, session: ReadSession) -> list[MemberOut]:
-    rows = service.list_members(session, get_channel(session, channel))
+def list_members(channel: ReadChannel, session: ReadSession) -> list[MemberOut]:
+    rows = service.list_members(session, channel)
     return [MemberOut.of(*row) for row in rows]
 
 

@@ -7,14 +7,13 @@ from fastapi import Depends, Query
 from pydantic import BaseModel
 
 from quetz.db.base import now_ms
-from quetz.db.queries.channels import get_channel
 from quetz.services import downloads as service
 from quetz.services.downloads import Period, Series, Span
 from quetz.services.files import get_file
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Text
 from quetz.web.api.schemas import iso_time, milliseconds
-from quetz.web.deps import ReadSession
+from quetz.web.deps import ReadChannel, ReadSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["metrics"])
@@ -74,7 +73,7 @@ SpanDep = Annotated[Span, Depends(requested_span)]
 
 @router.get("/metrics/channels/{channel}", **declares(Operation.CHANNEL_METRICS))
 def read_channel_metrics(
-    channel: str,
+    channel: ReadChannel,
     session: ReadSession,
     span: SpanDep,
     metric_name: MetricName = "download",
@@ -84,8 +83,7 @@ def read_channel_metrics(
 
     Hours are known for 90 days. More than 100,000 counts are refused.
     """
-    found = get_channel(session, channel)
-    packages = service.list_channel_series(session, found, span, subdir=platform)
+    packages = service.list_channel_series(session, channel, span, subdir=platform)
     return ChannelMetrics(
         server_timestamp=iso_time(now_ms()),
         period=span.period,
@@ -99,7 +97,7 @@ def read_channel_metrics(
     **declares(Operation.VERSION_METRICS),
 )
 def read_version_metrics(
-    channel: str,
+    channel: ReadChannel,
     package: str,
     platform: str,
     filename: str,
@@ -114,7 +112,7 @@ def read_version_metrics(
     More than 10,000 counts are refused.
     """
     now = now_ms()
-    file = get_file(session, get_channel(session, channel), package, platform, filename)
+    file = get_file(session, channel, package, platform, filename)
     series = service.list_series(session, file, span, zeros_until=now if fill_zeros else None)
     return VersionMetrics(
         server_timestamp=iso_time(now),

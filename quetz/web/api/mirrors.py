@@ -6,7 +6,7 @@ from quetz.db.models import ChannelMirror
 from quetz.db.queries.channels import get_channel
 from quetz.services import mirrors as service
 from quetz.services.permissions import Operation
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["mirrors"])
@@ -38,8 +38,8 @@ class MirrorOut(BaseModel):
 
 
 @router.get(PATH, **declares(Operation.CHANNEL_MIRRORS_LIST))
-def list_mirrors(channel: str, session: ReadSession) -> list[MirrorOut]:
-    mirrors = service.list_mirrors(session, get_channel(session, channel))
+def list_mirrors(channel: ReadChannel, session: ReadSession) -> list[MirrorOut]:
+    mirrors = service.list_mirrors(session, channel)
     return [MirrorOut.of(mirror) for mirror in mirrors]
 
 

@@ -6,7 +6,7 @@ from quetz.services import package_members as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Text
 from quetz.web.api.schemas import MemberIn, MemberOut
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 
 router = GuardedRouter(tags=["members"])
@@ -14,8 +14,10 @@ PATH = "/api/channels/{channel}/packages/{package}/members"
 
 
 @router.get(PATH, **declares(Operation.PACKAGE_MEMBERS_LIST))
-def list_package_members(channel: str, package: str, session: ReadSession) -> list[MemberOut]:
-    found = get_package(session, get_channel(session, channel), package)
+def list_package_members(
+    channel: ReadChannel, package: str, session: ReadSession
+) -> list[MemberOut]:
+    found = get_package(session, channel, package)
     return [MemberOut.of(*row) for row in service.list_members(session, found)]
 
 

@@ -11,7 +11,7 @@ from quetz.services import packages as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, SearchText, WindowDep
 from quetz.web.api.schemas import PackageIn, PackageOut
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
 
@@ -21,8 +21,10 @@ OrderBy = Annotated[str, Query(max_length=100, examples=["latest_change:desc"])]
 
 
 @router.get("/api/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES))
-def list_packages(channel: str, session: ReadSession, q: SearchText = "") -> list[PackageOut]:
-    wanted = service.packages_to_list(get_channel(session, channel), text=q)
+def list_packages(
+    channel: ReadChannel, session: ReadSession, q: SearchText = ""
+) -> list[PackageOut]:
+    wanted = service.packages_to_list(channel, text=q)
     return [
         PackageOut.of(package) for package in queries.list_packages(session, wanted, EVERYTHING)
     ]
@@ -32,14 +34,13 @@ def list_packages(channel: str, session: ReadSession, q: SearchText = "") -> lis
     "/api/paginated/channels/{channel}/packages", **declares(Operation.CHANNEL_LIST_PACKAGES)
 )
 def list_packages_by_page(
-    channel: str,
+    channel: ReadChannel,
     session: ReadSession,
     window: WindowDep,
     q: SearchText = "",
     order_by: OrderBy = "",
 ) -> Page[PackageOut]:
-    found = get_channel(session, channel)
-    wanted = service.packages_to_list(found, text=q, order_by=order_by)
+    wanted = service.packages_to_list(channel, text=q, order_by=order_by)
     packages = queries.list_packages(session, wanted, window)
     count = queries.count_packages(session, wanted)
     return Page.of(window, count, map(PackageOut.of, packages))
@@ -54,9 +55,8 @@ def create_package(channel: str, body: PackageIn, session: WriteSession, caller:
 
 
 @router.get("/api/channels/{channel}/packages/{package}", **declares(Operation.PACKAGE_READ))
-def read_package(channel: str, package: str, session: ReadSession) -> PackageOut:
-    found = get_channel(session, channel)
-    return PackageOut.of(queries.get_package(session, found, package))
+def read_package(channel: ReadChannel, package: str, session: ReadSession) -> PackageOut:
+    return PackageOut.of(queries.get_package(session, channel, package))
 
 
 @router.delete(

@@ -13,7 +13,7 @@ from quetz.services.files import FileFilter
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, WindowDep
 from quetz.web.api.schemas import VersionOut, milliseconds
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
 
@@ -38,38 +38,35 @@ FilesDep = Annotated[FileFilter, Depends(requested_files)]
 
 @router.get(f"/api/{_LIST}", **declares(Operation.PACKAGE_VERSIONS))
 def list_versions(
-    channel: str, package: str, session: ReadSession, wanted: FilesDep
+    channel: ReadChannel, package: str, session: ReadSession, wanted: FilesDep
 ) -> list[VersionOut]:
     return list_versions_by_page(channel, package, session, wanted, EVERYTHING).result
 
 
 @router.get(f"/api/paginated/{_LIST}", **declares(Operation.PACKAGE_VERSIONS))
 def list_versions_by_page(
-    channel: str, package: str, session: ReadSession, wanted: FilesDep, window: WindowDep
+    channel: ReadChannel, package: str, session: ReadSession, wanted: FilesDep, window: WindowDep
 ) -> Page[VersionOut]:
-    place = get_channel(session, channel)
-    found = get_package(session, place, package)
+    found = get_package(session, channel, package)
     ids = service.list_file_ids(session, found, wanted)
     rows = service.list_files(session, window.cut(ids))
-    return Page.of(window, len(ids), (VersionOut.of(place, row) for row in rows))
+    return Page.of(window, len(ids), (VersionOut.of(channel, row) for row in rows))
 
 
 @router.get(_ONE, **declares(Operation.VERSION_READ))
 def read_version(
-    channel: str, package: str, platform: str, filename: str, session: ReadSession
+    channel: ReadChannel, package: str, platform: str, filename: str, session: ReadSession
 ) -> VersionOut:
-    place = get_channel(session, channel)
-    file = service.get_file(session, place, package, platform, filename)
-    return VersionOut.of(place, service.describe_file(session, file))
+    file = service.get_file(session, channel, package, platform, filename)
+    return VersionOut.of(channel, service.describe_file(session, file))
 
 
 @router.get(f"{_ONE}/run_exports", **declares(Operation.VERSION_RUN_EXPORTS))
 def read_run_exports(
-    channel: str, package: str, platform: str, filename: str, session: ReadSession
+    channel: ReadChannel, package: str, platform: str, filename: str, session: ReadSession
 ) -> dict[str, Any]:
     """Give what the file exports to those who build with it, by kind (CEP 12)."""
-    place = get_channel(session, channel)
-    return service.read_run_exports(service.get_file(session, place, package, platform, filename))
+    return service.read_run_exports(service.get_file(session, channel, package, platform, filename))
 
 
 @router.delete(_ONE, dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_DELETE))

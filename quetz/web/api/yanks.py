@@ -13,7 +13,7 @@ from quetz.services.permissions import Operation
 from quetz.services.texts import YANK_REASON_LENGTH
 from quetz.web.api.pages import Text
 from quetz.web.api.schemas import iso_time
-from quetz.web.deps import Caller, ReadSession, WriteSession
+from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
 
@@ -41,11 +41,10 @@ class YankOut(BaseModel):
 
 @router.get(f"{_ONE}/yank", **declares(Operation.VERSION_READ))
 def read_yank(
-    channel: str, package: str, platform: str, filename: str, session: ReadSession
+    channel: ReadChannel, package: str, platform: str, filename: str, session: ReadSession
 ) -> YankOut:
     """Tell whether a file is yanked, since when and why."""
-    place = get_channel(session, channel)
-    return YankOut.of(get_file(session, place, package, platform, filename))
+    return YankOut.of(get_file(session, channel, package, platform, filename))
 
 
 @router.post(f"{_ONE}/yank", dependencies=[WAITS_FOR_INDEX], **declares(Operation.VERSION_YANK))
