@@ -191,6 +191,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for path, method, route in _routes(document):
         rule = RULES[Operation(route[OPERATION])]
         _word(route)
+        _sort_parameters(path, route)
         route.setdefault(SECURITY, _security(rule))
         route["description"] = "\n\n".join(filter(None, [route.get("description"), _takes(rule)]))
         answers = {str(status): _answer(status) for status in _refusals(path, method, route, rule)}
@@ -217,6 +218,13 @@ def _word(route: dict[str, Any]) -> None:
             answer["description"] = "Done"
         for content in answer.get("content", {}).values():
             content["schema"] = content.get("schema") or {"type": "null"}
+
+
+def _sort_parameters(path: str, route: dict[str, Any]) -> None:
+    """Let those of the path come first, in its order: FastAPI puts those of dependencies last."""
+    places = {name: place for place, name in enumerate(re.findall(r"{(\w+)", path))}
+    if "parameters" in route:
+        route["parameters"].sort(key=lambda one: places.get(one["name"], len(places)))
 
 
 def _routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
