@@ -12,7 +12,7 @@ from benchmarks.security.paths import Wire
 from benchmarks.security.places import CHANNEL, Place, running
 
 PATHS = 100_000
-WARM = 40  # rounds: the rate of dead keys has to be reached, too
+WARM = 80  # rounds: the rate of dead keys has to be reached, too
 
 
 def measure(scale: float, folder: Path) -> Iterator[Figure | NotRun]:
