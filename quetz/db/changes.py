@@ -72,6 +72,7 @@ class PostgresChanges:
         self._count = 0
         self._connected = False
         self._closing = threading.Event()
+        # Closing one end wakes the thread, which waits for notifications at the other.
         self._woken, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="changes", daemon=True)
         self._thread.start()

@@ -95,29 +95,34 @@ class GuardedRoute(APIRoute):
         if declared is None:
             raise UndeclaredRoute(self.path)
         operation = Operation(declared)
-
         reads = _asks_for(self.dependant, read_session)
 
         async def guarded(request: Request) -> Response:
             request.state.operation = operation
+            if request.method not in SAFE_METHODS:
+                request = await self._receive(request)
+            elif not reads:
+                await _admit(request)
             if reads:
                 return await _answer_within(request, answer)
-            writes = request.method not in SAFE_METHODS
-            if self.body_first and writes:
-                request = _without_form_type(request)
-            if writes:  # or a body of gigabytes would be received to be refused
-                request.app.state.deployment.check_writable()
-            await run_in_threadpool(_authorize, request)
-            _count(request)
-            if self.body_first and writes:
-                began = time.monotonic()
-                await _receive_body(request)
-                if time.monotonic() - began > TRUST_SECONDS:
-                    await authenticate_again(request)
-                    await run_in_threadpool(_authorize, request)
             return waiting_answer(request, await answer(request))
 
         return guarded
+
+    async def _receive(self, request: Request) -> Request:
+        """Authorise what may change something, and return it with its body."""
+        if self.body_first:
+            request = _without_form_type(request)
+        # Or a body of gigabytes would be received to be refused.
+        request.app.state.deployment.check_writable()
+        await _admit(request)
+        if self.body_first:
+            began = time.monotonic()
+            await _receive_body(request)
+            if time.monotonic() - began > TRUST_SECONDS:
+                await authenticate_again(request)
+                await run_in_threadpool(_authorize, request)
+        return request
 
 
 class StreamedRoute(GuardedRoute):
@@ -147,21 +152,25 @@ def _asks_for(dependant: Dependant, dependency: Callable[..., object]) -> bool:
 async def _answer_within(
     request: Request, answer: Callable[[Request], Coroutine[Any, Any, Response]]
 ) -> Response:
-    """Answer from the data that the request was authorised by."""
-    async with contextmanager_in_threadpool(_authorized(request)) as session:
-        _count(request)
-        request.state.session = session
+    """Answer from the data that the request was authorised by; its body is there already."""
+    async with contextmanager_in_threadpool(_authorized(request)) as (session, channel):
+        if request.method in SAFE_METHODS:  # others were counted before their body came
+            _count(request)
+        request.state.session, request.state.channel = session, channel
         return await answer(request)
 
 
 @contextmanager
-def _authorized(request: Request) -> Iterator[Session]:
+def _authorized(request: Request) -> Iterator[tuple[Session, Channel | None]]:
     deployment: Deployment = request.app.state.deployment
     with deployment.transaction() as session:
-        request.state.channel = authorize_path(
-            session, _caller(request), request.state.operation, *_target(request)
-        )
-        yield session
+        caller, operation = _caller(request), request.state.operation
+        yield session, authorize_path(session, caller, operation, *_target(request))
+
+
+async def _admit(request: Request) -> None:
+    await run_in_threadpool(_authorize, request)
+    _count(request)
 
 
 def _count(request: Request) -> None:

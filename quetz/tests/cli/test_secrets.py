@@ -35,7 +35,7 @@ MORE = (
     ("make-migrations", "--message", "x", "--output", "/nowhere"),
     ("plugin", "list"),
 )
-COUNT = 80
+COUNT = 200
 PARTS = 4
 
 

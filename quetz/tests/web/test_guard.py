@@ -1,4 +1,5 @@
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -6,7 +7,10 @@ from starlette.testclient import TestClient
 
 from quetz.db.models import File
 from quetz.services.permissions import Operation
+from quetz.testing.factories import make_channel
 from quetz.testing.packages import build_package
+from quetz.web.app import create_app
+from quetz.web.deps import ReadChannel, ReadSession
 from quetz.web.guard import (
     GuardedRouter,
     OpenFolder,
@@ -196,3 +200,29 @@ def test_a_key_revoked_while_a_package_arrives_uploads_nothing(
     assert answer.status_code == 401
     with deployment.transaction() as session:
         assert session.query(File).count() == 0
+
+
+def test_a_route_that_reads_by_a_body_holds_no_transaction_until_the_body_is_there(
+    deployment, owner_key
+):
+    held = []
+    router = GuardedRouter(tags=["things"])
+
+    @router.post("/api/channels/{channel}/things", **declares(Operation.CHANNEL_READ))
+    def read_things(channel: ReadChannel, session: ReadSession, body: list[str]) -> list[str]:
+        held.append(session.in_transaction())
+        return [channel.name, *body]
+
+    with deployment.transaction(write=True) as session:
+        make_channel(session, "forge")
+    front: Any = create_app(deployment)
+    front._app.include_router(router)
+
+    def arriving():
+        held.append(deployment.engine.pool.checkedout() > 0)
+        yield b'["x"]'
+
+    answer = TestClient(front).post("/api/channels/forge/things", content=arriving())
+
+    assert (answer.status_code, answer.json()) == (200, ["forge", "x"])
+    assert held == [False, True]
