@@ -1,11 +1,12 @@
 """The application of one server process, as ``quetz start`` has the web server make it."""
 
-import ctypes
 import gc
 import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from quetz.worker.publisher import Publisher
 from quetz.worker.sealer import Sealer
 from quetz.worker.upkeep import Upkeep
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
+MASTER_SECONDS = 1.0
+"""How long a worker may not know that its master was killed."""
 
 _log = logging.getLogger("quetz")
 
@@ -36,7 +38,7 @@ def create() -> App:
     ``QUETZ_TRUSTED_PROXIES`` a comma-separated list of addresses whose forwarding headers
     are believed, ``QUETZ_MASTER_PID`` the process to end with.
     """
-    _die_with_master(int(os.environ["QUETZ_MASTER_PID"]))
+    _MasterWatch(int(os.environ["QUETZ_MASTER_PID"])).start()
     try:
         app = _open_app()
     except QuetzError as error:  # it changed since the command checked it
@@ -77,10 +79,20 @@ def behind_proxies(app: App, trusted: list[str]) -> App:
     return choose
 
 
-def _die_with_master(master: int) -> None:
-    """Let this worker end when its master is killed: else it would live on and keep the port."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != master:  # it went before the kernel was told
-        _log.error("the server's master process is gone")
-        sys.exit(1)
+class _MasterWatch(threading.Thread):
+    """Ends this worker once its master is gone: else it would live on and keep the port.
+
+    The kernel could be asked for a signal (PR_SET_PDEATHSIG), but it comes once: a worker that is
+    just starting takes no notice of it.
+    """
+
+    def __init__(self, master: int) -> None:
+        super().__init__(name="master-watch", daemon=True)
+        self._master = master
+
+    def run(self) -> None:
+        while True:
+            if os.getppid() != self._master:
+                _log.error("the server's master process is gone")
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(MASTER_SECONDS)
