@@ -1,12 +1,12 @@
 """``channeldata.json``: what a channel tells of each package name (CEP 38)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from rattler import Version
 
-from quetz.conda.texts import encode_json, join_object
+from quetz.conda.texts import encode_json
 from quetz.conda.timestamps import to_seconds
 
 FLAGS: Final = (
@@ -47,13 +47,8 @@ class _File(NamedTuple):
     run_exports: dict[str, Any]
 
 
-class _Document(msgspec.Struct):
-    packages: dict[str, msgspec.Raw]
-
-
 _RECORD: Final = msgspec.json.Decoder(_Record)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
-_DOCUMENT: Final = msgspec.json.Decoder(_Document)
 
 
 def encode_entry(files: Iterable[tuple[str, str, str, str]]) -> bytes:
@@ -82,21 +77,15 @@ def encode_entry(files: Iterable[tuple[str, str, str, str]]) -> bytes:
     return encode_json(entry).encode()
 
 
-def encode_channeldata(subdirs: Iterable[str], entries: Mapping[str, bytes]) -> bytes:
-    """Return the document of ``entries``, which map a package name to its ``encode_entry``."""
-    packages = [(name, entries[name].decode()) for name in sorted(entries)]
-    return join_object(
-        [
-            ("channeldata_version", "1"),
-            ("packages", join_object(packages)),
-            ("subdirs", encode_json(sorted(subdirs))),
-        ]
-    ).encode()
+def channeldata_texts(subdirs: Iterable[str]) -> tuple[bytes, bytes]:
+    """Return the texts around the one section of a document (``quetz.conda.pieces``)."""
+    closing = f'}},"subdirs":{encode_json(sorted(subdirs))}}}'
+    return b'{"channeldata_version":1,"packages":{', closing.encode()
 
 
-def decode_entries(data: bytes) -> dict[str, bytes]:
-    """Return the entries of a document that ``encode_channeldata`` made, still encoded."""
-    return {name: bytes(entry) for name, entry in _DOCUMENT.decode(data).packages.items()}
+def channeldata_fragment(name: str, entry: bytes) -> bytes:
+    """Return what the section says of one name, from its ``encode_entry``."""
+    return b'"%s":%s' % (name.encode(), entry)
 
 
 def _decode(file: tuple[str, str, str, str]) -> _File:

@@ -1,6 +1,6 @@
 """Canonical JSON, and documents joined from JSON texts that are not decoded again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,13 +19,25 @@ def join_object(members: Iterable[tuple[str, str]]) -> str:
     return "{" + ",".join([f'"{key}":{text}' for key, text in members]) + "}"
 
 
-def join_by_format(files: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the members ``packages`` and ``packages.conda`` of an index (CEP 36).
+def join_by_format(files: Iterable[tuple[str, str]]) -> tuple[bytes, bytes]:
+    """Return the members of ``packages`` and of ``packages.conda`` in an index (CEP 36).
 
     ``files`` are (file name, JSON text); each goes where its suffix belongs.
     """
-    legacy: list[tuple[str, str]] = []
-    modern: list[tuple[str, str]] = []
-    for file in files:
-        (legacy if file[0].endswith(".tar.bz2") else modern).append(file)
-    return [("packages", join_object(legacy)), ("packages.conda", join_object(modern))]
+    legacy: list[str] = []
+    modern: list[str] = []
+    for filename, text in files:
+        members = legacy if filename.endswith(".tar.bz2") else modern
+        members.append(f'"{filename}":{text}')
+    return ",".join(legacy).encode(), ",".join(modern).encode()
+
+
+def join_sections(texts: Sequence[bytes], sections: Sequence[bytes]) -> bytes:
+    """Return the document of ``sections`` and the texts before, between and behind them."""
+    parts = [part for pair in zip(texts, sections, strict=False) for part in pair]
+    return b"".join([*parts, texts[-1]])
+
+
+def name_of_file(filename: str) -> str:
+    """Return the package name in the name of a stored file."""
+    return filename.rsplit("-", 2)[0]

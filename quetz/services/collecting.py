@@ -33,7 +33,7 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     forgets them: a publisher that wants a shard again waits for the row, and then sees.
     """
     due = queries.list_superseded(session, before=now - SHARD_GRACE_MS, family=SHARD, limit=BATCH)
-    recent: Counter[tuple[int, str, str, str]] = Counter()
+    recent: Counter[tuple[int, str, str, tuple[str, str]]] = Counter()
     for row in queries.list_superseded(session, before=now, apart_from=SHARD, limit=SEEN):
         place = (row.channel_id, row.subdir, row.family, _form(row.key))
         recent[place] += 1
@@ -49,8 +49,10 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     return min(len(due), BATCH)
 
 
-def _form(key: str) -> str:
-    return key.rpartition("/")[2].partition("-")[0]
+def _form(key: str) -> tuple[str, str]:
+    """Tell what kind of file a key is of: a document, its table, or another."""
+    name = key.rpartition("/")[2]
+    return name.partition("-")[0], name.partition(".")[2]
 
 
 def _remove(store: ObjectStore, row: IndexSuperseded) -> None:

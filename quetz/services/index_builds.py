@@ -1,96 +1,132 @@
 """Building index files: from the records of one switch to new files in the store."""
 
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 
-import msgspec
 from sqlalchemy.orm import Session
 
-from quetz.conda.channeldata import decode_entries, encode_channeldata, encode_entry
-from quetz.conda.repodata import encode_repodata
-from quetz.conda.run_exports import encode_run_exports
+from quetz.conda.pieces import TornDocument
 from quetz.conda.shards import decode_shard_index, encode_shard, encode_shard_index
 from quetz.conda.zstd import compress, decompress
 from quetz.db.base import now_ms
-from quetz.db.queries import index as queries
 from quetz.plugins import Plugins
+from quetz.services.index_documents import build_channeldata, build_repodata
+from quetz.services.index_records import read_names
 from quetz.services.publishing import (
     CHANNELDATA,
-    CHANNELDATA_ZST,
     REPODATA,
-    REPODATA_ZST,
-    RUN_EXPORTS_ZST,
     SHARD_INDEX,
     SHARDS,
     Batch,
     Built,
     IndexFile,
-    Switch,
-    find_channel_of,
     is_shard,
     keys_of,
+    new_key,
     read_file,
     shard_key,
 )
 from quetz.storage import ObjectStore
-from quetz.storage.keys import index_key
 
 SHARD_LEVEL = 3
 SHARD_INDEX_LEVEL = 1
-JSON_LEVEL = 3
 INDEX_LIMIT = 2 << 30  # bytes, a bound on what reading back our own files may unpack
 
+_log = logging.getLogger("quetz.publisher")
 
-def build(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
+
+class ShardMemory:
+    """The shard indexes that a publisher made last, so that it does not read them again."""
+
+    NAMES = 200_000
+    """How many names are remembered; each takes about 250 bytes."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, dict[str, bytes]] = OrderedDict()
+
+    def find(self, file: IndexFile) -> dict[str, bytes] | None:
+        return self._kept.get(file.key)
+
+    def keep(self, file: IndexFile, shards: dict[str, bytes], before: IndexFile | None) -> None:
+        if before is not None:
+            self._kept.pop(before.key, None)
+        self._kept[file.key] = shards
+        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self.NAMES:
+            self._kept.popitem(last=False)
+
+
+def build(
+    session: Session,
+    store: ObjectStore,
+    plugins: Plugins,
+    batch: Batch,
+    memory: ShardMemory | None = None,
+) -> Built:
     """Build the files of the batch's switch from the present records, and store them."""
-    builder = {SHARDS: _build_shards, REPODATA: _build_repodata, CHANNELDATA: _build_channeldata}
-    return builder[batch.switch.family](session, store, plugins, batch)
+    if batch.switch.family == SHARDS:
+        return _build_shards(session, store, plugins, batch, memory or ShardMemory())
+    builder = {REPODATA: build_repodata, CHANNELDATA: build_channeldata}[batch.switch.family]
+    try:
+        return builder(session, store, plugins, batch)
+    except TornDocument:
+        _log.error("a file of %s is torn; building it anew from the database", batch.switch)
+        return builder(session, store, plugins, replace(batch, names=None))
 
 
-def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
+def _build_shards(
+    session: Session, store: ObjectStore, plugins: Plugins, batch: Batch, memory: ShardMemory
+) -> Built:
     switch = batch.switch
-    before = _previous_shards(store, batch)
-    if batch.names is None or before is None:
-        names = queries.list_names(session, switch.channel_id, switch.subdir)
-        shards: dict[str, bytes] = {}
-    else:
-        names, shards = batch.names, dict(before)
-    written = []
-    for name in names:
-        rows = queries.list_records_of_name(session, switch.channel_id, switch.subdir, name)
-        if not rows:
-            shards.pop(name, None)
+    file = batch.files.get(SHARD_INDEX)
+    before = _previous_shards(store, file, memory)
+    names = batch.names if before is not None else None
+    shards = {} if before is None or names is None else dict(before)
+    written, is_sorted = [], True
+    for read in read_names(session, plugins, switch, names):
+        if read.is_empty:
+            shards.pop(read.name, None)
             continue
-        kept = [(filename, record, exports) for filename, record, exports, at in rows if at is None]
-        records = _patched(session, plugins, switch, name, kept)
-        removed = [filename for filename, *_, at in rows if at is not None]
-        data = compress(encode_shard(records, removed), SHARD_LEVEL)
+        data = compress(encode_shard(read.shown, read.removed), SHARD_LEVEL)
         digest = sha256(data)
-        shards[name] = digest.digest()
         # A rebuild writes every shard: a missing one may be why it was asked for.
-        if batch.names is None or before is None or before.get(name) != digest.digest():
+        if names is None or shards.get(read.name) != digest.digest():
             key = shard_key(switch, digest.hexdigest())
             store.write_index(key, data)
             written.append(str(key))
-    if shards == before and batch.files:
+        is_sorted = is_sorted and (names is None or read.name in shards)
+        shards[read.name] = digest.digest()
+    if shards == before:
         return Built(batch.files, [], [])  # created_at stays frozen when nothing changed
+    if not is_sorted:
+        shards = dict(sorted(shards.items()))
     raw = encode_shard_index(switch.subdir, now_ms(), shards)
-    file = _store_file(store, batch, "shards", ".msgpack.zst", raw, level=SHARD_INDEX_LEVEL)
-    replaced = _replaced_shards(store, switch, before, shards)
-    return Built({SHARD_INDEX: file}, written, [*keys_of(batch.files), *replaced])
+    data = compress(raw, SHARD_INDEX_LEVEL)
+    key = new_key(batch, "shards", ".msgpack.zst")
+    store.write_index(key, data)
+    new = IndexFile(str(key), len(data), sha256(data).hexdigest(), len(raw))
+    memory.keep(new, shards, file)
+    replaced = _replaced_shards(store, batch, before, shards)
+    return Built({SHARD_INDEX: new}, written, [*keys_of(batch.files), *replaced])
 
 
-def _previous_shards(store: ObjectStore, batch: Batch) -> dict[str, bytes] | None:
-    file = batch.files.get(SHARD_INDEX)
-    data = read_file(store, file) if file else None
-    return decode_shard_index(decompress(data, INDEX_LIMIT)) if data is not None else None
+def _previous_shards(
+    store: ObjectStore, file: IndexFile | None, memory: ShardMemory
+) -> dict[str, bytes] | None:
+    if file is None:
+        return None
+    known = memory.find(file)
+    if known is not None:
+        return known
+    data = read_file(store, file)
+    return None if data is None else decode_shard_index(decompress(data, INDEX_LIMIT))
 
 
 def _replaced_shards(
     store: ObjectStore,
-    switch: Switch,
+    batch: Batch,
     before: Mapping[str, bytes] | None,
     after: Mapping[str, bytes],
 ) -> list[str]:
@@ -98,8 +134,10 @@ def _replaced_shards(
 
     Without the index before, the files themselves say what there was.
     """
+    switch = batch.switch
     if before is not None:
-        gone = [old for name, old in before.items() if after.get(name) != old]
+        names = before if batch.names is None else before.keys() & batch.names
+        gone = [before[name] for name in names if after.get(name) != before[name]]
         return [str(shard_key(switch, digest.hex())) for digest in gone]
     current = {str(shard_key(switch, digest.hex())) for digest in after.values()}
     folder = str(shard_key(switch, "0" * 64)).rpartition("/")[0]
@@ -108,105 +146,3 @@ def _replaced_shards(
         for key in store.list_index(switch.channel_id)
         if key.rpartition("/")[0] == folder and is_shard(key) and key not in current
     ]
-
-
-def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
-    switch = batch.switch
-    records: list[tuple[str, str]] = []
-    run_exports: list[tuple[str, str]] = []
-    removed: list[str] = []
-    for filename, record, exports in _all_records(session, plugins, switch, removed):
-        records.append((filename, record))
-        run_exports.append((filename, exports))
-    forms = {
-        REPODATA_ZST: encode_repodata(switch.subdir, records, removed),
-        RUN_EXPORTS_ZST: encode_run_exports(switch.subdir, run_exports),
-    }
-    files = {
-        form: _store_file(store, batch, form.partition(".")[0], ".json.zst", raw, level=JSON_LEVEL)
-        for form, raw in forms.items()
-    }
-    return Built(files, [], keys_of(batch.files))
-
-
-def _all_records(
-    session: Session, plugins: Plugins, switch: Switch, removed: list[str]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield (file name, record, run_exports); yanked files are added to ``removed`` instead."""
-    patched = plugins.implements("records_published")
-    current, group = "", list[tuple[str, str, str]]()
-    rows = queries.stream_records(session, switch.channel_id, switch.subdir)
-    for name, filename, record, exports, yanked_at in rows:
-        if yanked_at is not None:
-            removed.append(filename)
-            continue
-        if not patched:
-            yield filename, record, exports
-            continue
-        if name != current:
-            yield from _patched(session, plugins, switch, current, group)
-            current, group = name, []
-        group.append((filename, record, exports))
-    yield from _patched(session, plugins, switch, current, group)
-
-
-def _patched(
-    session: Session,
-    plugins: Plugins,
-    switch: Switch,
-    name: str,
-    rows: Iterable[tuple[str, str, str]],
-) -> list[tuple[str, str, str]]:
-    """Let plugins change the records of one name."""
-    rows = list(rows)
-    if not rows or not plugins.implements("records_published"):
-        return rows
-    records: dict[str, dict[str, Any]] = {
-        filename: msgspec.json.decode(record) for filename, record, _ in rows
-    }
-    plugins.call(
-        "records_published",
-        session=session,
-        channel=find_channel_of(session, switch),
-        subdir=switch.subdir,
-        name=name,
-        records=records,
-    )
-    return [
-        (filename, msgspec.json.encode(records[filename], order="sorted").decode(), exports)
-        for filename, _, exports in rows
-        if filename in records
-    ]
-
-
-def _build_channeldata(
-    session: Session, store: ObjectStore, _plugins: Plugins, batch: Batch
-) -> Built:
-    channel_id = batch.switch.channel_id
-    file = batch.files.get(CHANNELDATA_ZST)
-    data = read_file(store, file) if file else None
-    if batch.names is None or data is None:
-        entries, names = {}, queries.list_names(session, channel_id)
-    else:
-        entries, names = decode_entries(decompress(data, INDEX_LIMIT)), batch.names
-    for name in names:
-        rows = queries.list_channeldata_of_name(session, channel_id, name)
-        if rows:
-            entries[name] = encode_entry(rows)
-        else:
-            entries.pop(name, None)
-    raw = encode_channeldata(queries.list_subdirs(session, channel_id), entries)
-    new = _store_file(store, batch, "channeldata", ".json.zst", raw, level=JSON_LEVEL)
-    return Built({CHANNELDATA_ZST: new}, [], keys_of(batch.files))
-
-
-def _store_file(
-    store: ObjectStore, batch: Batch, stem: str, suffix: str, raw: bytes, *, level: int
-) -> IndexFile:
-    data = compress(raw, level)
-    # The random part keeps the names apart that two publishers, or a life before a crash,
-    # give to the same generation: a name never changes its content.
-    name = f"{stem}-{(batch.generation or 0) + 1}-{secrets.token_hex(4)}{suffix}"
-    key = index_key(batch.switch.channel_id, batch.switch.subdir, name)
-    store.write_index(key, data)
-    return IndexFile(str(key), len(data), sha256(data).hexdigest(), len(raw))

@@ -5,6 +5,7 @@ one switch, and in one transaction deletes exactly the marks it read and flips t
 compare-and-swap. Index files are caches: every one can be built again from the database.
 """
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +13,7 @@ from hashlib import sha256
 import msgspec
 from sqlalchemy.orm import Session
 
+from quetz.conda.pieces import Table, is_whole
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
 from quetz.db.queries import index as queries
@@ -35,6 +37,7 @@ EVERYTHING = ""
 
 SHARD_INDEX = "repodata_shards.msgpack.zst"
 REPODATA_ZST = "repodata.json.zst"
+FROM_PACKAGES_ZST = "repodata_from_packages.json.zst"
 RUN_EXPORTS_ZST = "run_exports.json.zst"
 CHANNELDATA_ZST = "channeldata.json.zst"
 
@@ -53,13 +56,18 @@ class Switch:
     family: str
 
 
-class IndexFile(msgspec.Struct, frozen=True):
-    """A published file: where it lies, and what it must be. ``raw_size`` is uncompressed."""
+class IndexFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A published file: where it lies, and what it must be. ``raw_size`` is uncompressed.
+
+    A document in pieces has a file with its table beside it, under the key ``table``, and the
+    hash is of that: it names the hash of each piece, so that no piece is read again for one.
+    """
 
     key: str
     size: int
     sha256: str
     raw_size: int
+    table: str | None = None
 
 
 Files = dict[str, IndexFile]
@@ -192,13 +200,36 @@ def read_batch(session: Session, switch: Switch) -> Batch | None:
 def read_file(store: ObjectStore, file: IndexFile) -> bytes | None:
     """Read a published file; None when it is missing or torn."""
     data = store.read_index(parse_index_key(file.key))
-    if data is None or len(data) != file.size or sha256(data).hexdigest() != file.sha256:
+    if data is None or len(data) != file.size:
         return None
-    return data
+    if file.table is None:
+        return data if sha256(data).hexdigest() == file.sha256 else None
+    table = read_table(store, file)
+    return data if table is not None and is_whole(table, data) else None
+
+
+def read_table(store: ObjectStore, file: IndexFile | None) -> Table | None:
+    """Read the table of a document in pieces; None when it is missing or torn, or it has none."""
+    if file is None or file.table is None:
+        return None
+    data = store.read_index(parse_index_key(file.table))
+    if data is None or sha256(data).hexdigest() != file.sha256:
+        return None
+    return Table.decode(data)
 
 
 def shard_key(switch: Switch, digest: str) -> StoreKey:
     return index_key(switch.channel_id, switch.subdir, f"{digest}.msgpack.zst")
+
+
+def new_key(batch: Batch, stem: str, suffix: str) -> StoreKey:
+    """Name a file of the generation that the batch leads to.
+
+    A name never changes its content: the random part keeps those apart that two publishers, or a
+    life before a crash, give to the same generation.
+    """
+    name = f"{stem}-{(batch.generation or 0) + 1}-{secrets.token_hex(4)}{suffix}"
+    return index_key(batch.switch.channel_id, batch.switch.subdir, name)
 
 
 def gzip_key(key: str) -> StoreKey:
@@ -212,7 +243,9 @@ def is_shard(key: str) -> bool:
 
 
 def keys_of(files: Files) -> list[str]:
-    return [file.key for file in files.values()]
+    """Return the keys of the files and of their tables."""
+    tables = [file.table for file in files.values() if file.table is not None]
+    return [file.key for file in files.values()] + tables
 
 
 # Flipping
@@ -259,26 +292,24 @@ def _revive(session: Session, store: ObjectStore, keys: list[str]) -> None:
 
 
 def _supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) -> None:
-    queries.add_superseded(
-        session,
-        (
-            {
-                "key": key,
-                "channel_id": switch.channel_id,
-                "subdir": switch.subdir,
-                "family": SHARD if is_shard(key) else switch.family,
-                "superseded_at": now,
-            }
-            for key in keys
-        ),
-    )
+    rows = [
+        {
+            "key": key,
+            "channel_id": switch.channel_id,
+            "subdir": switch.subdir,
+            "family": SHARD if is_shard(key) else switch.family,
+            "superseded_at": now,
+        }
+        for key in keys
+    ]
+    queries.add_superseded(session, rows)
 
 
 def discard(store: ObjectStore, batch: Batch, built: Built) -> None:
     """Remove the files of a build that was not flipped to; shards may be used by others."""
-    for file in built.files.values():
-        if file.key not in keys_of(batch.files):
-            store.delete_index(parse_index_key(file.key))
+    for key in keys_of(built.files):
+        if key not in keys_of(batch.files):
+            store.delete_index(parse_index_key(key))
 
 
 def forget_channel(session: Session, channel: Channel) -> None:

@@ -1,13 +1,23 @@
 """The object store: immutable bytes named by their hash, and index files that can be rebuilt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from quetz.storage.keys import StoreKey
 from quetz.storage.staging import Stage
 
-__all__ = ["ObjectStore", "Stage", "StoreKey"]
+__all__ = ["ObjectStore", "Slice", "Stage", "StoreKey"]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Bytes ``start`` to ``end`` of an index file."""
+
+    key: StoreKey
+    start: int
+    end: int
 
 
 class ObjectStore(Protocol):
@@ -58,11 +68,14 @@ class ObjectStore(Protocol):
         What is put or deleted meanwhile may be left out or not.
         """
 
-    def write_index(self, key: StoreKey, data: bytes) -> None:
+    def write_index(self, key: StoreKey, parts: bytes | Iterable[bytes | Slice]) -> None:
         """Write an index file: a reader sees the old bytes or the new. Not durable.
+
+        Slices are of other index files, and are copied where they lie, as far as the store can.
 
         Raises:
             ValueError: ``key`` is an object's.
+            ObjectMissing: a file is not there, or too short, of which a slice was to be copied.
         """
 
     def read_index(self, key: StoreKey) -> bytes | None:

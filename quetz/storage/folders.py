@@ -1,5 +1,6 @@
 """Folders by descriptor: what is opened below one follows no symbolic link out of it."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ FILE_MODE = 0o644
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a named pipe in the place of a file must not block who opens it.
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_COPIED = 1 << 18
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -48,3 +50,21 @@ def plain_file_size(folder: int, name: str) -> int | None:
     except FileNotFoundError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def copy_bytes(source: int, target: int, start: int, end: int) -> bool:
+    """Append bytes of one file to another; False when the source has too few.
+
+    The kernel copies where it can, and some file systems share the blocks.
+    """
+    while start < end:
+        try:
+            copied = os.copy_file_range(source, target, end - start, start)
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+            copied = os.write(target, os.pread(source, min(end - start, _COPIED), start))
+        if not copied:
+            return False
+        start += copied
+    return True

@@ -2,18 +2,20 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from quetz.errors import BadName, ObjectMissing, StoreUnavailable
+from quetz.storage import Slice
 from quetz.storage.failures import store_failures
 from quetz.storage.folders import (
     FILE_MODE,
     FOLDER_MODE,
     NEW_FILE,
     READING,
+    copy_bytes,
     folder_below,
     make_folder,
     open_root,
@@ -123,12 +125,12 @@ class LocalStore:
                 if _SHA256.fullmatch(name) and name.startswith(start):
                     yield name, size
 
-    def write_index(self, key: StoreKey, data: bytes) -> None:
+    def write_index(self, key: StoreKey, parts: bytes | Iterable[bytes | Slice]) -> None:
         *folders, name = str(key).split("/")
         if folders[0] != INDEX:
             raise ValueError(f"'{key}' is not the key of an index file")
         with store_failures(), folder_below(self._root, folders, make=True) as folder:
-            path = self._write_new(data)
+            path = self._write_new([parts] if isinstance(parts, bytes) else parts)
             os.rename(path, name, dst_dir_fd=folder)
 
     def read_index(self, key: StoreKey) -> bytes | None:
@@ -153,7 +155,7 @@ class LocalStore:
     def check(self) -> None:
         with store_failures():
             os.stat(OBJECTS, dir_fd=self._root)  # it is gone when a disk is not mounted
-            self._write_new(b"writable").unlink()
+            self._write_new([b"writable"]).unlink()
 
     def close(self) -> None:
         root, self._root = self._root, -1
@@ -172,11 +174,17 @@ class LocalStore:
                 return os.fdopen(os.open(name, READING, dir_fd=folder), "rb")
         return None
 
-    def _write_new(self, data: bytes) -> Path:
+    def _write_new(self, parts: Iterable[bytes | Slice]) -> Path:
         path = self._staging.new_path()
         file = os.open(path, NEW_FILE, FILE_MODE)
         try:
-            write_all(file, data)
+            with ExitStack() as opened:
+                sources = _Sources(self, opened)
+                for part in parts:
+                    if isinstance(part, bytes):
+                        write_all(file, part)
+                    else:
+                        sources.copy(part, file)
         except BaseException:
             path.unlink()
             raise
@@ -204,6 +212,22 @@ class LocalStore:
             sizes = [(name, plain_file_size(folder, name)) for name in names]
             return [(name, size) for name, size in sizes if size is not None]
         return []
+
+
+class _Sources:
+    """Index files of which slices are copied, each opened once."""
+
+    def __init__(self, store: LocalStore, opened: ExitStack) -> None:
+        self._store = store
+        self._opened = opened
+        self._files: dict[StoreKey, int] = {}
+
+    def copy(self, part: Slice, target: int) -> None:
+        if part.key not in self._files:
+            file = self._opened.enter_context(self._store.open_file(part.key))
+            self._files[part.key] = file.fileno()
+        if not copy_bytes(self._files[part.key], target, part.start, part.end):
+            raise ObjectMissing(part.key)
 
 
 def _make_folders(root: int) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 import zstandard
 from starlette.concurrency import run_in_threadpool
 
-from quetz.conda.channeldata import encode_channeldata
+from quetz.conda.channeldata import channeldata_texts
+from quetz.conda.pieces import LEVEL
 from quetz.conda.repodata import encode_repodata
 from quetz.conda.run_exports import encode_run_exports
 from quetz.conda.shards import encode_shard_index
 from quetz.conda.zstd import compress, decompress
-from quetz.services.index_builds import INDEX_LIMIT, JSON_LEVEL
+from quetz.services.index_builds import INDEX_LIMIT
 from quetz.services.publishing import (
     CHANNELDATA,
     CHANNELDATA_ZST,
@@ -75,7 +76,7 @@ EMPTY: dict[str, Callable[[str, int], bytes]] = {
     SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
     REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
     RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
-    CHANNELDATA_ZST: lambda *_: encode_channeldata([], {}),
+    CHANNELDATA_ZST: lambda *_: b"".join(channeldata_texts([])),
 }
 
 
@@ -154,7 +155,7 @@ class IndexForms:
         if key in self._kept:
             return self._kept[key]
         raw = EMPTY[form.stored](place.subdir, place.created_at)
-        stored = compress(raw, JSON_LEVEL)
+        stored = compress(raw, LEVEL)
         body = (
             {"": raw, "gzip": _gzip(raw), "zstd": stored}[encoding] if form.negotiated else stored
         )

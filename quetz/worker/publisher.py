@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from quetz.crashpoints import crashpoint
 from quetz.deployment import LOCK_FOLDER, Deployment
 from quetz.services import publishing
-from quetz.services.index_builds import build
+from quetz.services.index_builds import ShardMemory, build
 from quetz.services.publishing import SHARDS, StaleBuild, Switch
 
 _log = logging.getLogger("quetz.publisher")
@@ -64,6 +64,7 @@ class _Loop(threading.Thread):
         self._shards = shards
         self._then = then
         self._stopping = False
+        self._memory = ShardMemory()
         self._not_before: dict[Switch, float] = {}
 
     def stop(self) -> None:
@@ -110,7 +111,7 @@ class _Loop(threading.Thread):
             with lease(self._deployment, switch) as mine:
                 if not mine:
                     return BUSY_SECONDS
-                publish(self._deployment, switch)
+                publish(self._deployment, switch, self._memory)
         except Exception:  # noqa: BLE001  one index must not stop the others
             _log.exception("cannot publish %s; the index before it stays", switch)
             return RETRY_SECONDS
@@ -119,14 +120,14 @@ class _Loop(threading.Thread):
         return 0.0 if self._shards else max(JSON_INTERVAL_SECONDS - took, took)
 
 
-def publish(deployment: Deployment, switch: Switch) -> bool:
+def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None = None) -> bool:
     """Publish a switch's marks once; say whether there were any that could be published."""
     for _ in range(ATTEMPTS):
         with deployment.transaction() as session:
             batch = publishing.read_batch(session, switch)
             if batch is None:
                 return False
-            built = build(session, deployment.store, deployment.plugins, batch)
+            built = build(session, deployment.store, deployment.plugins, batch, memory)
         crashpoint("publish.built")
         try:
             with deployment.transaction(write=True) as session:

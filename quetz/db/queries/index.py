@@ -1,6 +1,6 @@
 """Marks, switches and superseded files of published indexes, and the records they show."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,6 +13,9 @@ STREAM_ROWS = 2_000
 
 # Built once: every upload runs it, and building it takes longer than SQLite takes to run it.
 _ADD_MARKS = insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order=True)
+
+
+_RECORDS = (File.name, File.filename, File.record, File.run_exports, File.yanked_at)
 
 
 def add_marks(
@@ -149,13 +152,13 @@ def flip_state(session: Session, state: IndexState, *, read_generation: int | No
     return changed.one_or_none() is not None
 
 
-def list_records_of_name(
-    session: Session, channel_id: int, subdir: str, name: str
-) -> Sequence[Row[str, str, str, int | None]]:
-    """Return (filename, record, run_exports, yanked at) of each file of a name, by filename."""
+def list_records_of_names(
+    session: Session, channel_id: int, subdir: str, names: Sequence[str]
+) -> Sequence[Row[str, str, str, str, int | None]]:
+    """Return (name, filename, record, run_exports, yanked at) by name and filename."""
     query = (
-        select(File.filename, File.record, File.run_exports, File.yanked_at)
-        .where(File.channel_id == channel_id, File.subdir == subdir, File.name == name)
+        select(*_RECORDS)
+        .where(File.channel_id == channel_id, File.subdir == subdir, File.name.in_(names))
         .order_by(File.name, File.filename)
     )
     return session.execute(query).all()
@@ -166,7 +169,7 @@ def stream_records(
 ) -> Iterator[Row[str, str, str, str, int | None]]:
     """Yield (name, filename, record, run_exports, yanked at) of a subdir, by name and filename."""
     query = (
-        select(File.name, File.filename, File.record, File.run_exports, File.yanked_at)
+        select(*_RECORDS)
         .where(File.channel_id == channel_id, File.subdir == subdir)
         .order_by(File.name, File.filename)
         .execution_options(yield_per=STREAM_ROWS)
@@ -174,19 +177,19 @@ def stream_records(
     yield from session.execute(query)
 
 
-def list_channeldata_of_name(
-    session: Session, channel_id: int, name: str
-) -> Sequence[Row[str, str, str, str]]:
-    """Return (subdir, record, about, run_exports) of a name's files that are not yanked."""
+def list_channeldata_of_names(
+    session: Session, channel_id: int, subdirs: Sequence[str], names: Sequence[str]
+) -> Sequence[Row[str, str, str, str, str]]:
+    """Return (name, subdir, record, about, run_exports) of files that are not yanked, by name."""
     query = (
-        select(File.subdir, File.record, File.about, File.run_exports)
+        select(File.name, File.subdir, File.record, File.about, File.run_exports)
         .where(
             File.channel_id == channel_id,
-            File.subdir.in_(list_subdirs(session, channel_id)),
-            File.name == name,
+            File.subdir.in_(subdirs),
+            File.name.in_(names),
             File.yanked_at.is_(None),
         )
-        .order_by(File.subdir, File.name, File.filename)
+        .order_by(File.name, File.subdir, File.filename)
     )
     return session.execute(query).all()
 
@@ -217,9 +220,12 @@ def list_names(session: Session, channel_id: int, subdir: str | None = None) -> 
     return list(session.scalars(query))
 
 
-def add_superseded(session: Session, rows: Iterable[dict[str, object]]) -> None:
-    for row in rows:
-        session.merge(IndexSuperseded(**row))
+def add_superseded(session: Session, rows: Sequence[dict[str, object]]) -> None:
+    """Add rows, in the place of those that have their keys."""
+    if not rows:
+        return
+    delete_superseded(session, [str(row["key"]) for row in rows])
+    session.execute(insert(IndexSuperseded), rows)
 
 
 def delete_superseded(session: Session, keys: Sequence[str]) -> list[str]:

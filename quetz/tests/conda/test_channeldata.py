@@ -1,6 +1,6 @@
 import json
 
-from quetz.conda.channeldata import FLAGS, decode_entries, encode_channeldata, encode_entry
+from quetz.conda.channeldata import FLAGS, channeldata_fragment, channeldata_texts, encode_entry
 
 
 def file(version="1.0", *, subdir="noarch", about=None, run_exports=None, **record):
@@ -74,17 +74,13 @@ def test_the_order_of_files_does_not_count():
     assert encode_entry(files) == encode_entry(reversed(files))
 
 
-def test_entries_come_back_from_the_document():
-    entries = {"b": encode_entry([file()]), "a": encode_entry([file(about={"summary": "ä"})])}
+def test_the_document_is_made_of_texts_and_fragments():
+    entries = {"a": encode_entry([file(about={"summary": "ä"})]), "b": encode_entry([file()])}
+    opening, closing = channeldata_texts(["noarch", "linux-64"])
 
-    raw = encode_channeldata(["noarch", "linux-64"], entries)
+    raw = opening + b",".join(channeldata_fragment(*item) for item in entries.items()) + closing
 
     document = json.loads(raw)
     assert document["channeldata_version"] == 1
     assert document["subdirs"] == ["linux-64", "noarch"]
-    assert list(document["packages"]) == ["a", "b"]
-    assert decode_entries(raw) == entries
-
-
-def test_an_empty_channel_has_a_document():
-    assert decode_entries(encode_channeldata([], {})) == {}
+    assert document["packages"] == {name: json.loads(entry) for name, entry in entries.items()}

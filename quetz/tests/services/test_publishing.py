@@ -336,7 +336,8 @@ def test_the_two_generations_before_the_current_one_are_kept(deployment, channel
 
     collect(deployment, after=FILE_GRACE_MS + 60_000)
 
-    assert count_stored(deployment, channel, "repodata-") == 3
+    assert count_stored(deployment, channel, "repodata-*.zst") == 3
+    assert count_stored(deployment, channel, "repodata-*.pieces") == 3
 
 
 def test_within_a_minute_no_more_than_ten_superseded_generations_are_kept(deployment, channel):
@@ -344,7 +345,8 @@ def test_within_a_minute_no_more_than_ten_superseded_generations_are_kept(deploy
 
     collect(deployment, after=1)
 
-    assert count_stored(deployment, channel, "repodata-") == NEVER_MORE_THAN + 1
+    assert count_stored(deployment, channel, "repodata-*.zst") == NEVER_MORE_THAN + 1
+    assert count_stored(deployment, channel, "repodata-*.pieces") == NEVER_MORE_THAN + 1
 
 
 def publish_versions(deployment: Deployment, channel: Channel, count: int) -> None:
@@ -353,9 +355,9 @@ def publish_versions(deployment: Deployment, channel: Channel, count: int) -> No
         publish_all(deployment)
 
 
-def count_stored(deployment: Deployment, channel: Channel, prefix: str) -> int:
+def count_stored(deployment: Deployment, channel: Channel, pattern: str) -> int:
     names = [key.rpartition("/")[2] for key in deployment.store.list_index(channel.id)]
-    return sum(name.startswith(prefix) for name in names)
+    return len(fnmatch.filter(names, pattern))
 
 
 def collect(deployment: Deployment, *, after: int) -> None:
