@@ -7,7 +7,7 @@ compare-and-swap. Index files are caches: every one can be built again from the 
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import msgspec
@@ -185,12 +185,26 @@ def read_batch(session: Session, switch: Switch) -> Batch | None:
     )
     if not marks:
         return None
-    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
     names = sorted({name for _, name in marks})
+    batch = _read_state(session, switch, marks=[mark for mark, _ in marks], names=names)
+    rebuild = EVERYTHING in names or batch.generation is None
+    return replace(batch, names=None) if rebuild else batch
+
+
+def read_quiet(session: Session, switch: Switch) -> Batch | None:
+    """Read a switch's current files; None when there is a mark, or no file."""
+    if queries.list_marks(session, switch.channel_id, switch.subdir, switch.family, limit=1):
+        return None
+    batch = _read_state(session, switch, marks=[], names=[])
+    return None if batch.generation is None else batch
+
+
+def _read_state(session: Session, switch: Switch, *, marks: list[int], names: list[str]) -> Batch:
+    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
     return Batch(
         switch=switch,
-        marks=[mark for mark, _ in marks],
-        names=None if EVERYTHING in names or state is None else names,
+        marks=marks,
+        names=names,
         generation=None if state is None else state.generation,
         published_at=0 if state is None else state.published_at,
         files={} if state is None else decode_files(state.files),

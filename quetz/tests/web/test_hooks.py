@@ -179,6 +179,32 @@ def test_another_failure_in_check_upload_is_a_500_logged_by_name(
     assert "plugin 'quetz-foo' failed in check_upload" in caplog.messages
 
 
+def test_records_are_shown_as_plugins_change_them_and_as_they_were_uploaded(
+    client, deployment, plug_in, upload
+):
+    assert upload("plain").status_code == 201
+    publish_all(deployment)
+    plug_in(
+        "records_published(name, records)",
+        "for file in records:\n"
+        "    if name == 'gone':\n"
+        "        return records.clear()\n"
+        "    records[file]['license'] = name",
+    )
+    assert upload("changed", "gone").status_code == 201
+    publish_all(deployment)
+
+    shown, uploaded = (
+        client.get(f"/get/forge/noarch/{form}.json").json()["packages.conda"]
+        for form in ("repodata", "repodata_from_packages")
+    )
+
+    licences = {record["name"]: record.get("license") for record in shown.values()}
+    assert licences == {"plain": None, "changed": "changed"}
+    assert {record["name"] for record in uploaded.values()} == {"plain", "changed", "gone"}
+    assert {record.get("license") for record in uploaded.values()} == {None}
+
+
 @pytest.mark.parametrize("fault", RAISING)
 def test_a_failure_in_records_published_is_logged_by_name(
     deployment, plug_in, upload, caplog, fault
