@@ -1,8 +1,10 @@
 """Building index files: from the records of one switch to new files in the store."""
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -16,9 +18,11 @@ from quetz.conda.zstd import compress, decompress
 from quetz.db.base import now_ms
 from quetz.db.queries import index as queries
 from quetz.plugins import Plugins
+from quetz.services.patches import SubdirPatches
 from quetz.services.publishing import (
     CHANNELDATA,
     CHANNELDATA_ZST,
+    FROM_PACKAGES_ZST,
     REPODATA,
     REPODATA_ZST,
     RUN_EXPORTS_ZST,
@@ -57,15 +61,18 @@ def _build_shards(session: Session, store: ObjectStore, plugins: Plugins, batch:
         shards: dict[str, bytes] = {}
     else:
         names, shards = batch.names, dict(before)
+    few = None if batch.names is None or before is None else names
+    patches = SubdirPatches(session, switch.channel_id, switch.subdir, few)
     written = []
     for name in names:
         rows = queries.list_records_of_name(session, switch.channel_id, switch.subdir, name)
         if not rows:
             shards.pop(name, None)
             continue
-        kept = [(filename, record, exports) for filename, record, exports, at in rows if at is None]
-        records = _patched(session, plugins, switch, name, kept)
-        removed = [filename for filename, *_, at in rows if at is not None]
+        shown = patches.apply(name, rows)
+        kept = [file[:3] for file in shown if not file.removed]
+        records = _by_plugins(session, plugins, switch, name, kept)
+        removed = [file.filename for file in shown if file.removed]
         data = compress(encode_shard(records, removed), SHARD_LEVEL)
         digest = sha256(data)
         shards[name] = digest.digest()
@@ -112,16 +119,31 @@ def _replaced_shards(
 
 def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
     switch = batch.switch
+    patches = SubdirPatches(session, switch.channel_id, switch.subdir)
+    differs = patches.exist or plugins.implements("records_published")
     records: list[tuple[str, str]] = []
     run_exports: list[tuple[str, str]] = []
     removed: list[str] = []
-    for filename, record, exports in _all_records(session, plugins, switch, removed):
-        records.append((filename, record))
-        run_exports.append((filename, exports))
+    unpatched: list[tuple[str, str]] = []
+    yanked: list[str] = []
+    stream = queries.stream_records(session, switch.channel_id, switch.subdir)
+    for name, group in groupby(stream, key=itemgetter(0)):
+        rows = [row[1:] for row in group]
+        if differs:
+            unpatched += [row[:2] for row in rows if row[3] is None]
+            yanked += [row[0] for row in rows if row[3] is not None]
+        shown = patches.apply(name, rows)
+        kept = [file[:3] for file in shown if not file.removed]
+        removed += [file.filename for file in shown if file.removed]
+        for filename, record, exports in _by_plugins(session, plugins, switch, name, kept):
+            records.append((filename, record))
+            run_exports.append((filename, exports))
     forms = {
         REPODATA_ZST: encode_repodata(switch.subdir, records, removed),
         RUN_EXPORTS_ZST: encode_run_exports(switch.subdir, run_exports),
     }
+    if differs:
+        forms[FROM_PACKAGES_ZST] = encode_repodata(switch.subdir, unpatched, yanked)
     files = {
         form: _store_file(store, batch, form.partition(".")[0], ".json.zst", raw, level=JSON_LEVEL)
         for form, raw in forms.items()
@@ -129,28 +151,7 @@ def _build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batc
     return Built(files, [], keys_of(batch.files))
 
 
-def _all_records(
-    session: Session, plugins: Plugins, switch: Switch, removed: list[str]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield (file name, record, run_exports); yanked files are added to ``removed`` instead."""
-    patched = plugins.implements("records_published")
-    current, group = "", list[tuple[str, str, str]]()
-    rows = queries.stream_records(session, switch.channel_id, switch.subdir)
-    for name, filename, record, exports, yanked_at in rows:
-        if yanked_at is not None:
-            removed.append(filename)
-            continue
-        if not patched:
-            yield filename, record, exports
-            continue
-        if name != current:
-            yield from _patched(session, plugins, switch, current, group)
-            current, group = name, []
-        group.append((filename, record, exports))
-    yield from _patched(session, plugins, switch, current, group)
-
-
-def _patched(
+def _by_plugins(
     session: Session,
     plugins: Plugins,
     switch: Switch,

@@ -5,13 +5,14 @@ one switch, and in one transaction deletes exactly the marks it read and flips t
 compare-and-swap. Index files are caches: every one can be built again from the database.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
 from sqlalchemy.orm import Session
 
+from quetz.conda.patches import PACKAGE_SUFFIX
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
 from quetz.db.queries import index as queries
@@ -21,6 +22,10 @@ from quetz.storage.keys import StoreKey, index_key, parse_index_key
 SHARDS = "shards"
 REPODATA = "repodata"
 CHANNELDATA = "channeldata"
+PATCHES = "patches"
+"""The family of a channel's hotfixes. It has no files: ``services/patches.py`` brings the records
+that indexes are made of up to date."""
+
 SHARD = "shard"
 """The family under which a superseded shard waits for its removal."""
 
@@ -35,6 +40,9 @@ EVERYTHING = ""
 
 SHARD_INDEX = "repodata_shards.msgpack.zst"
 REPODATA_ZST = "repodata.json.zst"
+FROM_PACKAGES_ZST = "repodata_from_packages.json.zst"
+"""The records as uploaded; published only where they may differ from those of REPODATA_ZST."""
+
 RUN_EXPORTS_ZST = "run_exports.json.zst"
 CHANNELDATA_ZST = "channeldata.json.zst"
 
@@ -108,9 +116,26 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
     Call it once for each subdir and name, in the transaction of the change.
     """
     places = [(subdir, SHARDS), (subdir, REPODATA), (CHANNEL_WIDE, CHANNELDATA)]
+    if name.endswith(PACKAGE_SUFFIX):
+        places.append((CHANNEL_WIDE, PATCHES))
     marks = queries.add_marks(session, channel_id, name, places)
     _note(session, marks)
     return marks[0]
+
+
+def mark_patched(session: Session, channel_id: int, subdir: str, names: Sequence[str]) -> None:
+    """Mark that an index has to show other records of ``names``, whose files stay as they are."""
+    families = [SHARDS, REPODATA]
+    _note(
+        session,
+        queries.add_marks_of_names(session, channel_id, subdir, families=families, names=names),
+    )
+
+
+def remove_marks(session: Session, marks: Sequence[int]) -> None:
+    """Remove marks that stand for nothing any more, and tell who waits for them."""
+    queries.delete_marks(session, marks)
+    session.info[_FLIPPED] = True
 
 
 def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
@@ -242,8 +267,7 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
         return False
     _revive(session, store, [*built.shards, *keys_of(built.files)])
     _supersede(session, switch, built.replaced, now)
-    queries.delete_marks(session, batch.marks)
-    session.info[_FLIPPED] = True
+    remove_marks(session, batch.marks)
     return True
 
 

@@ -22,11 +22,13 @@ from quetz.services.index_builds import INDEX_LIMIT, JSON_LEVEL
 from quetz.services.publishing import (
     CHANNELDATA,
     CHANNELDATA_ZST,
+    FROM_PACKAGES_ZST,
     REPODATA,
     REPODATA_ZST,
     RUN_EXPORTS_ZST,
     SHARD_INDEX,
     SHARDS,
+    Files,
     IndexFile,
     Switch,
     gzip_key,
@@ -52,19 +54,30 @@ class Form:
     """A name that clients ask for. ``stored`` is the published file behind it.
 
     ``negotiated``: the URL means the JSON itself, sent in an encoding that the client accepts;
-    otherwise it means the file as it is.
+    otherwise it means the file as it is. ``instead`` is the file behind it where ``stored`` was not
+    published, for it would be the same.
     """
 
     family: str
     stored: str
     media_type: str
     negotiated: bool = False
+    instead: str = ""
+
+    def file(self, files: Files) -> IndexFile:
+        return files.get(self.stored) or files[self.instead or self.stored]
 
 
 SUBDIR_FORMS = {
     "repodata_shards.msgpack.zst": Form(SHARDS, SHARD_INDEX, ZSTD),
     "repodata.json.zst": Form(REPODATA, REPODATA_ZST, ZSTD),
     "repodata.json": Form(REPODATA, REPODATA_ZST, JSON, negotiated=True),
+    "repodata_from_packages.json.zst": Form(
+        REPODATA, FROM_PACKAGES_ZST, ZSTD, instead=REPODATA_ZST
+    ),
+    "repodata_from_packages.json": Form(
+        REPODATA, FROM_PACKAGES_ZST, JSON, negotiated=True, instead=REPODATA_ZST
+    ),
     "run_exports.json.zst": Form(REPODATA, RUN_EXPORTS_ZST, ZSTD),
     "run_exports.json": Form(REPODATA, RUN_EXPORTS_ZST, JSON, negotiated=True),
 }
@@ -74,6 +87,7 @@ CHANNEL_FORMS = {"channeldata.json": Form(CHANNELDATA, CHANNELDATA_ZST, JSON, ne
 EMPTY: dict[str, Callable[[str, int], bytes]] = {
     SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
     REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
+    FROM_PACKAGES_ZST: lambda subdir, _: encode_repodata(subdir, []),
     RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
     CHANNELDATA_ZST: lambda *_: encode_channeldata([], {}),
 }

@@ -26,6 +26,23 @@ def add_marks(
     return session.connection().scalars(_ADD_MARKS, rows).all()
 
 
+def add_marks_of_names(
+    session: Session,
+    channel_id: int,
+    subdir: str,
+    *,
+    families: Sequence[str],
+    names: Sequence[str],
+) -> Sequence[int]:
+    """Add a mark for each family and name; return their ids."""
+    rows = [
+        {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
+        for name in names
+        for family in families
+    ]
+    return session.connection().scalars(_ADD_MARKS, rows).all() if rows else []
+
+
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
     """Return each (channel id, subdir, family) that has a mark."""
     query = (
