@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.patches import apply_patch, find_patch, patches_package, read_patches
+from quetz.conda.timestamps import to_seconds
 from quetz.conda.versions import newest
 from quetz.db.models import Channel
 from quetz.db.queries import index, patches
@@ -135,7 +136,8 @@ def _newest(session: Session, channel: Channel) -> Source | None:
 
     def age(row: tuple[str, str, str, int, str, str]) -> tuple[int, int, str]:
         _, filename, _, build_number, _, record = row
-        return build_number, msgspec.json.decode(record).get("timestamp") or 0, filename
+        timestamp = msgspec.json.decode(record).get("timestamp")
+        return build_number, to_seconds(timestamp or 0), filename
 
     row = max((row for row in rows if row.version == version), key=age)
     return Source(row.subdir, row.filename, row.sha256)

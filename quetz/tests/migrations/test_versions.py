@@ -152,13 +152,12 @@ def test_packages_of_hotfixes_that_are_there_will_be_applied(empty_engine, plugi
     schema = schema_of(empty_engine)
     for number, channel in ((1, "forge"), (2, "other"), (3, "plain")):
         add_channel(empty_engine, number, channel, created_at=1)
-    for number, (channel, name) in enumerate(
-        [(1, "forge-repodata-patches"), (2, "forge-repodata-patches"), (3, "numpy")], start=1
-    ):
+    hotfixes = "forge-repodata-patches"
+    for number, name in ((1, hotfixes), (2, hotfixes), (3, "numpy")):
         run_sql(
             empty_engine,
             "INSERT INTO packages (id, public_id, channel_id, name, files_count, created_at)"
-            f" VALUES ({number}, 'p{number}', {channel}, '{name}', 1, 1)",
+            f" VALUES ({number}, 'p{number}', {number}, '{name}', 1, 1)",
         )
 
     upgrade(empty_engine, plugins, to=PATCHES)
@@ -174,7 +173,7 @@ def test_packages_of_hotfixes_that_are_there_will_be_applied(empty_engine, plugi
     between = rows_of(empty_engine, marks), schema_of(empty_engine)
     upgrade(empty_engine, plugins, to=PATCHES)
 
-    apply = (1, "", "patches", "forge-repodata-patches")
+    apply = (1, "", "patches", hotfixes)
     rebuild = [(1, "linux-64", "shards", ""), (1, "linux-64", "repodata", "")]
     assert first == [apply]
     assert between == (rebuild, schema)

@@ -21,6 +21,8 @@ FORMS = [
     SHARD_INDEX,
     "repodata.json",
     "repodata.json.zst",
+    "repodata_from_packages.json",
+    "repodata_from_packages.json.zst",
     "run_exports.json",
     "run_exports.json.zst",
 ]
