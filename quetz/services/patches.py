@@ -10,20 +10,21 @@ from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
+from rattler import Version
 from sqlalchemy.orm import Session
 
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.patches import apply_patch, find_patch, patches_package, read_patches
 from quetz.conda.timestamps import to_seconds
-from quetz.conda.versions import newest
+from quetz.conda.versions import parse_version
 from quetz.db.models import Channel
 from quetz.db.queries import index, patches
 from quetz.services.publishing import (
     MARKS_AT_ONCE,
     Switch,
     find_channel_of,
+    is_patched,
     mark_patched,
-    remove_marks,
 )
 from quetz.storage import ObjectStore, Stage
 from quetz.storage.keys import object_key
@@ -44,9 +45,9 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Due:
-    """What to do about the marks of a channel's hotfixes; without a source they go away.
+    """What the marks of a channel's hotfixes ask for: those of ``source``, or none.
 
-    ``applied``: what the channel has already is of this source.
+    ``applied``: the channel has them. ``shown``: its indexes show all that were ever applied.
     """
 
     switch: Switch
@@ -54,6 +55,7 @@ class Due:
     channel: str
     source: Source | None
     applied: bool
+    shown: bool
 
 
 def check_patches(channel: str, staged: Iterable[tuple[str, Stage]]) -> None:
@@ -80,12 +82,14 @@ def find_due(session: Session, switch: Switch) -> Due | None:
     if channel is None or not marks:
         return None
     source, present = _newest(session, channel), patches.find_source(session, channel.id)
+    last_mark = present.last_mark if present is not None else None
     return Due(
         switch=switch,
         marks=[mark for mark, _ in marks],
         channel=channel.name,
         source=source,
         applied=_digest(source) == (present and present.sha256),
+        shown=last_mark is None or is_patched(session, channel.id, last_mark),
     )
 
 
@@ -101,11 +105,11 @@ def read_due(store: ObjectStore, due: Due) -> Patches:
         return read_patches(file, due.source.filename)
 
 
-def apply_due(session: Session, due: Due, wanted: Patches | None) -> bool:
-    """Give the channel the patches ``wanted``, None to leave those it has, and remove the marks.
+def apply_due(session: Session, due: Due, wanted: Patches) -> bool:
+    """Give the channel the patches ``wanted``, and mark the names whose patches changed.
 
-    The names whose patches changed are marked for their indexes. Returns False, and does nothing,
-    if another package is the newest by now, or somebody else is at it: the marks stay.
+    Returns False, and changes nothing, if another package is the newest by now, or somebody else
+    is at it. The marks of ``due`` stay: who waits for them wants to see what was applied.
     """
     channel = find_channel_of(session, due.switch)
     if channel is None or not index.hold_channel(session, channel.id):
@@ -113,13 +117,12 @@ def apply_due(session: Session, due: Due, wanted: Patches | None) -> bool:
     source = patches.lock_source(session, channel.id)
     if source is None or _newest(session, channel) != due.source:
         return False
-    if wanted is not None:
-        for subdir in sorted({*wanted, *patches.list_patched_subdirs(session, channel.id)}):
-            names = _replace(session, channel.id, subdir, wanted.get(subdir, {}))
-            present = names & set(index.list_names(session, channel.id, subdir)) if names else ()
-            mark_patched(session, channel.id, subdir, sorted(present))
-        source.sha256 = _digest(due.source)
-    remove_marks(session, due.marks)
+    for subdir in sorted({*wanted, *patches.list_patched_subdirs(session, channel.id)}):
+        names = _replace(session, channel.id, subdir, wanted.get(subdir, {}))
+        present = names & set(index.list_names(session, channel.id, subdir)) if names else ()
+        marks = mark_patched(session, channel.id, subdir, sorted(present))
+        source.last_mark = max(marks, default=source.last_mark)
+    source.sha256 = _digest(due.source)
     return True
 
 
@@ -132,14 +135,13 @@ def _newest(session: Session, channel: Channel) -> Source | None:
     rows = patches.list_unyanked(session, channel.id, patches_package(channel.name))
     if not rows:
         return None
-    version = newest(row.version for row in rows)
 
-    def age(row: tuple[str, str, str, int, str, str]) -> tuple[int, int, str]:
-        _, filename, _, build_number, _, record = row
-        timestamp = msgspec.json.decode(record).get("timestamp")
-        return build_number, to_seconds(timestamp or 0), filename
+    def age(row: tuple[str, str, str, int, str, str]) -> tuple[Version, int, int, str]:
+        _, filename, version, build_number, _, record = row
+        timestamp = to_seconds(msgspec.json.decode(record).get("timestamp") or 0)
+        return parse_version(version), build_number, timestamp, filename
 
-    row = max((row for row in rows if row.version == version), key=age)
+    row = max(rows, key=age)
     return Source(row.subdir, row.filename, row.sha256)
 
 

@@ -48,6 +48,7 @@ CHANNELDATA_ZST = "channeldata.json.zst"
 
 MARKS_AT_ONCE = 50_000
 
+_PATCHED = [SHARDS, REPODATA]
 _MARKS = "quetz.marks"
 _FLIPPED = "quetz.flipped"
 
@@ -123,13 +124,18 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
     return marks[0]
 
 
-def mark_patched(session: Session, channel_id: int, subdir: str, names: Sequence[str]) -> None:
-    """Mark that an index has to show other records of ``names``, whose files stay as they are."""
-    families = [SHARDS, REPODATA]
-    _note(
-        session,
-        queries.add_marks_of_names(session, channel_id, subdir, families=families, names=names),
-    )
+def mark_patched(
+    session: Session, channel_id: int, subdir: str, names: Sequence[str]
+) -> Sequence[int]:
+    """Mark that records of ``names`` are to be shown otherwise; return the marks."""
+    marks = queries.add_marks_of_names(session, channel_id, subdir, families=_PATCHED, names=names)
+    _note(session, marks)
+    return marks
+
+
+def is_patched(session: Session, channel_id: int, last_mark: int) -> bool:
+    """Say whether indexes show what ``mark_patched`` marked until then."""
+    return not queries.has_marks_until(session, channel_id, _PATCHED, last_mark)
 
 
 def remove_marks(session: Session, marks: Sequence[int]) -> None:

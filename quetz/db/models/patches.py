@@ -1,6 +1,6 @@
 """Hotfixes: what a channel corrects in the records of its files."""
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quetz.db.base import Base, ByteOrdered
@@ -25,7 +25,10 @@ class RecordPatch(Base):
 
 
 class PatchSource(Base):
-    """The package file that a channel's patches were read from; None when there is none."""
+    """The package file that a channel's patches were read from; None when there is none.
+
+    ``last_mark`` is the greatest of the marks that were left for indexes to show them.
+    """
 
     __tablename__ = "patch_sources"
 
@@ -33,3 +36,4 @@ class PatchSource(Base):
         ForeignKey("channels.id", ondelete="CASCADE"), primary_key=True
     )
     sha256: Mapped[str | None] = mapped_column(String(64))
+    last_mark: Mapped[int | None] = mapped_column(BigInteger)

@@ -113,6 +113,16 @@ def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: 
     return session.scalar(query.limit(1)) is not None
 
 
+def has_marks_until(session: Session, channel_id: int, families: Sequence[str], last: int) -> bool:
+    """Tell whether a switch of these families has a mark whose id is not above ``last``."""
+    query = select(IndexDirty.id).where(
+        IndexDirty.channel_id == channel_id,
+        IndexDirty.family.in_(families),
+        IndexDirty.id <= last,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def hold_channel(session: Session, channel_id: int) -> bool:
     """Keep the channel from being deleted until this transaction ends; False: it is gone.
 

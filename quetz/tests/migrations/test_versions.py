@@ -6,7 +6,7 @@ from quetz.migrations import downgrade, upgrade
 from quetz.tests.migrations.databases import run_sql, schema_of
 
 FIRST, SEALS, TOLD = "4bd032e7beb5", "ef84cc4e5f4e", "70be6d315e3a"
-PATCHES = "dda3e8d43e14"
+PATCHES = "28e075306d4d"
 EVENTS = text("SELECT public_id, at, action, channel FROM events ORDER BY id")
 CHANNELS_OF_EVENTS = text("SELECT public_id, channel_id FROM events ORDER BY id")
 

@@ -258,7 +258,26 @@ def test_only_names_whose_instructions_changed_are_published_again(deployment, c
             (SHARDS, "scipy"),
             (REPODATA, "scipy"),
         }
-        assert session.query(IndexDirty).filter(IndexDirty.family == PATCHES).count() == 0
+
+
+def test_the_mark_of_a_package_goes_when_every_index_shows_its_hotfixes(
+    deployment, channel, release
+):
+    publish_all(deployment)
+    release(fixes={NUMPY: {"depends": ["python"]}})
+    for family in (SHARDS, REPODATA):
+        publish(deployment, Switch(channel.id, "noarch", family))
+    hotfixes = Switch(channel.id, CHANNEL_WIDE, PATCHES)
+    left = []
+
+    for switch in (hotfixes, *(Switch(channel.id, "linux-64", f) for f in (REPODATA, SHARDS))):
+        publish(deployment, switch)
+        publish(deployment, hotfixes)
+        with deployment.transaction() as session:
+            left.append(find_due(session, hotfixes) is not None)
+
+    assert left == [True, True, False]
+    assert depends(deployment, channel)[NUMPY] == ["python"]
 
 
 def test_a_package_that_cannot_be_read_leaves_the_hotfixes_before_it(

@@ -1,14 +1,14 @@
 """patches of records
 
-Revision ID: dda3e8d43e14
+Revision ID: 28e075306d4d
 Revises: 70be6d315e3a
-Create Date: 2026-11-26 20:38:17.036521
+Create Date: 2026-11-26 20:49:02.467386
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "dda3e8d43e14"
+revision: str = "28e075306d4d"
 down_revision: str | tuple[str, ...] | None = "70be6d315e3a"
 branch_labels: str | tuple[str, ...] | None = None
 depends_on: str | list[str] | None = None
@@ -22,6 +22,7 @@ def upgrade() -> None:
             "channel_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("last_mark", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["channel_id"],
             ["channels.id"],
