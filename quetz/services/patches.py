@@ -156,7 +156,7 @@ def _replace(session: Session, channel_id: int, subdir: str, wanted: dict[str, s
         row = _row(channel_id, subdir, name, filename, text or patch)
         (gone if text is None else other).append(row)
     new = [
-        _row(channel_id, subdir, PackageFilename.parse(filename).name, filename, text)
+        _row(channel_id, subdir, filename.rsplit("-", 2)[0], filename, text)
         for filename, text in left.items()
     ]
     patches.delete_patches(session, gone)

@@ -86,7 +86,7 @@ def stream_patches(
 def add_patches(session: Session, rows: Sequence[dict[str, object]]) -> None:
     """Insert rows, given as their columns."""
     for some in batches(rows):
-        session.execute(insert(RecordPatch), some)
+        session.connection().execute(insert(RecordPatch), some)
 
 
 def change_patches(session: Session, rows: Sequence[dict[str, object]]) -> None:
