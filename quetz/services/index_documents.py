@@ -28,7 +28,7 @@ from quetz.conda.texts import name_of_file
 from quetz.db.queries import index as queries
 from quetz.errors import ObjectMissing
 from quetz.plugins import Plugins
-from quetz.services.index_records import NAMES_AT_ONCE, Entry, read_names
+from quetz.services.index_records import NAMES_AT_ONCE, Entry, may_differ, read_names
 from quetz.services.publishing import (
     CHANNELDATA_ZST,
     FROM_PACKAGES_ZST,
@@ -170,7 +170,7 @@ def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch
     switch, files = batch.switch, batch.files
     forms = [REPODATA_ZST, RUN_EXPORTS_ZST]
     before = {form: files.get(form) for form in forms}
-    if plugins.implements("records_published") or FROM_PACKAGES_ZST in files:
+    if FROM_PACKAGES_ZST in files or may_differ(session, plugins, switch):
         forms.append(FROM_PACKAGES_ZST)
         before[FROM_PACKAGES_ZST] = files.get(FROM_PACKAGES_ZST, files.get(REPODATA_ZST))
     sections = {REPODATA_ZST: 3, RUN_EXPORTS_ZST: 2, FROM_PACKAGES_ZST: 3}

@@ -6,13 +6,14 @@ compare-and-swap. Index files are caches: every one can be built again from the 
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import msgspec
 from sqlalchemy.orm import Session
 
+from quetz.conda.patches import PACKAGE_SUFFIX
 from quetz.conda.pieces import Table, is_whole
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
@@ -23,6 +24,10 @@ from quetz.storage.keys import StoreKey, index_key, parse_index_key
 SHARDS = "shards"
 REPODATA = "repodata"
 CHANNELDATA = "channeldata"
+PATCHES = "patches"
+"""The family of a channel's hotfixes. It has no files: ``services/patches.py`` brings the records
+that indexes are made of up to date."""
+
 SHARD = "shard"
 """The family under which a superseded shard waits for its removal."""
 
@@ -38,11 +43,14 @@ EVERYTHING = ""
 SHARD_INDEX = "repodata_shards.msgpack.zst"
 REPODATA_ZST = "repodata.json.zst"
 FROM_PACKAGES_ZST = "repodata_from_packages.json.zst"
+"""The records as uploaded; published only where they may differ from those of REPODATA_ZST."""
+
 RUN_EXPORTS_ZST = "run_exports.json.zst"
 CHANNELDATA_ZST = "channeldata.json.zst"
 
 MARKS_AT_ONCE = 50_000
 
+_PATCHED = [SHARDS, REPODATA]
 _MARKS = "quetz.marks"
 _FLIPPED = "quetz.flipped"
 
@@ -116,9 +124,31 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
     Call it once for each subdir and name, in the transaction of the change.
     """
     places = [(subdir, SHARDS), (subdir, REPODATA), (CHANNEL_WIDE, CHANNELDATA)]
+    if name.endswith(PACKAGE_SUFFIX):
+        places.append((CHANNEL_WIDE, PATCHES))
     marks = queries.add_marks(session, channel_id, name, places)
     _note(session, marks)
     return marks[0]
+
+
+def mark_patched(
+    session: Session, channel_id: int, subdir: str, names: Sequence[str]
+) -> Sequence[int]:
+    """Mark that records of ``names`` are to be shown otherwise; return the marks."""
+    marks = queries.add_marks_of_names(session, channel_id, subdir, families=_PATCHED, names=names)
+    _note(session, marks)
+    return marks
+
+
+def is_patched(session: Session, channel_id: int, last_mark: int) -> bool:
+    """Say whether indexes show what ``mark_patched`` marked until then."""
+    return not queries.has_marks_until(session, channel_id, _PATCHED, last_mark)
+
+
+def remove_marks(session: Session, marks: Sequence[int]) -> None:
+    """Remove marks that stand for nothing any more, and tell who waits for them."""
+    queries.delete_marks(session, marks)
+    session.info[_FLIPPED] = True
 
 
 def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
@@ -289,8 +319,7 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
         return False
     _revive(session, store, [*built.shards, *keys_of(built.files)])
     _supersede(session, switch, built.replaced, now)
-    queries.delete_marks(session, batch.marks)
-    session.info[_FLIPPED] = True
+    remove_marks(session, batch.marks)
     return True
 
 

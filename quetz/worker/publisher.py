@@ -11,7 +11,8 @@ from quetz.crashpoints import crashpoint
 from quetz.deployment import LOCK_FOLDER, Deployment
 from quetz.services import publishing
 from quetz.services.index_builds import ShardMemory, build
-from quetz.services.publishing import SHARDS, Batch, Built, StaleBuild, Switch
+from quetz.services.publishing import PATCHES, SHARDS, Batch, Built, StaleBuild, Switch
+from quetz.worker.patches import apply_patches
 
 _log = logging.getLogger("quetz.publisher")
 
@@ -122,6 +123,8 @@ class _Loop(threading.Thread):
 
 def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None = None) -> bool:
     """Publish a switch's marks once; say whether there were any that could be published."""
+    if switch.family == PATCHES:
+        return apply_patches(deployment, switch)
     for _ in range(ATTEMPTS):
         with deployment.transaction() as session:
             batch = publishing.read_batch(session, switch)

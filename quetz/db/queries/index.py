@@ -83,6 +83,23 @@ def add_marks(
     return session.connection().scalars(_ADD_MARKS, rows).all()
 
 
+def add_marks_of_names(
+    session: Session,
+    channel_id: int,
+    subdir: str,
+    *,
+    families: Sequence[str],
+    names: Sequence[str],
+) -> Sequence[int]:
+    """Add a mark for each family and name; return their ids."""
+    rows = [
+        {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
+        for name in names
+        for family in families
+    ]
+    return session.connection().scalars(_ADD_MARKS, rows).all() if rows else []
+
+
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
     """Return each (channel id, subdir, family) that has a mark."""
     found = session.connection().execute(_MARKED_SWITCHES)
@@ -136,6 +153,16 @@ def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: 
         IndexDirty.subdir == subdir,
         IndexDirty.family == family,
         IndexDirty.name == name,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def has_marks_until(session: Session, channel_id: int, families: Sequence[str], last: int) -> bool:
+    """Tell whether a switch of these families has a mark whose id is not above ``last``."""
+    query = select(IndexDirty.id).where(
+        IndexDirty.channel_id == channel_id,
+        IndexDirty.family.in_(families),
+        IndexDirty.id <= last,
     )
     return session.scalar(query.limit(1)) is not None
 
