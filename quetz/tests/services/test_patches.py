@@ -11,6 +11,7 @@ from sqlalchemy import event
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
 from quetz.db.models import Channel, File, IndexDirty, PatchSource, RecordPatch
+from quetz.db.queries.index import STREAM_ROWS
 from quetz.deployment import Deployment
 from quetz.services.channels import delete_channel
 from quetz.services.patches import apply_due, find_due, read_due
@@ -157,7 +158,9 @@ def test_a_file_that_comes_after_its_patch_is_patched_from_the_first(deployment,
 
 
 def test_what_is_built_anew_from_the_database_is_patched(deployment, channel, release):
-    release(fixes={NUMPY: {"depends": ["a"]}, "pip-1-0.conda": {}, SCIPY: {"depends": ["b"]}})
+    others = {name: {"depends": ["c"]} for name in ("abc-1-0.conda", "pip-1-0.conda")}
+    later = {f"zlib{number}-1-0.conda": {"depends": ["d"]} for number in range(2 * STREAM_ROWS)}
+    release(fixes={NUMPY: {"depends": ["a"]}, SCIPY: {"depends": ["b"]}} | others | later)
     publish_all(deployment)
 
     for family in (SHARDS, REPODATA):
