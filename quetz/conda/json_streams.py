@@ -101,10 +101,11 @@ class JsonStream:
         return value
 
     def skip(self) -> None:
-        """Pass the value that comes next, of any size.
+        """Pass the value that comes next, of any size; nothing of it is held.
 
         Raises:
-            BadJson: as ``value``, for each value inside that is no object and no array.
+            BadJson: as ``value``, for each value inside that is no object and no array; a key may
+                stand twice.
         """
         self._skip(_DEEPEST)
 
@@ -113,7 +114,10 @@ class JsonStream:
         if levels == 0:
             raise BadJson(f"deeper than {_DEEPEST} levels")
         if found == "{":
-            for _ in self.members():
+            for _ in self._items("{", "}"):
+                self._expect('"')
+                self.value()
+                self._take(":")
                 self._skip(levels - 1)
         elif found == "[":
             for _ in self._items("[", "]"):

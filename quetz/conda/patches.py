@@ -25,6 +25,8 @@ PACKAGE_SUFFIX: Final = "-repodata-patches"
 DOCUMENT: Final = "patch_instructions.json"
 DOCUMENT_LIMIT: Final = 256 << 20
 PACKAGE_LIMIT: Final = 1 << 30
+MOST_PATCHES: Final = 1_000_000
+"""What one package may hold; for each there is a text in memory, and a row."""
 
 _VERSION: Final = "patch_instructions_version"
 _KNOWN_VERSIONS: Final = (1, 2)
@@ -97,6 +99,8 @@ def _read_documents(file: BinaryIO, filename: PackageFilename) -> dict[str, dict
         if member.size > DOCUMENT_LIMIT:
             raise Fault(field, f"is larger than {DOCUMENT_LIMIT} bytes")
         found[subdir] = parse_instructions(field, pieces)
+        if sum(map(len, found.values())) > MOST_PATCHES:
+            raise Fault(field, f"the package holds more than {MOST_PATCHES} instructions")
     if not found:
         raise Fault(f"<subdir>/{DOCUMENT}", f"is missing, such as noarch/{DOCUMENT}")
     return found
@@ -164,7 +168,8 @@ class _Instructions:
         self._version = version
 
     def _read_fixes(self, section: str, suffix: str) -> None:
-        for filename in self._stream.members():
+        for number, filename in enumerate(self._stream.members()):
+            self._check_count(section, number)
             fix = self._stream.value()
             field = f"{self._field}: {section}: {filename[:211]}"
             if not isinstance(fix, dict):
@@ -178,10 +183,15 @@ class _Instructions:
 
     def _read_names(self, key: str, names: set[str]) -> None:
         for number, name in enumerate(self._stream.elements()):
+            self._check_count(key, number)
             if not isinstance(name, str):
                 raise Fault(f"{self._field}: {key}[{number}]", "is no file name")
             if _may_exist(name):
                 names.add(name)
+
+    def _check_count(self, section: str, number: int) -> None:
+        if number >= MOST_PATCHES:
+            raise Fault(f"{self._field}: {section}", f"names more than {MOST_PATCHES} files")
 
     def _amend(self, filename: str, **changes: Any) -> None:
         patch = msgspec.structs.replace(decode_patch(self._texts.get(filename, "{}")), **changes)

@@ -19,6 +19,7 @@ from quetz.conda.timestamps import to_seconds
 from quetz.conda.versions import parse_version
 from quetz.db.models import Channel
 from quetz.db.queries import index, patches
+from quetz.db.queries.channels import lock_channel
 from quetz.services.publishing import (
     MARKS_AT_ONCE,
     Switch,
@@ -117,8 +118,14 @@ def apply_due(session: Session, due: Due, wanted: Patches) -> bool:
     source = patches.lock_source(session, channel.id)
     if source is None or _newest(session, channel) != due.source:
         return False
-    for subdir in sorted({*wanted, *patches.list_patched_subdirs(session, channel.id)}):
-        names = _replace(session, channel.id, subdir, wanted.get(subdir, {}))
+    changed = {
+        subdir: _replace(session, channel.id, subdir, wanted.get(subdir, {}))
+        for subdir in sorted({*wanted, *patches.list_patched_subdirs(session, channel.id)})
+    }
+    # A file that comes now is either seen here, or published when the patches are there. Not
+    # sooner: who uploads would wait until all of them are written.
+    lock_channel(session, channel)
+    for subdir, names in changed.items():
         present = names & set(index.list_names(session, channel.id, subdir)) if names else ()
         marks = mark_patched(session, channel.id, subdir, sorted(present))
         source.last_mark = max(marks, default=source.last_mark)

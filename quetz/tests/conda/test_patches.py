@@ -286,6 +286,26 @@ def test_a_package_without_sound_instructions_is_refused(pack, monkeypatch, suff
         pack(files, suffix)
 
 
+@pytest.mark.parametrize(
+    ("documents", "fault"),
+    [
+        ([fix(license="BSD") | {"remove": ["a-1-0.conda", "b-1-0.conda"]}], "more than 2 instr"),
+        ([{"revoke": ["a-1-0.conda"] * 3}], "revoke: names more than 2 files"),
+        ([{"packages": {f"a-{n}-0.conda": {} for n in range(3)}}], "packages: names more than 2"),
+        ([{"remove": ["a-1-0.conda", "b-1-0.conda"]}, fix(license="BSD")], "more than 2 instr"),
+    ],
+)
+def test_there_is_an_end_to_what_one_package_may_say(pack, monkeypatch, documents, fault):
+    monkeypatch.setattr(patches, "MOST_PATCHES", 2)
+    files = {
+        f"{subdir}/patch_instructions.json": json.dumps({"patch_instructions_version": 1} | said)
+        for subdir, said in zip(("noarch", "linux-64"), documents, strict=False)
+    }
+
+    with pytest.raises(BadArchive, match=fault):
+        pack({name: text.encode() for name, text in files.items()})
+
+
 def test_a_link_is_no_document(tmp_path):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

@@ -8,8 +8,14 @@ import time
 
 import pytest
 
-from quetz.testing.clients import ClientFailed, solve_with_rattler
+from quetz.testing.clients import (
+    ClientFailed,
+    build_with_rattler_build,
+    solve_with_rattler,
+    upload_with_rattler_build,
+)
 from quetz.testing.shard_reader import read_all
+from quetz.tests.architecture.sources import ROOT
 from quetz.tests.e2e.channels import LISTED_SECONDS
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -91,6 +97,22 @@ def test_a_hotfix_changes_what_is_solved_until_it_is_taken_back(
 
     with pytest.raises(ClientFailed, match="six"):
         solve_with_rattler(home, channel.url, "app", form=form)
+
+
+def test_the_package_of_the_documentation_does_what_it_says(channel, alice, deployed, pack, home):
+    apps = [pack("app", version) for version in ("1.0", "0.9", "0.8")]
+    channel.publish(*apps)
+    page = (ROOT / "docs/hotfixes.md").read_text(encoding="utf-8")
+    recipe = page.split("```yaml\n")[1].split("```")[0].replace("forge", channel.name)
+
+    package = build_with_rattler_build(home, recipe)
+    upload_with_rattler_build(
+        home, channel.server_url, channel.name, [package], api_key=deployed.api_key
+    )
+
+    wait_for(channel, "app-1.0-0.conda", ["base-data >=1", "python"])
+    wait_for(channel, "app-0.9-0.conda", ["package_has_been_revoked"])
+    wait_for(channel, "app-0.8-0.conda", None)
 
 
 def test_what_a_hotfix_revokes_or_removes_is_no_candidate_and_can_be_downloaded(

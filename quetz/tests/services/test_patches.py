@@ -6,11 +6,13 @@ from typing import Any, Self
 
 import msgspec
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
 from quetz.db.models import Channel, File, IndexDirty, PatchSource, RecordPatch
+from quetz.db.queries.index import STREAM_ROWS
 from quetz.deployment import Deployment
 from quetz.services.channels import delete_channel
 from quetz.services.patches import apply_due, find_due, read_due
@@ -157,7 +159,9 @@ def test_a_file_that_comes_after_its_patch_is_patched_from_the_first(deployment,
 
 
 def test_what_is_built_anew_from_the_database_is_patched(deployment, channel, release):
-    release(fixes={NUMPY: {"depends": ["a"]}, "pip-1-0.conda": {}, SCIPY: {"depends": ["b"]}})
+    others = {name: {"depends": ["c"]} for name in ("abc-1-0.conda", "pip-1-0.conda")}
+    later = {f"zlib{number}-1-0.conda": {"depends": ["d"]} for number in range(2 * STREAM_ROWS)}
+    release(fixes={NUMPY: {"depends": ["a"]}, SCIPY: {"depends": ["b"]}} | others | later)
     publish_all(deployment)
 
     for family in (SHARDS, REPODATA):
@@ -189,6 +193,9 @@ def test_a_newer_package_replaces_all_that_the_one_before_said(deployment, chann
     [
         pytest.param({"version": "1.9"}, {"version": "1.10"}, id="version"),
         pytest.param({"build_number": 9}, {"build_number": 10}, id="build number"),
+        pytest.param(
+            {"version": "1.0.0"}, {"version": "1.0", "build_number": 1}, id="equal versions"
+        ),
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
@@ -312,6 +319,21 @@ def test_a_package_that_is_no_more_the_newest_is_not_applied(deployment, channel
 
     assert not applied
     assert depends(deployment, channel)[NUMPY] == ["new"]
+
+
+def test_no_upload_ends_while_patches_are_marked_for_the_indexes(deployment, channel, release):
+    if deployment.engine.dialect.name == "sqlite":
+        pytest.skip("it has one writer at a time")
+    release(fixes={NUMPY: {"depends": ["python"]}})
+    with deployment.transaction() as session:
+        due = find_due(session, Switch(channel.id, CHANNEL_WIDE, PATCHES))
+    assert due is not None
+    taken_by_uploads = text("SELECT id FROM channels FOR NO KEY UPDATE NOWAIT")
+
+    with deployment.transaction(write=True) as session:
+        apply_due(session, due, read_due(deployment.store, due))
+        with pytest.raises(OperationalError, match="lock"), deployment.engine.connect() as other:
+            other.execute(taken_by_uploads)
 
 
 def test_the_records_as_uploaded_are_published_where_others_are_shown(deployment, channel, release):
