@@ -1,13 +1,14 @@
 """The deployment that the parts share: its channels, and its server."""
 
-import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from benchmarks.client import Connection, post
 from benchmarks.machine import CLIENT_CPU, pinned
@@ -92,10 +93,12 @@ class Bench:
         """
         if records not in self.channels:
             name = f"scale-{records}"
-            with closing(Deployment.open(self.deployment)) as deployment:
-                with deployment.transaction(write=True) as session:
-                    number, sizes = insert_channel(session, name, self.scaled(records, 200))
-                    mark_everything(session, number)
+            with (
+                closing(Deployment.open(self.deployment)) as deployment,
+                deployment.transaction(write=True) as session,
+            ):
+                number, sizes = insert_channel(session, name, self.scaled(records, 200))
+                mark_everything(session, number)
             self.channels[records] = Channel(number, name, sizes)
         return self.channels[records]
 
@@ -109,13 +112,13 @@ class Bench:
             finally:
                 wait_until_published(self.deployment)  # a stop waits for it, not for ever
 
-    def pack(self, name: str, **fields: object) -> Package:
+    def pack(self, name: str, *, depends: Sequence[str] = ()) -> Package:
         """Make a package of ``name`` in a version that is higher than all before."""
         number = next(self.numbers)
         version = f"{NEW_VERSION}.{number}"
         payload = {f"share/{name}/number": str(number).encode()}
         path = build_package(
-            self.folder, name, version, subdir=SUBDIR, files=payload, **fields
+            self.folder, name, version, subdir=SUBDIR, depends=depends, files=payload
         )
         return Package(name, version, path)
 
@@ -130,7 +133,7 @@ class Bench:
         package.path.unlink()
 
 
-def mark_everything(session, channel_id: int) -> None:
+def mark_everything(session: Session, channel_id: int) -> None:
     """Ask for all index files of a channel to be built from nothing."""
     for subdir, family in FAMILIES:
         mark_for_rebuild(session, Switch(channel_id, subdir, family))

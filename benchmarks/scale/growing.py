@@ -20,9 +20,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     writes = []
     with bench.server() as server:
         for _ in range(bench.rounds * UPLOADS):
-            for channel, name, some in zip(
-                channels, _alike(bench, channels), added, strict=True
-            ):
+            for channel, name, some in zip(channels, _alike(bench, channels), added, strict=True):
                 some.append(add_one(bench, server, channel, name))
             writes.append(_write_cost(bench, added[-1][-1].repodata_zst))
     yield from _until_shards(channels, added)

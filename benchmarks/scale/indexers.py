@@ -114,7 +114,9 @@ def _rounds(
 
 def _run(command: Sequence[str]) -> float:
     with pinned(SERVER_CPU):
-        return limits.seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3
+        return (
+            limits.seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3
+        )
 
 
 def _conda_index() -> list[str] | None:
