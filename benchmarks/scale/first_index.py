@@ -65,7 +65,7 @@ def _build(bench: Bench, what: str, channel_id: int) -> tuple[dict[str, float], 
 
 @contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """Give the anonymous bytes of a process, looked up again and again: there is no peak of them."""
+    """Give the anonymous bytes of a process, seen again and again; the kernel keeps no peak."""
     status = Path(f"/proc/{pid}/status")
     seen = [_anonymous(status)]
     over = threading.Event()
