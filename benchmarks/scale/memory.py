@@ -23,10 +23,10 @@ def measure(bench: Bench) -> Iterator[Figure]:
         ):
             mark_everything(session, channel.id)
         wait_until_published(bench.deployment)
-        with connected(server.port) as connection:
-            for name in list(channel.sizes)[: bench.scaled(UPLOADS, 5)]:
+        for name in list(channel.sizes)[: bench.scaled(UPLOADS, 5)]:
+            with connected(server.port) as connection:
                 bench.upload(connection, channel, bench.pack(name))
-                wait_until_published(bench.deployment)
+            wait_until_published(bench.deployment)
         megabytes = [size / 1e6 for size in server.session.anonymous_bytes()]
     each = " + ".join(f"{size:.0f}" for size in megabytes)
     basis = f"PSS without files, {each} MB of its processes; {bench.scaled(UPLOADS, 5)} uploads"
