@@ -107,10 +107,8 @@ class Bench:
         """Run the server, with everything published; the caller gets the other processor."""
         with quetz_server(self.deployment) as server, pinned(CLIENT_CPU):
             wait_until_published(self.deployment)
-            try:
-                yield server
-            finally:
-                wait_until_published(self.deployment)  # a stop waits for it, not for ever
+            yield server
+            wait_until_published(self.deployment)  # a stop would not wait for long
 
     def pack(self, name: str, *, depends: Sequence[str] = ()) -> Package:
         """Make a package of ``name`` in a version that is higher than all before."""

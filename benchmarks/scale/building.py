@@ -27,6 +27,7 @@ from quetz.services import index_builds
 from quetz.services.index_builds import SHARD_INDEX_LEVEL, SHARD_LEVEL
 from quetz.testing.publishing import publish_all
 
+# Of what is packed piece by piece; whole documents have other levels.
 PIECE_SIZE: int = getattr(index_builds, "PIECE_SIZE", 512 << 10)
 PIECE_LEVEL: int = getattr(index_builds, "PIECE_LEVEL", 9)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, ratio, sides
 from benchmarks.machine import CLIENT_CPU, SERVER_CPU, pinned
 from benchmarks.scale.bench import Bench
+from benchmarks.scale.building import PIECE_LEVEL, PIECE_SIZE
 
 RECORDS = 500_000
 MOST_ROUNDS = 3
@@ -30,13 +31,14 @@ def measure(bench: Bench) -> Iterator[Figure]:
         grown.append(megabytes)
         for name, seconds in _build(bench, "parts", channel.id)[0].items():
             parts.setdefault(name, []).append(seconds)
+    pieces = f"pieces of {PIECE_SIZE >> 10} KiB at level {PIECE_LEVEL}"
     yield ratio(
         f"first index of {channel}, to the sum of its parts",
         taken,
         [sum(seconds) for seconds in zip(*parts.values(), strict=True)],
         goal=1.3,
         unit="s",
-        against=sides(parts.items(), "s"),
+        against=f"{sides(parts.items(), 's')}; {pieces}",
     )
     basis = "peak of what no file backs, minus before"
     yield Figure(f"memory that it takes, of {channel}", grown, "MB", 150, basis)
