@@ -1,6 +1,8 @@
 """Folders by descriptor: what is opened below one follows no symbolic link out of it."""
 
+import ctypes
 import os
+import platform
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a named pipe in the place of a file must not block who opens it.
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIBC = ctypes.CDLL(None, use_errno=True)
+# Older kernels keep it to themselves that bytes could not be written (syncfs(2), "ERRORS").
+_TELLS_FAILURES = tuple(map(int, platform.release().split(".")[:2])) >= (5, 8)
 
 
 def open_root(path: Path) -> int:
@@ -48,3 +53,22 @@ def plain_file_size(folder: int, name: str) -> int | None:
     except FileNotFoundError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+
+def make_durable(root: int, paths: Iterable[Path]) -> None:
+    """Make files and folders durable, all of one file system, which ``root`` is on.
+
+    One wait for the disk serves any number of them. ``root`` was opened before they were written.
+    """
+    if _TELLS_FAILURES:
+        if _LIBC.syncfs(root) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return
+    for path in paths:
+        file = os.open(path, READING)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
