@@ -113,6 +113,15 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
     return marks[0]
 
 
+def mark_many(session: Session, channel_id: int, changed: Iterable[tuple[str, str]]) -> None:
+    """Mark each (subdir, name), as ``mark_dirty`` does."""
+    changed = sorted(set(changed))
+    marks = [(subdir, family, name) for subdir, name in changed for family in (SHARDS, REPODATA)]
+    names = sorted({name for _, name in changed})
+    marks += [(CHANNEL_WIDE, CHANNELDATA, name) for name in names]
+    _note(session, queries.add_marks_of(session, channel_id, marks))
+
+
 def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
     """Let who waits for the index wait for a former change of ``name``, as for one of his own."""
     subdirs = [subdir, CHANNEL_WIDE]

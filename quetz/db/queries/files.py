@@ -1,13 +1,25 @@
 """Files: the builds of a package."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sqlalchemy import Row, bindparam, delete, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    String,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    values,
+)
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, FileDownloads, User
-from quetz.db.queries.windows import batches
+from quetz.db.queries.windows import Query, batches
 
 # Built once: every upload asks it, and building it takes longer than SQLite takes to answer.
 _BY_PLACE = select(File).where(
@@ -27,6 +39,42 @@ def find_file(
     """Return the file; ``name`` is its package's, the one that ``filename`` begins with."""
     place = {"channel_id": channel_id, "subdir": subdir, "name": name, "filename": filename}
     return session.scalar(_BY_PLACE, place)
+
+
+def list_held(
+    session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
+) -> list[Row[str, str]]:
+    """Return (filename, sha256) of those of the (name, filename) that a subdir has."""
+    found: list[Row[str, str]] = []
+    for some in batches(places):
+        query = select(File.filename, File.sha256).where(_of_channel(channel_id, subdir))
+        found += session.execute(_joined(query, some))
+    return found
+
+
+def list_by_places(
+    session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
+) -> list[File]:
+    """Return those of the files with these (name, filename) that a subdir has."""
+    found: list[File] = []
+    for some in batches(places):
+        found += session.scalars(_joined(select(File).where(_of_channel(channel_id, subdir)), some))
+    return found
+
+
+def _of_channel(channel_id: int, subdir: str) -> ColumnElement[bool]:
+    return (File.channel_id == channel_id) & (File.subdir == subdir)
+
+
+def _joined(query: Query, places: Sequence[tuple[str, str]]) -> Query:
+    # A join, for SQLite looks for (name, filename) IN (...) through the whole subdir.
+    wanted = values(column("name", String), column("filename", String), name="wanted")
+    rows = wanted.data(places).cte("wanted")
+    return query.join(rows, (File.name == rows.c.name) & (File.filename == rows.c.filename))
+
+
+def add_files(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    session.connection().execute(insert(File), rows)
 
 
 def find_again(session: Session, file_id: int) -> File | None:

@@ -19,9 +19,16 @@ def add_marks(
     session: Session, channel_id: int, name: str, places: Sequence[tuple[str, str]]
 ) -> Sequence[int]:
     """Add one mark for each (subdir, family) of ``places``; return their ids."""
+    return add_marks_of(session, channel_id, [(*place, name) for place in places])
+
+
+def add_marks_of(
+    session: Session, channel_id: int, marks: Sequence[tuple[str, str, str]]
+) -> Sequence[int]:
+    """Add one mark for each (subdir, family, name); return their ids."""
     rows = [
         {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
-        for subdir, family in places
+        for subdir, family, name in marks
     ]
     return session.connection().scalars(_ADD_MARKS, rows).all()
 
