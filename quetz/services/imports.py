@@ -7,6 +7,7 @@ stored, puts the objects, and calls ``record_imports`` in one transaction for al
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -41,15 +42,15 @@ class Import:
     indexed_at: int | None = None
     removed: bool = False
 
-    @property
+    @cached_property
     def subdir(self) -> str:
         return self.received.archive.subdir
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.received.archive.filename.name
 
-    @property
+    @cached_property
     def filename(self) -> str:
         return str(self.received.archive.filename)
 
@@ -68,7 +69,9 @@ def list_held(
 ) -> dict[str, str]:
     """Return the sha256, by file name, of those (name, filename) that a channel has."""
     channel = get_channel(session, channel_name)
-    return {name: sha256 for name, sha256 in files.list_held(session, channel.id, subdir, places)}
+    return {
+        row.filename: row.sha256 for row in files.list_held(session, channel.id, subdir, places)
+    }
 
 
 def sort_out(
@@ -90,8 +93,7 @@ def sort_out(
     verdict = Verdict()
     for one in imports:
         place, received = (one.subdir, one.filename), one.received
-        tombstone = buried.get(place)
-        taken = taken_by(received, held.get(place), tombstone and tombstone.sha256)
+        taken = taken_by(received, held.get(place), buried.get(place))
         if taken is not None:
             verdict.refused.append(taken)
         elif place in held:

@@ -139,6 +139,21 @@ def mark_for_rebuild(session: Session, switch: Switch) -> None:
     _note(session, queries.add_marks(session, switch.channel_id, EVERYTHING, [place]))
 
 
+def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
+    """Ask for every switch of a channel to be built anew; return which these are."""
+    published = {switch.subdir for switch in list_published(session, channel_id)}
+    subdirs = published.union(queries.list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
+    switches = [
+        Switch(channel_id, subdir, family)
+        for subdir in sorted(subdirs)
+        for family in (SHARDS, REPODATA)
+    ]
+    switches.append(Switch(channel_id, CHANNEL_WIDE, CHANNELDATA))
+    for switch in switches:
+        mark_for_rebuild(session, switch)
+    return switches
+
+
 def marks_of(session: Session) -> list[int]:
     """Return the marks that the transaction of ``session`` left, or asked to wait for."""
     marks: list[int] = session.info.get(_MARKS, [])

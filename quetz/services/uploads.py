@@ -282,7 +282,7 @@ def _settle_name(
     authorize(session, principal, item.deed, channel, package)
     file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
     tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
-    taken = taken_by(item, file and file.sha256, tombstone and tombstone.sha256)
+    taken = taken_by(item, None if file is None else file.sha256, tombstone)
     if taken is not None:
         if not force:
             raise taken
@@ -291,13 +291,13 @@ def _settle_name(
 
 
 def taken_by(
-    item: Received, held: str | None, buried: str | None
+    item: Received, held: str | None, tombstone: Tombstone | None
 ) -> PackageExists | PackageWasDeleted | None:
-    """Say which other bytes have the name of a file: those of a file, or of a tombstone."""
+    """Say of which other bytes the name is: of a file with the sha256 ``held``, or a tombstone."""
     if held is not None:
         return None if held == item.sha256 else PackageExists(item.path, held, item.sha256)
-    if buried is not None and buried != item.sha256:
-        return PackageWasDeleted(item.path, buried, item.sha256)
+    if tombstone is not None and tombstone.sha256 != item.sha256:
+        return PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
     return None
 
 

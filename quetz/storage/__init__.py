@@ -15,8 +15,8 @@ class ObjectStore(Protocol):
 
     Objects are durable and never change; index files are a cache, which may be lost or torn by
     a power cut. A store that is sent to another process (pickled) opens there anew, with a staging
-    area of that process. Each method may raise StorageFull or StoreUnavailable. ``testing/stores.py``
-    is the suite that every driver passes.
+    area of that process. Each method may raise StorageFull or StoreUnavailable.
+    ``testing/stores.py`` is the suite that every driver passes.
     """
 
     def stage(self) -> Stage:

@@ -55,7 +55,6 @@ def plain_file_size(folder: int, name: str) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-
 def make_durable(root: int, paths: Iterable[Path]) -> None:
     """Make files and folders durable, all of one file system, which ``root`` is on.
 

@@ -99,9 +99,10 @@ class LocalStore:
             for file in files:
                 start = file.sha256[:2]
                 with folder_below(self._root, [OBJECTS, start]) as folder:
-                    if plain_file_size(folder, file.sha256) != file.size:
+                    if plain_file_size(folder, file.sha256) == file.size:
+                        file.discard()
+                    else:
                         os.rename(file.path, file.sha256, dst_dir_fd=folder)
-                file.discard()
             starts = sorted({file.sha256[:2] for file in files})
             make_durable(self._root, [self._path / OBJECTS / start for start in starts])
 

@@ -19,7 +19,9 @@ def publish_channel(deployment: Deployment, channel_id: int) -> list[Switch]:
     published: list[Switch] = []
     while True:
         with deployment.transaction() as session:
-            marked = [one for one in publishing.list_marked(session) if one.channel_id == channel_id]
+            marked = [
+                one for one in publishing.list_marked(session) if one.channel_id == channel_id
+            ]
         if not marked:
             return published
         for switch in marked:

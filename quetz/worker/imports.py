@@ -135,7 +135,9 @@ class _Import:
             )
             service.ask_plugins_of_each(session, deployment.plugins, channel_name, verdict)
         self._count(verdict)
-        deployment.store.put_many([staged.pop((one.subdir, one.filename)) for one in verdict.accepted])
+        deployment.store.put_many(
+            [staged.pop((one.subdir, one.filename)) for one in verdict.accepted]
+        )
         for file in staged.values():
             file.discard()
         crashpoint("import.stored")

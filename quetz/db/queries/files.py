@@ -1,20 +1,21 @@
 """Files: the builds of a package."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Row,
-    String,
     bindparam,
-    column,
+    cast,
     delete,
     func,
     insert,
+    literal_column,
     select,
     tuple_,
-    values,
 )
 from sqlalchemy.orm import Session
 
@@ -45,32 +46,45 @@ def list_held(
     session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
 ) -> list[Row[str, str]]:
     """Return (filename, sha256) of those of the (name, filename) that a subdir has."""
-    found: list[Row[str, str]] = []
-    for some in batches(places):
-        query = select(File.filename, File.sha256).where(_of_channel(channel_id, subdir))
-        found += session.execute(_joined(query, some))
-    return found
+    query = _at_places(session, select(File.filename, File.sha256))
+    found = session.execute(query, _places(channel_id, subdir, places))
+    return [row for row in found if row.filename]
 
 
 def list_by_places(
     session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
 ) -> list[File]:
     """Return those of the files with these (name, filename) that a subdir has."""
-    found: list[File] = []
-    for some in batches(places):
-        found += session.scalars(_joined(select(File).where(_of_channel(channel_id, subdir)), some))
-    return found
+    query = _at_places(session, select(File))
+    return [file for file in session.scalars(query, _places(channel_id, subdir, places)) if file]
 
 
-def _of_channel(channel_id: int, subdir: str) -> ColumnElement[bool]:
-    return (File.channel_id == channel_id) & (File.subdir == subdir)
+def _places(channel_id: int, subdir: str, places: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {"channel_id": channel_id, "subdir": subdir, "places": json.dumps(places)}
 
 
-def _joined(query: Query, places: Sequence[tuple[str, str]]) -> Query:
-    # A join, for SQLite looks for (name, filename) IN (...) through the whole subdir.
-    wanted = values(column("name", String), column("filename", String), name="wanted")
-    rows = wanted.data(places).cte("wanted")
-    return query.join(rows, (File.name == rows.c.name) & (File.filename == rows.c.filename))
+def _at_places(session: Session, query: Query) -> Query:
+    """Let the query have a row for each of ``_places``, of NULL where there is no file.
+
+    They are one parameter, for to compile thousands takes longer than the query; and an outer
+    join, for SQLite turns any other around and looks through the whole subdir.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        rows = func.json_each(bindparam("places")).table_valued("value")
+        parts: list[ColumnElement[str]] = [
+            func.json_extract(rows.c.value, path) for path in ("$[0]", "$[1]")
+        ]
+    else:
+        places = cast(bindparam("places"), JSON)
+        rows = func.json_array_elements(places).table_valued("value")
+        parts = [rows.c.value.op("->>")(literal_column(place)) for place in ("0", "1")]
+    at_place = (
+        (File.channel_id == bindparam("channel_id"))
+        & (File.subdir == bindparam("subdir"))
+        & (File.name == parts[0])
+        & (File.filename == parts[1])
+    )
+    return query.select_from(rows.outerjoin(File, at_place))
 
 
 def add_files(session: Session, rows: Sequence[dict[str, Any]]) -> None:
