@@ -55,10 +55,60 @@ def import_channel(
     found = read_channel_folder(folder)
     with opened(path, deployment) as server:
         channel_id = _find_channel(server, channel, create=create, private=private is not False)
-        with _progress("Importing", len(found.files)) as watch:
+        with _progress("Importing") as watch:
             report = import_folder(server, OPERATOR, channel, found, watch=watch)
         publish_channel(server, channel_id)
     _tell_report(report, channel, as_json=as_json)
+
+
+@commands.command("export")
+def export_channel(
+    channel: Channel,
+    folder: Folder,
+    path: options.InFolder = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force/--no-force", help="Write into a folder that holds other things."),
+    ] = False,
+    delete: Annotated[
+        bool,
+        typer.Option(
+            "--delete/--no-delete",
+            help="Delete packages and shards from DIR that the channel does not have.",
+        ),
+    ] = False,
+    deployment: options.ByOption = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a channel to a folder, as a static channel that any client can use.
+
+    What the folder has of the channel already is kept: an export that was interrupted goes on when
+    it is run again.
+    """
+    from quetz.db.queries.channels import get_channel
+    from quetz.worker import exports
+
+    target = exports.Target(folder, force=force, delete=delete)
+    with opened(path, deployment) as server:
+        with server.transaction() as session:
+            found = get_channel(session, channel)
+        with _progress("Exporting") as watch:
+            report = exports.export_channel(server, found, target, watch=watch)
+    reasons = [str(error) for error in report.failed]
+    document = {
+        "channel": found.name,
+        "copied": report.copied,
+        "kept": report.kept,
+        "deleted": report.deleted,
+        "failed": reasons,
+    }
+    sentence = (
+        f"Exported '{found.name}' to '{folder}': copied {report.copied} files, kept {report.kept}, "
+        f"deleted {report.deleted}"
+    )
+    if reasons:
+        sentence = f"{len(reasons)} files could not be exported; the indexes are as they were"
+    _tell_all(document, "failed", reasons, sentence, as_json=as_json)
 
 
 @commands.command()
@@ -100,8 +150,8 @@ def _find_channel(
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error while somebody looks at it."""
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how many files are done, while somebody looks at it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -114,27 +164,34 @@ def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda files: progress.advance(task, files)
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _tell_report(report: "Report", channel: str, *, as_json: bool) -> None:
     reasons = [str(error) for error in report.refused]
-    document: dict[str, Any] = {
+    document = {
         "channel": channel.lower(),
         "imported": report.imported,
         "yanked": report.yanked,
         "unchanged": report.unchanged,
         "refused": reasons,
     }
-    if not as_json:
-        for reason in reasons:
-            print_line(f"refused: {reason}", err=True)
     yanked = f", {report.yanked} of them yanked," if report.yanked else ""
     sentence = (
         f"Imported {report.imported} files{yanked} into '{channel}'; "
         f"{report.unchanged} were there, {len(reasons)} refused"
     )
+    _tell_all(document, "refused", reasons, sentence, as_json=as_json)
+
+
+def _tell_all(
+    document: Any, what: str, reasons: Sequence[str], sentence: str, *, as_json: bool
+) -> None:
+    """Tell what was done, and of each file why not; end with 1 if there are any of these."""
+    if not as_json:
+        for reason in reasons:
+            print_line(f"{what}: {reason}", err=True)
     tell(document, sentence, as_json=as_json)
     if reasons:
         raise typer.Exit(FAILED)

@@ -63,3 +63,11 @@ class ChannelBusy(Conflict):
             f"the channel '{channel}' changes faster than its indexes are published; "
             "try again when it is quiet"
         )
+
+
+class ObjectDamaged(Conflict):
+    def __init__(self, path: str, sha256: str, found: str) -> None:
+        super().__init__(
+            f"'{path}': the store's object {sha256} is damaged, it has the sha256 {found}; upload "
+            "the file again"
+        )

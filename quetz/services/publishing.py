@@ -173,6 +173,11 @@ def find_channel_of(session: Session, switch: Switch) -> Channel | None:
     return session.get(Channel, switch.channel_id)
 
 
+def has_marks(session: Session, channel_id: int) -> bool:
+    """Say whether changes of the channel wait to be published."""
+    return queries.has_marks(session, channel_id)
+
+
 def list_marked(session: Session) -> list[Switch]:
     return [Switch(*row) for row in queries.list_marked_switches(session)]
 

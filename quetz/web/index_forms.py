@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -13,11 +12,8 @@ from pathlib import Path
 import zstandard
 from starlette.concurrency import run_in_threadpool
 
-from quetz.conda.channeldata import encode_channeldata
-from quetz.conda.repodata import encode_repodata
-from quetz.conda.run_exports import encode_run_exports
-from quetz.conda.shards import encode_shard_index
 from quetz.conda.zstd import compress, decompress
+from quetz.services.empty_indexes import EMPTY
 from quetz.services.index_builds import INDEX_LIMIT, JSON_LEVEL
 from quetz.services.publishing import (
     CHANNELDATA,
@@ -69,14 +65,6 @@ SUBDIR_FORMS = {
     "run_exports.json": Form(REPODATA, RUN_EXPORTS_ZST, JSON, negotiated=True),
 }
 CHANNEL_FORMS = {"channeldata.json": Form(CHANNELDATA, CHANNELDATA_ZST, JSON, negotiated=True)}
-
-# What a subdir that never held a package answers, from a channel's first second.
-EMPTY: dict[str, Callable[[str, int], bytes]] = {
-    SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
-    REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
-    RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
-    CHANNELDATA_ZST: lambda *_: encode_channeldata([], {}),
-}
 
 
 class FileGone(Exception):

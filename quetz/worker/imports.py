@@ -43,6 +43,10 @@ class Report:
     unchanged: int = 0
     refused: list[QuetzError] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        return self.imported + self.unchanged + len(self.refused)
+
 
 def import_folder(
     deployment: Deployment,
@@ -50,12 +54,12 @@ def import_folder(
     channel_name: str,
     folder: ChannelFolder,
     *,
-    watch: Callable[[int], None] = lambda _files: None,
+    watch: Callable[[int, int], None] = lambda _files, _total: None,
 ) -> Report:
     """Make every file of the folder part of the channel, but for those that break a rule.
 
     What the channel has already is left as it is, so that an import that was interrupted goes on
-    when it is run again. ``watch`` is told of numbers of files that are done.
+    when it is run again. ``watch`` is told how many files are done, of how many.
 
     Raises:
         ChannelNotFound: there is no such channel.
@@ -71,7 +75,7 @@ class _Import:
         deployment: Deployment,
         principal: Principal,
         channel_name: str,
-        watch: Callable[[int], None],
+        watch: Callable[[int, int], None],
     ) -> None:
         self._deployment = deployment
         self._principal = principal
@@ -82,6 +86,7 @@ class _Import:
 
     def run(self, folder: ChannelFolder) -> Report:
         self._report.refused += map(ListedAndMissing, folder.missing)
+        self._total = len(folder.files) + len(folder.missing)
         waiting: deque[Future[list[Result]]] = deque()
         with receivers(self._deployment.store, len(folder.files)) as receive:
             for chunk in _chunks(self._candidates(folder.files)):
@@ -111,18 +116,17 @@ class _Import:
         for result in results:
             if isinstance(result, Arrival):
                 self._batch.append(result)
-                continue
-            if result is None:
+            elif result is None:
                 self._report.unchanged += 1
             else:
                 self._report.refused.append(result)
-            self._watch(1)
         if (
             len(self._batch) >= BATCH
             or sum(arrival.weight for arrival in self._batch) >= FORM_WEIGHT
             or sum(arrival.staged.size for arrival in self._batch) >= BATCH_BYTES
         ):
             self._record()
+        self._watch(self._report.done, self._total)
 
     def _record(self) -> None:
         """Put and record what was received."""
@@ -150,7 +154,6 @@ class _Import:
             self._count(recorded)
             self._report.imported += len(recorded.accepted)
             self._report.yanked += sum(one.removed for one in recorded.accepted)
-        self._watch(len(batch))
 
     def _count(self, verdict: Verdict) -> None:
         self._report.unchanged += verdict.unchanged

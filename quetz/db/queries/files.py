@@ -53,10 +53,10 @@ def list_held(
 
 def list_by_places(
     session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
-) -> list[File]:
-    """Return those of the files with these (name, filename) that a subdir has."""
+) -> Sequence[File]:
+    """Return the files of a subdir with these (name, filename), of which each is there."""
     query = _at_places(session, select(File))
-    return [file for file in session.scalars(query, _places(channel_id, subdir, places)) if file]
+    return session.scalars(query, _places(channel_id, subdir, places)).all()
 
 
 def _places(channel_id: int, subdir: str, places: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -150,6 +150,16 @@ def list_in_subdir(
         .where(File.channel_id == channel_id, File.subdir == subdir)
         .order_by(File.name, File.filename)
         .limit(limit)
+    )
+    return session.execute(query).all()
+
+
+def list_objects(session: Session, channel_id: int) -> Sequence[Row[str, str, int, str]]:
+    """Return (subdir, filename, size, sha256) of each file of a channel, by place."""
+    query = (
+        select(File.subdir, File.filename, File.size, File.sha256)
+        .where(File.channel_id == channel_id)
+        .order_by(File.subdir, File.name, File.filename)
     )
     return session.execute(query).all()
 

@@ -103,6 +103,11 @@ def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: 
     return session.scalar(query.limit(1)) is not None
 
 
+def has_marks(session: Session, channel_id: int) -> bool:
+    query = select(IndexDirty.id).where(IndexDirty.channel_id == channel_id)
+    return session.scalar(query.limit(1)) is not None
+
+
 def hold_channel(session: Session, channel_id: int) -> bool:
     """Keep the channel from being deleted until this transaction ends; False: it is gone.
 
