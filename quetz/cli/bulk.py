@@ -94,7 +94,7 @@ def export_channel(
             found = get_channel(session, channel)
         with _progress("Exporting") as watch:
             report = exports.export_channel(server, found, target, watch=watch)
-    reasons = [str(error) for error in report.failed]
+    reasons = [{"path": place, "reason": str(error)} for place, error in report.failed]
     document = {
         "channel": found.name,
         "copied": report.copied,
@@ -169,7 +169,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _tell_report(report: "Report", channel: str, *, as_json: bool) -> None:
-    reasons = [str(error) for error in report.refused]
+    reasons = [{"path": one.path, "reason": str(one.error)} for one in report.refused]
     document = {
         "channel": channel.lower(),
         "imported": report.imported,
@@ -186,12 +186,12 @@ def _tell_report(report: "Report", channel: str, *, as_json: bool) -> None:
 
 
 def _tell_all(
-    document: Any, what: str, reasons: Sequence[str], sentence: str, *, as_json: bool
+    document: Any, what: str, reasons: Sequence[dict[str, str]], sentence: str, *, as_json: bool
 ) -> None:
     """Tell what was done, and of each file why not; end with 1 if there are any of these."""
     if not as_json:
         for reason in reasons:
-            print_line(f"{what}: {reason}", err=True)
+            print_line(f"{what}: {reason['path']}: {reason['reason']}", err=True)
     tell(document, sentence, as_json=as_json)
     if reasons:
         raise typer.Exit(FAILED)

@@ -48,12 +48,17 @@ class FolderFile:
     listed: Listed | None
     removed: bool
 
+    @property
+    def place(self) -> str:
+        """Where it is in the channel, such as ``linux-64/numpy-2.1.0-0.conda``."""
+        return f"{self.subdir}/{self.filename}"
+
 
 @dataclass(frozen=True)
 class ChannelFolder:
     """``files`` are in the order of subdirs and file names; ``missing`` are listed and not there.
 
-    These are paths such as ``linux-64/numpy-2.1.0-0.conda``.
+    Of these there are the places.
     """
 
     files: list[FolderFile]

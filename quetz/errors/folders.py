@@ -20,25 +20,25 @@ class BadRepodata(Invalid):
 
 
 class FileUnreadable(Invalid):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"'{path}': {reason}")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it cannot be read: {reason}")
 
 
 class ListedOtherwise(Invalid):
     """A file has not the size or the hash that its repodata says."""
 
-    def __init__(self, path: str, key: str, listed: object, found: object) -> None:
-        super().__init__(f"'{path}': its repodata says {key} {listed}, the file has {found}")
+    def __init__(self, key: str, listed: object, found: object) -> None:
+        super().__init__(f"its repodata says {key} {listed}, the file has {found}")
 
 
 class OtherSubdir(Invalid):
-    def __init__(self, path: str, subdir: str) -> None:
-        super().__init__(f"'{path}': the package says that its subdir is {subdir!r}")
+    def __init__(self, subdir: str) -> None:
+        super().__init__(f"the package says that its subdir is {subdir!r}")
 
 
 class ListedAndMissing(Invalid):
-    def __init__(self, path: str) -> None:
-        super().__init__(f"'{path}': its repodata lists it, and there is no such file")
+    def __init__(self) -> None:
+        super().__init__("its repodata lists it, and there is no such file")
 
 
 class NotAnExport(Conflict):
@@ -66,8 +66,7 @@ class ChannelBusy(Conflict):
 
 
 class ObjectDamaged(Conflict):
-    def __init__(self, path: str, sha256: str, found: str) -> None:
+    def __init__(self, sha256: str, found: str) -> None:
         super().__init__(
-            f"'{path}': the store's object {sha256} is damaged, it has the sha256 {found}; upload "
-            "the file again"
+            f"the store's object {sha256} is damaged: its bytes have the sha256 {found}"
         )

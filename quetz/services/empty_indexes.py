@@ -15,4 +15,4 @@ EMPTY: Final[dict[str, Callable[[str, int], bytes]]] = {
     RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
     CHANNELDATA_ZST: lambda *_: encode_channeldata([], {}),
 }
-"""By form, its content before compression, of a subdir and when the channel was made, in Unix ms."""
+"""By form, the content before compression, of a subdir and when its channel was made (Unix ms)."""

@@ -55,12 +55,20 @@ class Import:
         return str(self.received.archive.filename)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A file such as ``linux-64/numpy-2.1.0-0.conda``, and why it is not imported."""
+
+    path: str
+    error: QuetzError
+
+
 @dataclass
 class Verdict:
     """What becomes of files: ``unchanged`` counts those that the channel has already."""
 
     accepted: list[Import] = field(default_factory=list)
-    refused: list[QuetzError] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
 
 
@@ -95,12 +103,12 @@ def sort_out(
         place, received = (one.subdir, one.filename), one.received
         taken = taken_by(received, held.get(place), buried.get(place))
         if taken is not None:
-            verdict.refused.append(taken)
+            verdict.refused.append(Refusal(received.path, taken))
         elif place in held:
             verdict.unchanged += 1
         elif channel.size_limit is not None and used + received.size > channel.size_limit:
-            needed = used + received.size
-            verdict.refused.append(QuotaExceeded(channel.name, channel.size_limit, needed))
+            full = QuotaExceeded(channel.name, channel.size_limit, used + received.size)
+            verdict.refused.append(Refusal(received.path, full))
         else:
             verdict.accepted.append(one)
             used += received.size
@@ -120,7 +128,7 @@ def ask_plugins_of_each(
         try:
             ask_plugins(session, plugins, channel_name, [one.received])
         except Invalid as error:
-            verdict.refused.append(error)
+            verdict.refused.append(Refusal(one.received.path, error))
         else:
             verdict.accepted.append(one)
 

@@ -59,7 +59,7 @@ _PIECE: Final = 1 << 20
 
 @dataclass
 class Report:
-    """What an export did: numbers of package files, and why others could not be written.
+    """What an export did: numbers of package files, and by place why others could not be written.
 
     If there are any of these, the indexes were left as they were.
     """
@@ -67,7 +67,7 @@ class Report:
     copied: int = 0
     kept: int = 0
     deleted: int = 0
-    failed: list[QuetzError] = field(default_factory=list)
+    failed: list[tuple[str, QuetzError]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -216,9 +216,9 @@ def _copy_packages(
     report = Report()
     with ThreadPoolExecutor(_THREADS, "export") as threads:
         outcomes = threads.map(lambda file: _export_file(store, file, folder), snapshot.files)
-        for done, outcome in enumerate(outcomes, start=1):
+        for done, (file, outcome) in enumerate(zip(snapshot.files, outcomes, strict=True), 1):
             if isinstance(outcome, QuetzError):
-                report.failed.append(outcome)
+                report.failed.append((f"{file.subdir}/{file.filename}", outcome))
             else:
                 report.copied += outcome
                 report.kept += not outcome
@@ -241,7 +241,7 @@ def _export_file(store: ObjectStore, file: StoredFile, folder: Path) -> bool | Q
         return error
     if found != file.sha256:
         part.unlink()
-        return ObjectDamaged(f"{file.subdir}/{file.filename}", file.sha256, found)
+        return ObjectDamaged(file.sha256, found)
     part.replace(path)
     return True
 

@@ -11,10 +11,10 @@ from quetz.conda.channel_folders import ChannelFolder, FolderFile
 from quetz.conda.filenames import PackageFilename
 from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
-from quetz.errors import BadFilename, QuetzError
+from quetz.errors import BadFilename
 from quetz.errors.folders import ListedAndMissing
 from quetz.services import imports as service
-from quetz.services.imports import Import, Verdict
+from quetz.services.imports import Import, Refusal, Verdict
 from quetz.services.permissions import Principal
 from quetz.services.uploads import FORM_WEIGHT, Received
 from quetz.worker.receiving import Arrival, Candidate, Result, receivers
@@ -41,7 +41,7 @@ class Report:
     imported: int = 0
     yanked: int = 0
     unchanged: int = 0
-    refused: list[QuetzError] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -85,16 +85,17 @@ class _Import:
         self._batch: list[Arrival] = []
 
     def run(self, folder: ChannelFolder) -> Report:
-        self._report.refused += map(ListedAndMissing, folder.missing)
+        missing = ListedAndMissing()
+        self._report.refused += [Refusal(path, missing) for path in folder.missing]
         self._total = len(folder.files) + len(folder.missing)
-        waiting: deque[Future[list[Result]]] = deque()
+        waiting: deque[tuple[list[Candidate], Future[list[Result]]]] = deque()
         with receivers(self._deployment.store, len(folder.files)) as receive:
             for chunk in _chunks(self._candidates(folder.files)):
-                waiting.append(receive(chunk))
+                waiting.append((chunk, receive(chunk)))
                 if len(waiting) > AHEAD:
-                    self._take(waiting.popleft().result())
+                    self._take(*waiting.popleft())
             while waiting:
-                self._take(waiting.popleft().result())
+                self._take(*waiting.popleft())
             self._record()
         return self._report
 
@@ -112,14 +113,14 @@ class _Import:
         with self._deployment.transaction() as session:
             return service.list_held(session, self._channel_name, subdir, places)
 
-    def _take(self, results: Iterable[Result]) -> None:
-        for result in results:
+    def _take(self, chunk: Sequence[Candidate], received: Future[list[Result]]) -> None:
+        for candidate, result in zip(chunk, received.result(), strict=True):
             if isinstance(result, Arrival):
                 self._batch.append(result)
             elif result is None:
                 self._report.unchanged += 1
             else:
-                self._report.refused.append(result)
+                self._report.refused.append(Refusal(candidate.file.place, result))
         if (
             len(self._batch) >= BATCH
             or sum(arrival.weight for arrival in self._batch) >= FORM_WEIGHT

@@ -81,14 +81,14 @@ def _receive(store: ObjectStore, candidate: Candidate) -> Result:
     try:
         staged = _stage(store, candidate)
     except OSError as error:  # the store's are translated
-        return FileUnreadable(_path(file), error.strerror or type(error).__name__)
+        return FileUnreadable(error.strerror or type(error).__name__)
     if staged is None:
         return None
     try:
         _check_listed(file, staged)
         archive = read_archive(staged.path, file.filename)
         if archive.subdir != file.subdir:
-            raise OtherSubdir(_path(file), archive.subdir)
+            raise OtherSubdir(archive.subdir)
     except Invalid as error:
         staged.discard()
         return error
@@ -110,17 +110,13 @@ def _stage(store: ObjectStore, candidate: Candidate) -> StagedFile | None:
             return stage.leave()
 
 
-def _path(file: FolderFile) -> str:
-    return f"{file.subdir}/{file.filename}"
-
-
 def _check_listed(file: FolderFile, staged: StagedFile) -> None:
     if file.listed is None:
         return
     for key in ("size", "sha256", "md5"):
         said, found = getattr(file.listed, key), getattr(staged, key)
         if said is not None and str(said).lower() != str(found):
-            raise ListedOtherwise(_path(file), key, said, found)
+            raise ListedOtherwise(key, said, found)
 
 
 # In a process of the pool
