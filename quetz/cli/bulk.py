@@ -34,7 +34,8 @@ def import_channel(
     private: Annotated[
         bool | None,
         typer.Option(
-            "--private/--public", help="Whether only members see one that is made; they do."
+            "--private/--public",
+            help="Whether only members see a channel that is made; yes by default.",
         ),
     ] = None,
     deployment: options.ByOption = None,

@@ -99,7 +99,8 @@ def _files(folder: Path, listed: dict[str, Listed], removed: set[str]) -> Iterat
         yield FolderFile(
             path=Path(entry.path),
             subdir=folder.name,
-            filename=entry.name,
+            # A name that is no UTF-8 is told as an escape, and refused.
+            filename=os.fsencode(entry.name).decode(errors="backslashreplace"),
             size=entry.stat().st_size,
             listed=listed.get(entry.name),
             removed=entry.name in removed,

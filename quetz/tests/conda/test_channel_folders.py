@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from quetz.conda.channel_folders import read_channel_folder
+from quetz.conda.channel_folders import Listed, read_channel_folder
 from quetz.conda.zstd import compress
 from quetz.errors.folders import BadRepodata, NoChannelFolder
 from quetz.testing.packages import build_package
@@ -56,8 +56,8 @@ def test_what_repodata_says_is_told_of_each_file(folder, packed):
 
     _, gone, listed = found.files
     assert (gone.filename, gone.listed, gone.removed) == ("gone-1.0-0.conda", None, True)
-    assert (listed.listed.size, listed.listed.sha256, listed.listed.md5) == (7, "ab", None)
-    assert (listed.listed.indexed_timestamp, listed.removed) == (12, False)
+    assert listed.listed == Listed(size=7, sha256="ab", md5=None, indexed_timestamp=12)
+    assert not listed.removed
     assert found.missing == ["noarch/old-1.0-0.tar.bz2"]
 
 

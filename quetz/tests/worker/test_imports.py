@@ -90,10 +90,14 @@ def columns(row):
 def test_a_file_is_imported_as_it_would_be_uploaded(deployment, folder, run, upload):
     with deployment.transaction(write=True) as session:
         make_channel(session, "other")
-    fields = {"run_exports": {"weak": ["pkg"]}, "about": {"summary": "Ours", "home": "https://a"}}
     for version in ("10.0", "9.0"):
         package = build_package(
-            folder / "noarch", version=version, depends=["python"], build_number=2, **fields
+            folder / "noarch",
+            version=version,
+            build_number=2,
+            depends=["python"],
+            run_exports={"weak": ["pkg"]},
+            about={"summary": "Ours", "home": "https://a"},
         )
         upload(package, "other")
 
