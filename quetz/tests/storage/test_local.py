@@ -1,4 +1,3 @@
-import ctypes
 import errno
 import hashlib
 import os
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from quetz.errors import ObjectMissing, StorageFull, StoreUnavailable
-from quetz.storage import folders
 from quetz.storage.keys import index_key, object_key
 from quetz.storage.local import LocalStore
-from quetz.testing.stores import StoreConformance, leave_bytes, put_bytes, read_bytes
+from quetz.testing.stores import StoreConformance, put_bytes, read_bytes
 
 CONTENT = b"content"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -26,11 +24,6 @@ class TestLocalStore(StoreConformance):
 
 
 @pytest.fixture
-def root(store, tmp_path):
-    return tmp_path / "store"
-
-
-@pytest.fixture
 def outside(tmp_path):
     """Make a folder beside the store, which nothing done to the store may touch."""
     folder = tmp_path / "outside"
@@ -40,50 +33,8 @@ def outside(tmp_path):
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"canary": "untouched"}
 
 
-class RecordingLibc:
-    def __init__(self, calls):
-        self._calls = calls
-
-    def syncfs(self, file):
-        self._calls.append(("syncfs", opened(file).name))
-        return 0
-
-
-class FailingLibc:
-    def syncfs(self, _file):
-        ctypes.set_errno(errno.EIO)
-        return -1
-
-
-def opened(file):
-    return Path(f"/proc/self/fd/{file}").readlink()
-
-
 def open_descriptors():
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
-
-
-@pytest.fixture
-def effects(root, monkeypatch):
-    """Record in their order the calls by which bytes become durable and visible."""
-    calls: list[tuple[str, ...]] = []
-    fsync, rename = os.fsync, os.rename
-
-    def shown(path):
-        parts = path.relative_to(root.parent).parts
-        return "a stage" if "staging" in parts else "/".join(parts)
-
-    def recording_fsync(file):
-        calls.append(("fsync", shown(opened(file))))
-        fsync(file)
-
-    def recording_rename(source, target, *, dst_dir_fd):
-        calls.append(("rename", shown(source), shown(opened(dst_dir_fd) / target)))
-        rename(source, target, dst_dir_fd=dst_dir_fd)
-
-    monkeypatch.setattr(os, "fsync", recording_fsync)
-    monkeypatch.setattr(os, "rename", recording_rename)
-    return calls
 
 
 # What is durable, and when
@@ -106,40 +57,6 @@ def test_the_name_of_bytes_that_were_there_is_made_durable_too(store, effects):
     put_bytes(store, CONTENT)
 
     assert effects[-1] == ("fsync", f"store/objects/{SHA256[:2]}")
-
-
-def test_many_files_become_durable_by_two_waits(store, effects, monkeypatch):
-    monkeypatch.setattr(folders, "_LIBC", RecordingLibc(effects))
-
-    store.put_many([leave_bytes(store, content) for content in (b"one", b"other", b"one")])
-
-    waits = [number for number, call in enumerate(effects) if call == ("syncfs", "store")]
-    renames = [number for number, call in enumerate(effects) if call[0] == "rename"]
-    assert (len(waits), len(renames)) == (2, 2)
-    assert waits[0] < min(renames)
-    assert max(renames) < waits[1]
-
-
-def test_a_kernel_that_tells_of_no_failure_is_asked_for_each_file(store, effects, monkeypatch):
-    monkeypatch.setattr(folders, "_TELLS_FAILURES", False)
-
-    store.put_many([leave_bytes(store, CONTENT)])
-
-    assert effects == [
-        ("fsync", "a stage"),
-        ("rename", "a stage", f"store/{KEY}"),
-        ("fsync", f"store/objects/{SHA256[:2]}"),
-    ]
-
-
-def test_no_file_is_visible_whose_bytes_did_not_become_durable(store, monkeypatch):
-    monkeypatch.setattr(folders, "_LIBC", FailingLibc())
-    left = leave_bytes(store, CONTENT)
-
-    with pytest.raises(StoreUnavailable, match="Input/output error"):
-        store.put_many([left])
-
-    assert store.size(KEY) is None
 
 
 def test_a_new_store_is_durable(effects, root):
