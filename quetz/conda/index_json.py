@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -104,6 +105,7 @@ def check_specs(field: str, specs: list[str]) -> None:
             raise Fault(f"{field}[{place}]", f"{spec[:200]!r} {fault}")
 
 
+@lru_cache(maxsize=4_096)  # packages depend on the same few things
 def _spec_fault(spec: str) -> str | None:
     """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
     if len(spec) > _LONGEST_SPEC or not spec.isprintable():

@@ -7,7 +7,6 @@ stored, puts the objects, and calls ``record_imports`` in one transaction for al
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -42,15 +41,15 @@ class Import:
     indexed_at: int | None = None
     removed: bool = False
 
-    @cached_property
+    @property
     def subdir(self) -> str:
         return self.received.archive.subdir
 
-    @cached_property
+    @property
     def name(self) -> str:
         return self.received.archive.filename.name
 
-    @cached_property
+    @property
     def filename(self) -> str:
         return str(self.received.archive.filename)
 
@@ -65,9 +64,13 @@ class Refusal:
 
 @dataclass
 class Verdict:
-    """What becomes of files: ``unchanged`` counts those that the channel has already."""
+    """What becomes of files: ``unchanged`` counts those that the channel has already.
+
+    ``lifted`` are the tombstones of accepted files.
+    """
 
     accepted: list[Import] = field(default_factory=list)
+    lifted: list[Tombstone] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
 
@@ -101,7 +104,8 @@ def sort_out(
     verdict = Verdict()
     for one in imports:
         place, received = (one.subdir, one.filename), one.received
-        taken = taken_by(received, held.get(place), buried.get(place))
+        tombstone = buried.get(place)
+        taken = taken_by(received, held.get(place), tombstone)
         if taken is not None:
             verdict.refused.append(Refusal(received.path, taken))
         elif place in held:
@@ -111,6 +115,7 @@ def sort_out(
             verdict.refused.append(Refusal(received.path, full))
         else:
             verdict.accepted.append(one)
+            verdict.lifted += [] if tombstone is None else [tombstone]
             used += received.size
     return verdict
 
@@ -164,7 +169,7 @@ def record_imports(
     rows = [_row(one, packages[one.name], principal, now) for one in accepted]
     files.add_files(session, rows)
     count_up(session, channel.id, size=sum(one.received.size for one in accepted))
-    for tombstone in _known(session, channel, accepted)[1].values():
+    for tombstone in verdict.lifted:
         session.delete(tombstone)
     _record_events(session, principal, channel, accepted)
     session.flush()

@@ -8,10 +8,8 @@ from itertools import groupby
 from typing import Final
 
 from quetz.conda.channel_folders import ChannelFolder, FolderFile
-from quetz.conda.filenames import PackageFilename
 from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
-from quetz.errors import BadFilename
 from quetz.errors.folders import ListedAndMissing
 from quetz.services import imports as service
 from quetz.services.imports import Import, Refusal, Verdict
@@ -29,7 +27,7 @@ CHUNK_BYTES: Final = 64 << 20
 AHEAD: Final = 8
 """Chunks that are received while others are recorded."""
 
-BATCH: Final = 256
+BATCH: Final = 400
 BATCH_BYTES: Final = 1 << 30
 """What is recorded in one transaction, of which others wait: some tens of milliseconds."""
 
@@ -109,7 +107,8 @@ class _Import:
                 yield from (Candidate(file, held.get(file.filename)) for file in some)
 
     def _held(self, subdir: str, files: Iterable[FolderFile]) -> dict[str, str]:
-        places = [(name, file.filename) for file in files if (name := _name_of(file)) is not None]
+        # What has no such name is no package, and refused when it is read.
+        places = [(file.filename.rsplit("-", 2)[0], file.filename) for file in files]
         with self._deployment.transaction() as session:
             return service.list_held(session, self._channel_name, subdir, places)
 
@@ -159,13 +158,6 @@ class _Import:
     def _count(self, verdict: Verdict) -> None:
         self._report.unchanged += verdict.unchanged
         self._report.refused += verdict.refused
-
-
-def _name_of(file: FolderFile) -> str | None:
-    try:
-        return PackageFilename.parse(file.filename).name
-    except BadFilename:
-        return None  # it is refused when it is read
 
 
 def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:

@@ -5,6 +5,7 @@ processors. They import no more than they need, for each of them has to start fi
 """
 
 import atexit
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -25,6 +26,9 @@ PIECE = 1 << 20
 
 ENOUGH_FOR_PROCESSES = 500
 """Files for which it pays to start processes, each of which takes a tenth of a second."""
+
+OBJECTS = 20_000
+"""Objects made between two searches for garbage; what is read of an archive leaves none."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ _store: ObjectStore
 def _begin(store: ObjectStore) -> None:
     global _store  # noqa: PLW0603  the pool gives its tasks no other place to keep it
     _store = store
+    gc.set_threshold(OBJECTS)
     atexit.register(store.close)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
