@@ -125,7 +125,7 @@ def check_specs(field: str, specs: list[str]) -> None:
             raise Fault(f"{field}[{place}]", f"{spec[:200]!r} {fault}")
 
 
-@lru_cache(maxsize=1_000)  # builds of one package say the same, and hotfixes hold thousands
+@lru_cache(maxsize=4_096)  # packages depend on the same few things, and hotfixes on thousands
 def _spec_fault(spec: str) -> str | None:
     """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
     if len(spec) > _LONGEST_SPEC or not spec.isprintable():

@@ -103,6 +103,11 @@ class _Unpacked:
         self._at = 0
 
     def read(self, size: int) -> bytes:
+        end = self._at + size
+        if end <= len(self._piece):
+            part = self._piece[self._at : end]
+            self._at = end
+            return part
         parts, missing = [], size
         while missing > 0:
             if self._at == len(self._piece):

@@ -151,6 +151,16 @@ def remove_marks(session: Session, marks: Sequence[int]) -> None:
     session.info[_FLIPPED] = True
 
 
+def mark_many(session: Session, channel_id: int, changed: Iterable[tuple[str, str]]) -> None:
+    """Mark each (subdir, name), as ``mark_dirty`` does."""
+    changed = sorted(set(changed))
+    marks = [(subdir, family, name) for subdir, name in changed for family in (SHARDS, REPODATA)]
+    names = sorted({name for _, name in changed})
+    marks += [(CHANNEL_WIDE, CHANNELDATA, name) for name in names]
+    marks += [(CHANNEL_WIDE, PATCHES, name) for name in names if name.endswith(PACKAGE_SUFFIX)]
+    _note(session, queries.add_marks_of(session, channel_id, marks))
+
+
 def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
     """Let who waits for the index wait for a former change of ``name``, as for one of his own."""
     subdirs = [subdir, CHANNEL_WIDE]
@@ -166,6 +176,21 @@ def mark_for_rebuild(session: Session, switch: Switch) -> None:
         return
     place = (switch.subdir, switch.family)
     _note(session, queries.add_marks(session, switch.channel_id, EVERYTHING, [place]))
+
+
+def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
+    """Ask for every switch of a channel to be built anew; return which these are."""
+    published = {switch.subdir for switch in list_published(session, channel_id)}
+    subdirs = published.union(queries.list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
+    switches = [
+        Switch(channel_id, subdir, family)
+        for subdir in sorted(subdirs)
+        for family in (SHARDS, REPODATA)
+    ]
+    switches.append(Switch(channel_id, CHANNEL_WIDE, CHANNELDATA))
+    for switch in switches:
+        mark_for_rebuild(session, switch)
+    return switches
 
 
 def marks_of(session: Session) -> list[int]:
@@ -185,6 +210,11 @@ def _note(session: Session, marks: Iterable[int]) -> None:
 
 def find_channel_of(session: Session, switch: Switch) -> Channel | None:
     return session.get(Channel, switch.channel_id)
+
+
+def has_marks(session: Session, channel_id: int) -> bool:
+    """Say whether changes of the channel wait to be published."""
+    return queries.has_marks(session, channel_id)
 
 
 def list_marked(session: Session) -> list[Switch]:

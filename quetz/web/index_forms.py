@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -11,12 +10,9 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from quetz.conda.channeldata import channeldata_texts
 from quetz.conda.pieces import LEVEL, TornDocument
-from quetz.conda.repodata import encode_repodata
-from quetz.conda.run_exports import encode_run_exports
-from quetz.conda.shards import encode_shard_index
 from quetz.conda.zstd import compress, decompress
+from quetz.services.empty_indexes import EMPTY
 from quetz.services.index_builds import INDEX_LIMIT
 from quetz.services.index_zips import ZippedDocuments
 from quetz.services.publishing import (
@@ -79,15 +75,6 @@ SUBDIR_FORMS = {
     "run_exports.json": Form(REPODATA, RUN_EXPORTS_ZST, JSON, negotiated=True),
 }
 CHANNEL_FORMS = {"channeldata.json": Form(CHANNELDATA, CHANNELDATA_ZST, JSON, negotiated=True)}
-
-# What a subdir that never held a package answers, from a channel's first second.
-EMPTY: dict[str, Callable[[str, int], bytes]] = {
-    SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
-    REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
-    FROM_PACKAGES_ZST: lambda subdir, _: encode_repodata(subdir, []),
-    RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
-    CHANNELDATA_ZST: lambda *_: b"".join(channeldata_texts([])),
-}
 
 
 class FileGone(Exception):

@@ -76,9 +76,16 @@ def add_marks(
     session: Session, channel_id: int, name: str, places: Sequence[tuple[str, str]]
 ) -> Sequence[int]:
     """Add one mark for each (subdir, family) of ``places``; return their ids."""
+    return add_marks_of(session, channel_id, [(*place, name) for place in places])
+
+
+def add_marks_of(
+    session: Session, channel_id: int, marks: Sequence[tuple[str, str, str]]
+) -> Sequence[int]:
+    """Add one mark for each (subdir, family, name); return their ids."""
     rows = [
         {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
-        for subdir, family in places
+        for subdir, family, name in marks
     ]
     return session.connection().scalars(_ADD_MARKS, rows).all()
 
@@ -164,6 +171,11 @@ def has_marks_until(session: Session, channel_id: int, families: Sequence[str], 
         IndexDirty.family.in_(families),
         IndexDirty.id <= last,
     )
+    return session.scalar(query.limit(1)) is not None
+
+
+def has_marks(session: Session, channel_id: int) -> bool:
+    query = select(IndexDirty.id).where(IndexDirty.channel_id == channel_id)
     return session.scalar(query.limit(1)) is not None
 
 
