@@ -19,17 +19,17 @@ from typing import TypeVar
 from benchmarks import limits
 from benchmarks.records import SUBDIR
 from benchmarks.scale.bench import mark_everything
+from quetz.conda import pieces
 from quetz.conda.channeldata import encode_entry
 from quetz.conda.shards import encode_shard, encode_shard_index
 from quetz.conda.zstd import compress
 from quetz.deployment import Deployment
-from quetz.services import index_builds
 from quetz.services.index_builds import SHARD_INDEX_LEVEL, SHARD_LEVEL
 from quetz.testing.publishing import publish_all
 
 # Of what is packed piece by piece; whole documents have other levels.
-PIECE_SIZE: int = getattr(index_builds, "PIECE_SIZE", 512 << 10)
-PIECE_LEVEL: int = getattr(index_builds, "PIECE_LEVEL", 9)
+PIECE_SIZE = pieces.TARGET
+PIECE_LEVEL = pieces.LEVEL
 
 T = TypeVar("T")
 Row = tuple[str, str, str, str, str]

@@ -28,6 +28,7 @@ from quetz.services.exports import Snapshot, StoredFile, take_snapshot
 from quetz.services.publishing import (
     CHANNEL_WIDE,
     CHANNELDATA_ZST,
+    FROM_PACKAGES_ZST,
     REPODATA_ZST,
     RUN_EXPORTS_ZST,
     SHARD_INDEX,
@@ -48,9 +49,11 @@ _NEW: Final = "indexes"
 _SHARDS: Final = "shards"
 _JSON: Final = {
     REPODATA_ZST: "repodata.json",
+    FROM_PACKAGES_ZST: "repodata_from_packages.json",
     RUN_EXPORTS_ZST: "run_exports.json",
     CHANNELDATA_ZST: "channeldata.json",
 }
+_ALWAYS: Final = (SHARD_INDEX, REPODATA_ZST, RUN_EXPORTS_ZST)
 _LEVEL: Final = 3
 _ATTEMPTS: Final = 10
 _THREADS: Final = 4
@@ -179,10 +182,8 @@ def _write_shards(store: ObjectStore, snapshot: Snapshot, subdir: str, new: Path
 def _write_forms(store: ObjectStore, snapshot: Snapshot, subdir: str, new: Path) -> Iterator[Path]:
     published = snapshot.index_of(subdir)
     created_at = snapshot.channel.created_at
-    forms = (
-        [CHANNELDATA_ZST] if subdir == CHANNEL_WIDE else [f for f in EMPTY if f != CHANNELDATA_ZST]
-    )
-    for form in forms:
+    always = [CHANNELDATA_ZST] if subdir == CHANNEL_WIDE else _ALWAYS
+    for form in dict.fromkeys([*always, *published]):
         if form in published:
             data = _whole(snapshot, read_file(store, published[form]))
             size = published[form].raw_size
