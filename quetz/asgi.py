@@ -70,7 +70,7 @@ def behind_proxies(app: App, trusted: list[str]) -> App:
 
     def choose(scope: MutableMapping[str, Any], *channels: Any) -> Awaitable[Any]:
         # Parsing the client's address takes a tenth of the time of a small answer.
-        if not any(name == b"x-forwarded-for" for name, _ in scope.get("headers", ())):
+        if b"x-forwarded-for" not in dict(scope.get("headers", ())):
             return app(scope, *channels)
         proxy = scope.get("client")
         scope[FORWARDED_BY] = proxy[0] if proxy else None

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -101,11 +102,11 @@ class Front:
 
         headers = _headers(scope)
         request = _Request(path, token, headers)
-        counting_send = self._counting_failures(scope, receive, safe_send)
         try:
-            await self._answer(request, scope, receive, counting_send)
+            await self._answer(request, scope, receive, safe_send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
+            counting_send = self._counting_failures(scope, receive, safe_send)
             await answer_error(error, realm_of(host))(scope, receive, counting_send)
         except Exception:
             _log.exception("a fault of the server")
@@ -118,11 +119,13 @@ class Front:
 
         In place of a 401 too many it answers 429. Nothing else is counted or refused.
         """
+        if DEAD_KEY not in scope:
+            return send
         refused = False
 
         async def counting_send(message: Message) -> None:
             nonlocal refused
-            if message.get("status") == HTTPStatus.UNAUTHORIZED and DEAD_KEY in scope:
+            if message.get("status") == HTTPStatus.UNAUTHORIZED:
                 try:
                     self._rates.count_key_failure(_address(scope))
                 except TooOften as error:
@@ -169,6 +172,7 @@ class Front:
         self, request: "_Request", inner: Scope, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers, principal = request.headers, inner["quetz.principal"]
+        send = self._counting_failures(scope, receive, send)
         cookie = self._authenticator.cookie(headers)
         forged = csrf.refusal(scope["method"], headers, principal, cookie, self._trusted)
         if forged is not None:
@@ -185,7 +189,7 @@ class Front:
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
         path = self._without_root(path)
-        match = TOKEN.match(path)
+        match = TOKEN.match(path) if path.startswith("/t/") else None
         if match is None:
             return path, None
         return self._without_root(path[match.end() :]) or "/", match[1]
@@ -251,6 +255,7 @@ def _is_from_here(headers: Mapping[bytes, bytes]) -> bool:
     return _is_local(headers.get(b"host", b"")) and PROXIES_SEND.isdisjoint(headers)
 
 
+@lru_cache(16)
 def _is_local(host: bytes) -> bool:
     """Say whether a Host header names this machine.
 

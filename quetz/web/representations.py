@@ -36,6 +36,7 @@ class Representation:
     ``body`` is the bytes, or the file that holds them. A ``packed`` file holds them as one
     zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes. ``policy`` says
     what a browser may do with a page (Content-Security-Policy); with what is none, nothing.
+    ``file_id`` is that of a package, whose downloads are counted.
     """
 
     body: bytes | Path
@@ -49,6 +50,7 @@ class Representation:
     packed: bool = False
     attachment: bool = False
     policy: str = ""
+    file_id: int | None = None
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
 
@@ -143,6 +145,8 @@ def _seconds(date: bytes) -> int:
 
 def _matches(value: bytes, etag: bytes) -> bool:
     """Compare weakly, as If-None-Match demands (RFC 9110, 13.1.2)."""
+    if value == etag:
+        return True
     tags = [tag.strip().removeprefix(b"W/") for tag in value.split(b",")]
     return etag in tags or tags == [b"*"]
 
