@@ -126,7 +126,7 @@ class Authenticator:
 
 def has_key(headers: Mapping[bytes, bytes], url_token: str | None) -> bool:
     """Say whether a request carries something for an API key."""
-    return bool(_header_key(headers) or url_token)
+    return bool(url_token or _header_key(headers))
 
 
 def _authenticate_to_read(session: Session, key: str) -> Principal:

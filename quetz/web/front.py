@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -93,12 +93,12 @@ class Front:
         path, token = self._split(scope["raw_path"].decode("latin-1"))
         started = False
 
-        async def safe_send(message: Message) -> None:
+        def safe_send(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message = {**message, "headers": self._safety.add(message["headers"], path)}
-            await send(message)
+            return send(message)
 
         headers = _headers(scope)
         request = _Request(path, token, headers)
@@ -152,12 +152,8 @@ class Front:
             await answer(scope, receive, send)
             return
 
-        async def authenticate() -> Principal:
-            self._cache.refresh()
-            return await self._authenticator.principal(headers, token)
-
         # Whether the server lives does not depend on the database.
-        principal = ANONYMOUS if path == LIVE else await authenticate()
+        principal = ANONYMOUS if path == LIVE else await self._authenticate(request)
         if not principal.known and has_key(headers, token):
             scope[DEAD_KEY] = True
         if path.startswith("/get/"):
@@ -165,8 +161,12 @@ class Front:
             await self._downloads(path, principal, headers, scope, receive, send)
             return
         inner = self._inner(scope, path, principal)
-        inner["quetz.authenticate"] = authenticate
+        inner["quetz.authenticate"] = partial(self._authenticate, request)
         await self._ask_app(request, inner, scope, receive, send)
+
+    def _authenticate(self, request: "_Request") -> Awaitable[Principal]:
+        self._cache.refresh()
+        return self._authenticator.principal(request.headers, request.token)
 
     async def _ask_app(
         self, request: "_Request", inner: Scope, scope: Scope, receive: Receive, send: Send

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -84,23 +85,17 @@ class Downloads:
         if scope["method"] not in {"GET", "HEAD"}:
             await problem(405, "Method Not Allowed", {"Allow": "GET, HEAD"})(scope, receive, send)
             return
-        found = await self._find_again(path, principal, headers)
-        complete = await respond(found, headers, scope, receive, send)
-        if complete and found.file_id is not None:
-            self._deployment.tallies.count_download(found.file_id)
-
-    async def _find_again(
-        self, path: str, principal: Principal, headers: Mapping[bytes, bytes]
-    ) -> Representation:
         # What was found is kept under what decided on it; what raises is not, nor are pages.
         entries = self._cache.entries()
         key = (path, headers.get(b"accept-encoding"), principal)
-        if key in entries:
-            return entries[key]  # type: ignore[return-value]  # stored below under the same key
-        found = await self._find(path, principal, headers)
-        if not found.policy:
-            entries[key] = found
-        return found
+        found: Any = entries.get(key)
+        if found is None:
+            found = await self._find(path, principal, headers)
+            if not found.policy:
+                entries[key] = found
+        complete = await respond(found, headers, scope, receive, send)
+        if complete and found.file_id is not None:
+            self._deployment.tallies.count_download(found.file_id)
 
     async def _find(
         self, path: str, principal: Principal, headers: Mapping[bytes, bytes]

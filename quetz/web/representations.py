@@ -114,8 +114,8 @@ async def respond(
     return complete and status == 200
 
 
-async def _start(send: Send, status: int, headers: Headers) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+def _start(send: Send, status: int, headers: Headers) -> Awaitable[None]:
+    return send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _is_known(representation: Representation, headers: Mapping[bytes, bytes]) -> bool:
