@@ -4,7 +4,6 @@ Plain numbers, changed by the event loop alone: a request must not wait for a lo
 library, whose counters take several times as long.
 """
 
-import os
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable
@@ -106,8 +105,6 @@ class Exchange:
             self._status = message["status"]
         elif kind == "http.response.body":
             self._traffic.sent += len(message.get("body", b""))
-        elif kind == "http.response.pathsend":
-            self._traffic.sent += os.stat(message["path"]).st_size  # noqa: PTH116  quick
         return self._send(message)
 
     def end(self, scope: Scope) -> None:
