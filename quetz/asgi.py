@@ -16,7 +16,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
-from quetz.web.front import FORWARDED_BY
+from quetz.web.proxies import FORWARDED_BY
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
 from quetz.worker.sealer import Sealer

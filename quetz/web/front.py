@@ -18,6 +18,7 @@ from quetz.web import csrf
 from quetz.web.authentication import Authenticator, ReadCache, has_key
 from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
+from quetz.web.proxies import FORWARDED_BY
 from quetz.web.rates import Rates
 from quetz.web.safety import Safety
 from quetz.web.traffic import ROUTE, Exchange, Traffic
@@ -34,9 +35,6 @@ LIVE = "/health/live"
 GET_ROUTE = "/get/{channel}/{path}"
 DEAD_KEY = "quetz.dead_key"
 """In the scope of a request with an API key that is nobody's."""
-FORWARDED_BY = "quetz.forwarded_by"
-"""Where a scope holds the address of the proxy that told who the client is, if one did."""
-
 FROM_ELSEWHERE = (
     "A development server answers to this machine only: ask for localhost, and not through a proxy"
 )

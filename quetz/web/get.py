@@ -39,6 +39,7 @@ from quetz.web.index_forms import (
     Place,
     accepted_encodings,
 )
+from quetz.web.proxies import Redirects
 from quetz.web.representations import (
     PACKAGE_SECONDS,
     Receive,
@@ -71,6 +72,7 @@ class Downloads:
         self._deployment = deployment
         self._cache = cache
         self._forms = IndexForms(deployment.store)
+        self._redirects = Redirects(deployment)
 
     async def __call__(  # noqa: PLR0917  the three of ASGI, and what the front found out
         self,
@@ -93,7 +95,8 @@ class Downloads:
             found = await self._find(path, principal, headers)
             if not found.policy:
                 entries[key] = found
-        complete = await respond(found, headers, scope, receive, send)
+        elsewhere = self._redirects.find(found, scope)
+        complete = await respond(found, headers, scope, receive, send, elsewhere)
         if complete and found.file_id is not None:
             self._deployment.tallies.count_download(found.file_id)
 

@@ -24,6 +24,7 @@ PACKAGE_SECONDS = 300
 CHUNK = 1 << 19
 """How much of a file is in memory at once: more would hardly be faster, but fill it sooner."""
 
+ACCEPT_RANGES = (b"accept-ranges", b"bytes")
 CSP = b"content-security-policy"
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
@@ -72,45 +73,52 @@ class Representation:
         if self.attachment:
             headers.append((b"content-disposition", b"attachment"))
         if not self.packed:
-            headers.append((b"accept-ranges", b"bytes"))
+            headers.append(ACCEPT_RANGES)
         object.__setattr__(self, "validators", tuple(validators))
         object.__setattr__(self, "headers", tuple(headers))
 
 
-async def respond(
+async def respond(  # noqa: PLR0917  the three of ASGI, and what was found out before
     representation: Representation,
     headers: Mapping[bytes, bytes],
     scope: Scope,
     receive: Receive,
     send: Send,
+    elsewhere: tuple[int, Headers] | None = None,
 ) -> bool:
-    """Answer a GET or HEAD; say whether a whole body was sent."""
+    """Answer a GET or HEAD; say whether a whole body was sent.
+
+    ``elsewhere`` is a status with headers that say where the body is, and stand in for it.
+    """
     if _is_known(representation, headers):
-        await _start(send, 304, representation.validators)
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 304, representation.validators)
         return False
     wanted: tuple[int, int] | None = (0, representation.size)
     if scope["method"] == "GET":  # Range means nothing to the other methods (RFC 9110, 14.2)
         wanted = _wanted_range(representation, headers)
     if wanted is None:
         lies_outside = (b"content-range", b"bytes */%d" % representation.size)
-        await _start(send, 416, (lies_outside,))
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 416, (lies_outside,))
         return False
     first, end = wanted
-    status = 200
-    extra: Headers = ()
-    if end - first != representation.size:
-        status = 206
-        span = b"bytes %d-%d/%d" % (first, end - 1, representation.size)
-        extra = ((b"content-range", span),)
+    whole = end - first == representation.size
     length = (b"content-length", b"%d" % (end - first))
-    await _start(send, status, (*representation.headers, length, *extra))
+    if elsewhere is not None:
+        status, fields = elsewhere
+        await _send_empty(send, status, (*fields, (b"content-length", b"0")))
+        return whole
     if scope["method"] == "HEAD":
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 200, (*representation.headers, length))
         return False
-    complete = await _send_body(representation, wanted, receive, send)
-    return complete and status == 200
+    span = (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, representation.size))
+    fields = (*representation.headers, length) if whole else (*representation.headers, length, span)
+    await _start(send, 200 if whole else 206, fields)
+    return await _send_body(representation, wanted, receive, send) and whole
+
+
+async def _send_empty(send: Send, status: int, headers: Headers) -> None:
+    await _start(send, status, headers)
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _start(send: Send, status: int, headers: Headers) -> Awaitable[None]:
