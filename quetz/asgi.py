@@ -16,7 +16,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
-from quetz.web.front import FORWARDED_BY
+from quetz.web.proxies import FORWARDED_BY
 from quetz.worker.improver import Improver
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
@@ -72,7 +72,7 @@ def behind_proxies(app: App, trusted: list[str]) -> App:
 
     def choose(scope: MutableMapping[str, Any], *channels: Any) -> Awaitable[Any]:
         # Parsing the client's address takes a tenth of the time of a small answer.
-        if not any(name == b"x-forwarded-for" for name, _ in scope.get("headers", ())):
+        if b"x-forwarded-for" not in dict(scope.get("headers", ())):
             return app(scope, *channels)
         proxy = scope.get("client")
         scope[FORWARDED_BY] = proxy[0] if proxy else None

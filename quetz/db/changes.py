@@ -40,12 +40,13 @@ class SqliteChanges:
         self._connection = sqlite3.connect(
             str(url.database), check_same_thread=False, isolation_level=None
         )
+        self._cursor = self._connection.cursor()
         self._failures = 1
 
     def number(self) -> int:
         with self._lock:
             try:
-                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+                return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.Error:  # the file is away: nothing cached can be trusted
                 self._failures += 1
                 return -self._failures

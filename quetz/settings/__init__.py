@@ -30,6 +30,7 @@ from quetz.settings.sections import (
     General,
     Keys,
     Limits,
+    LocalStore,
     Logging,
     Migrations,
     Plugins,
@@ -89,6 +90,9 @@ class Settings(BaseSettings):
     quotas: Quotas = Field(default=Quotas(), description="Room for packages.")
     plugins: Plugins = Field(default=Plugins(), description="Plugins.")
     proxy: Proxy = Field(default=Proxy(), description="Reverse proxies in front of the server.")
+    local_store: LocalStore = Field(
+        default=LocalStore(), description="Files that nginx sends in place of the server."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -120,7 +124,6 @@ _NOT_USED_SECTIONS = (
     "gitlab",
     "google",
     "jupyterhubauthenticator",
-    "local_store",
     "mirroring",
     "pamauthenticator",
     "profiling",

@@ -244,6 +244,33 @@ class Plugins(Section):
     )
 
 
+class LocalStore(Section):
+    redirect_enabled: bool = Field(
+        default=False,
+        description="Let an nginx in front of the server send packages and large indexes from "
+        "the store's folder; it has to be configured for that: [nginx](../nginx.md).",
+    )
+    redirect_endpoint: str = Field(
+        default="/files",
+        description="The path at which that nginx serves the store's folder.",
+    )
+    redirect_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="The secret in nginx's `secure_link_md5`: clients are sent to a link that "
+        "expires. Empty for `X-Accel-Redirect`, with which no client sees that path.",
+    )
+    redirect_expiration: int = Field(
+        default=3600, ge=1, description="How many seconds such a link is good for."
+    )
+
+    @field_validator("redirect_endpoint")
+    @classmethod
+    def _check_endpoint(cls, path: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path):
+            raise ValueError("it is not a path of the same nginx, such as /files")
+        return path
+
+
 class Proxy(Section):
     trusted_hosts: Names = Field(
         default=("127.0.0.1", "::1"),

@@ -202,6 +202,11 @@ def test_variables_that_are_not_settings_are_ignored(tmp_path, monkeypatch, name
             "[proxy] trusted_hosts: 10.0.0.1/8 has host bits set",
             id="malformed network",
         ),
+        pytest.param(
+            "[local_store]\nredirect_endpoint = 'https://files.example/'",
+            "[local_store] redirect_endpoint: it is not a path of the same nginx, such as /files",
+            id="no path of this server",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_file(tmp_path, text, message):
@@ -346,7 +351,7 @@ def test_secrets_are_in_neither_representation_nor_errors(tmp_path, key):
     write(
         tmp_path / "config.toml",
         f"[sqlalchemy]\ndatabase_url = '{url}'\nmigration_url = '{url}'\n"
-        f"[session]\nsecret = '{SECRET}'\n",
+        f"[session]\nsecret = '{SECRET}'\n[local_store]\nredirect_secret = '{SECRET}'\n",
     )
     write(tmp_path / "bad" / "config.toml", f"[sqlalchemy]\n{key} = ['{SECRET}']\n")
 

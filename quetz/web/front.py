@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
+from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from quetz.web import csrf
 from quetz.web.authentication import Authenticator, ReadCache, has_key
 from quetz.web.errors import UNEXPECTED, answer_error, problem, realm_of
 from quetz.web.get import Downloads
+from quetz.web.proxies import FORWARDED_BY
 from quetz.web.rates import Rates
 from quetz.web.safety import Safety
 from quetz.web.traffic import ROUTE, Exchange, Traffic
@@ -33,9 +35,6 @@ LIVE = "/health/live"
 GET_ROUTE = "/get/{channel}/{path}"
 DEAD_KEY = "quetz.dead_key"
 """In the scope of a request with an API key that is nobody's."""
-FORWARDED_BY = "quetz.forwarded_by"
-"""Where a scope holds the address of the proxy that told who the client is, if one did."""
-
 FROM_ELSEWHERE = (
     "A development server answers to this machine only: ask for localhost, and not through a proxy"
 )
@@ -92,20 +91,20 @@ class Front:
         path, token = self._split(scope["raw_path"].decode("latin-1"))
         started = False
 
-        async def safe_send(message: Message) -> None:
+        def safe_send(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message = {**message, "headers": self._safety.add(message["headers"], path)}
-            await send(message)
+            return send(message)
 
         headers = _headers(scope)
         request = _Request(path, token, headers)
-        counting_send = self._counting_failures(scope, receive, safe_send)
         try:
-            await self._answer(request, scope, receive, counting_send)
+            await self._answer(request, scope, receive, safe_send)
         except QuetzError as error:
             host = headers.get(b"host", b"").decode("latin-1")
+            counting_send = self._counting_failures(scope, receive, safe_send)
             await answer_error(error, realm_of(host))(scope, receive, counting_send)
         except Exception:
             _log.exception("a fault of the server")
@@ -118,11 +117,13 @@ class Front:
 
         In place of a 401 too many it answers 429. Nothing else is counted or refused.
         """
+        if DEAD_KEY not in scope:
+            return send
         refused = False
 
         async def counting_send(message: Message) -> None:
             nonlocal refused
-            if message.get("status") == HTTPStatus.UNAUTHORIZED and DEAD_KEY in scope:
+            if message.get("status") == HTTPStatus.UNAUTHORIZED:
                 try:
                     self._rates.count_key_failure(_address(scope))
                 except TooOften as error:
@@ -149,12 +150,8 @@ class Front:
             await answer(scope, receive, send)
             return
 
-        async def authenticate() -> Principal:
-            self._cache.refresh()
-            return await self._authenticator.principal(headers, token)
-
         # Whether the server lives does not depend on the database.
-        principal = ANONYMOUS if path == LIVE else await authenticate()
+        principal = ANONYMOUS if path == LIVE else await self._authenticate(request)
         if not principal.known and has_key(headers, token):
             scope[DEAD_KEY] = True
         if path.startswith("/get/"):
@@ -162,13 +159,18 @@ class Front:
             await self._downloads(path, principal, headers, scope, receive, send)
             return
         inner = self._inner(scope, path, principal)
-        inner["quetz.authenticate"] = authenticate
+        inner["quetz.authenticate"] = partial(self._authenticate, request)
         await self._ask_app(request, inner, scope, receive, send)
+
+    def _authenticate(self, request: "_Request") -> Awaitable[Principal]:
+        self._cache.refresh()
+        return self._authenticator.principal(request.headers, request.token)
 
     async def _ask_app(
         self, request: "_Request", inner: Scope, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers, principal = request.headers, inner["quetz.principal"]
+        send = self._counting_failures(scope, receive, send)
         cookie = self._authenticator.cookie(headers)
         forged = csrf.refusal(scope["method"], headers, principal, cookie, self._trusted)
         if forged is not None:
@@ -185,7 +187,7 @@ class Front:
     def _split(self, path: str) -> tuple[str, str | None]:
         """Return the path within the server, and the token that stood before or after its root."""
         path = self._without_root(path)
-        match = TOKEN.match(path)
+        match = TOKEN.match(path) if path.startswith("/t/") else None
         if match is None:
             return path, None
         return self._without_root(path[match.end() :]) or "/", match[1]
@@ -251,6 +253,7 @@ def _is_from_here(headers: Mapping[bytes, bytes]) -> bool:
     return _is_local(headers.get(b"host", b"")) and PROXIES_SEND.isdisjoint(headers)
 
 
+@lru_cache(16)
 def _is_local(host: bytes) -> bool:
     """Say whether a Host header names this machine.
 

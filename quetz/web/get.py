@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -38,6 +39,7 @@ from quetz.web.index_forms import (
     Place,
     accepted_encodings,
 )
+from quetz.web.proxies import Redirects
 from quetz.web.representations import (
     PACKAGE_SECONDS,
     Receive,
@@ -63,14 +65,6 @@ class _Channel:
         return Place(self.id, subdir, self.audience, self.created_at)
 
 
-@dataclass(frozen=True)
-class _Package:
-    """A package to send; ``id`` is the file's, to count its download by."""
-
-    id: int
-    representation: Representation
-
-
 class Downloads:
     """Answers GET and HEAD of ``/get/{channel}/...``."""
 
@@ -78,6 +72,7 @@ class Downloads:
         self._deployment = deployment
         self._cache = cache
         self._forms = IndexForms(deployment.store)
+        self._redirects = Redirects(deployment)
 
     async def __call__(  # noqa: PLR0917  the three of ASGI, and what the front found out
         self,
@@ -92,16 +87,22 @@ class Downloads:
         if scope["method"] not in {"GET", "HEAD"}:
             await problem(405, "Method Not Allowed", {"Allow": "GET, HEAD"})(scope, receive, send)
             return
-        found = await self._find(path, principal, headers)
-        if isinstance(found, _Package):
-            if await respond(found.representation, headers, scope, receive, send):
-                self._deployment.tallies.count_download(found.id)
-        else:
-            await respond(found, headers, scope, receive, send)
+        # What was found is kept under what decided on it; what raises is not, nor are pages.
+        entries = self._cache.entries()
+        key = (path, headers.get(b"accept-encoding"), principal)
+        found: Any = entries.get(key)
+        if found is None:
+            found = await self._find(path, principal, headers)
+            if not found.policy:
+                entries[key] = found
+        elsewhere = self._redirects.find(found, scope)
+        complete = await respond(found, headers, scope, receive, send, elsewhere)
+        if complete and found.file_id is not None:
+            self._deployment.tallies.count_download(found.file_id)
 
     async def _find(
         self, path: str, principal: Principal, headers: Mapping[bytes, bytes]
-    ) -> Representation | _Package:
+    ) -> Representation:
         # Each part is decoded once, and must then be a name by its own strict rule: nothing
         # of a URL ever becomes a path in the store.
         name, *parts = [unquote(part) for part in path.split("/")[2:]]
@@ -191,8 +192,8 @@ class Downloads:
         except FileGone:
             raise FileNotFound(f"{subdir}/shards/{shard}") from None
 
-    async def _package(self, channel: _Channel, subdir: str, filename: str) -> _Package:
-        def load() -> _Package | None:
+    async def _package(self, channel: _Channel, subdir: str, filename: str) -> Representation:
+        def load() -> Representation | None:
             try:
                 name = PackageFilename.parse(filename).name
             except BadFilename:  # raised, so that nothing a client makes up is kept
@@ -206,12 +207,12 @@ class Downloads:
             raise FileNotFound(f"{subdir}/{filename}")
         return package
 
-    def _represent(self, channel: _Channel, file: File) -> _Package:
+    def _represent(self, channel: _Channel, file: File) -> Representation:
         key = object_key(file.sha256)
         path = self._deployment.store.path(key)
         if path is None or self._deployment.store.size(key) != file.size:
             raise StoreUnavailable(f"the bytes of '{file.filename}' are missing or damaged")
-        representation = Representation(
+        return Representation(
             body=path,
             size=file.size,
             etag=f'"{file.sha256}"'.encode(),
@@ -219,8 +220,8 @@ class Downloads:
             cache_control=f"{channel.audience}, max-age={PACKAGE_SECONDS}",
             modified=file.uploaded_at,
             attachment=True,
+            file_id=file.id,
         )
-        return _Package(file.id, representation)
 
 
 def _is_page(parts: list[str]) -> bool:

@@ -21,10 +21,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 IMMUTABLE_SECONDS = 31_536_000
 PACKAGE_SECONDS = 300
 
-CHUNK = 1 << 18
-SMALL = 1 << 18
-"""A file up to this size is read at once, which takes less time than a thread or a syscall more."""
+CHUNK = 1 << 19
+"""How much of a file is in memory at once: more would hardly be faster, but fill it sooner."""
 
+ACCEPT_RANGES = (b"accept-ranges", b"bytes")
 CSP = b"content-security-policy"
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
@@ -36,6 +36,7 @@ class Representation:
     ``body`` is the bytes, or the file that holds them. A ``packed`` file holds them as one
     zstd frame, to be unpacked on the way; ``size`` is what is sent, in bytes. ``policy`` says
     what a browser may do with a page (Content-Security-Policy); with what is none, nothing.
+    ``file_id`` is that of a package, whose downloads are counted.
     """
 
     body: bytes | Path
@@ -49,6 +50,7 @@ class Representation:
     packed: bool = False
     attachment: bool = False
     policy: str = ""
+    file_id: int | None = None
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
 
@@ -71,49 +73,56 @@ class Representation:
         if self.attachment:
             headers.append((b"content-disposition", b"attachment"))
         if not self.packed:
-            headers.append((b"accept-ranges", b"bytes"))
+            headers.append(ACCEPT_RANGES)
         object.__setattr__(self, "validators", tuple(validators))
         object.__setattr__(self, "headers", tuple(headers))
 
 
-async def respond(
+async def respond(  # noqa: PLR0917  the three of ASGI, and what was found out before
     representation: Representation,
     headers: Mapping[bytes, bytes],
     scope: Scope,
     receive: Receive,
     send: Send,
+    elsewhere: tuple[int, Headers] | None = None,
 ) -> bool:
-    """Answer a GET or HEAD; say whether a whole body was sent."""
+    """Answer a GET or HEAD; say whether a whole body was sent.
+
+    ``elsewhere`` is a status with headers that say where the body is, and stand in for it.
+    """
     if _is_known(representation, headers):
-        await _start(send, 304, representation.validators)
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 304, representation.validators)
         return False
     wanted: tuple[int, int] | None = (0, representation.size)
     if scope["method"] == "GET":  # Range means nothing to the other methods (RFC 9110, 14.2)
         wanted = _wanted_range(representation, headers)
     if wanted is None:
         lies_outside = (b"content-range", b"bytes */%d" % representation.size)
-        await _start(send, 416, (lies_outside,))
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 416, (lies_outside,))
         return False
     first, end = wanted
-    status = 200
-    extra: Headers = ()
-    if end - first != representation.size:
-        status = 206
-        span = b"bytes %d-%d/%d" % (first, end - 1, representation.size)
-        extra = ((b"content-range", span),)
+    whole = end - first == representation.size
     length = (b"content-length", b"%d" % (end - first))
-    await _start(send, status, (*representation.headers, length, *extra))
+    if elsewhere is not None:
+        status, fields = elsewhere
+        await _send_empty(send, status, (*fields, (b"content-length", b"0")))
+        return whole
     if scope["method"] == "HEAD":
-        await send({"type": "http.response.body", "body": b""})
+        await _send_empty(send, 200, (*representation.headers, length))
         return False
-    complete = await _send_body(representation, wanted, scope, receive, send)
-    return complete and status == 200
+    span = (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, representation.size))
+    fields = (*representation.headers, length) if whole else (*representation.headers, length, span)
+    await _start(send, 200 if whole else 206, fields)
+    return await _send_body(representation, wanted, receive, send) and whole
 
 
-async def _start(send: Send, status: int, headers: Headers) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _send_empty(send: Send, status: int, headers: Headers) -> None:
+    await _start(send, status, headers)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _start(send: Send, status: int, headers: Headers) -> Awaitable[None]:
+    return send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _is_known(representation: Representation, headers: Mapping[bytes, bytes]) -> bool:
@@ -143,6 +152,8 @@ def _seconds(date: bytes) -> int:
 
 def _matches(value: bytes, etag: bytes) -> bool:
     """Compare weakly, as If-None-Match demands (RFC 9110, 13.1.2)."""
+    if value == etag:
+        return True
     tags = [tag.strip().removeprefix(b"W/") for tag in value.split(b",")]
     return etag in tags or tags == [b"*"]
 
@@ -179,7 +190,6 @@ def _number(digits: bytes) -> int:
 async def _send_body(
     representation: Representation,
     span: tuple[int, int],
-    scope: Scope,
     receive: Receive,
     send: Send,
 ) -> bool:
@@ -190,29 +200,41 @@ async def _send_body(
         return True
     if representation.packed:
         return await _send_chunks(_unpacked(body), receive, send)
-    if end - first <= SMALL:
-        await send({"type": "http.response.body", "body": _read(body, first, end)})
-        return True
-    whole = end - first == representation.size
-    if whole and "http.response.pathsend" in scope.get("extensions", {}):
-        await send({"type": "http.response.pathsend", "path": str(body)})
-        return True
-    return await _send_chunks(_pieces(body, first, end), receive, send)
-
-
-def _read(path: Path, first: int, end: int) -> bytes:
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(body, os.O_RDONLY)
     try:
-        return os.pread(file, end - first, first)
+        if end - first > CHUNK:
+            return await _send_chunks(_pieces(file, first, end), receive, send)
+        buffer = bytearray(end - first)
+        await _fill(buffer, file, first)
+        await send({"type": "http.response.body", "body": buffer})
+        return True
     finally:
         os.close(file)
 
 
-async def _pieces(path: Path, first: int, end: int) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        for start in range(first, end, CHUNK):
-            length = min(CHUNK, end - start)
-            yield await run_in_threadpool(os.pread, file.fileno(), length, start)
+async def _pieces(file: int, first: int, end: int) -> AsyncIterator[bytearray]:
+    """Yield the bytes in one buffer, filled again and again: the server copies what it sends."""
+    buffer = bytearray(CHUNK)
+    for start in range(first, end, CHUNK):
+        del buffer[end - start :]
+        await _fill(buffer, file, start)
+        yield buffer
+
+
+async def _fill(buffer: bytearray, file: int, start: int) -> None:
+    """Read what is in the page cache at once, and only let a thread wait for the disk.
+
+    Raises:
+        EOFError: the file is shorter than it was.
+    """
+    try:
+        count = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
+    except OSError:  # it would have to wait, or the file system cannot tell
+        count = 0
+    if count < len(buffer):
+        count = await run_in_threadpool(os.preadv, file, [buffer], start)
+    if count < len(buffer):
+        raise EOFError("a file became shorter while it was sent")
 
 
 async def _unpacked(path: Path) -> AsyncIterator[bytes]:
@@ -221,7 +243,9 @@ async def _unpacked(path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _send_chunks(chunks: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
+async def _send_chunks(
+    chunks: AsyncIterator[bytes | bytearray], receive: Receive, send: Send
+) -> bool:
     """Send until the end, or until the client is gone: ``send`` alone would not tell."""
     gone = asyncio.create_task(_wait_for_disconnect(receive))
     try:
@@ -229,6 +253,7 @@ async def _send_chunks(chunks: AsyncIterator[bytes], receive: Receive, send: Sen
             if gone.done():
                 return False
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await asyncio.sleep(0)  # or nobody else has a turn until a slow client lets us wait
         await send({"type": "http.response.body", "body": b""})
         return True
     finally:

@@ -46,9 +46,9 @@ class Safety:
     def add(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> RawHeaders:
         """Return the headers of an answer with ours; what depends on the caller is not kept."""
         theirs = [*headers]
-        if path.startswith("/get/") and not any(name == CSP for name, _ in theirs):
-            return [*theirs, *self._of_files]  # files come without any of them
-        names = {name for name, _ in theirs}
+        names = dict(theirs)
+        if path.startswith("/get/") and CSP not in names:
+            return theirs + self._of_files  # files come without any of them
         return theirs + [header for header in self._of_others if header[0] not in names]
 
     def behind_cors(self, app: ASGIApp, cors: Cors) -> ASGIApp:

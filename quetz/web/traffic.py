@@ -4,9 +4,9 @@ Plain numbers, changed by the event loop alone: a request must not wait for a lo
 library, whose counters take several times as long.
 """
 
-import os
 import time
 from bisect import bisect_left
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -73,7 +73,7 @@ class Traffic:
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"]
-        key = (_route(scope), method if method in METHODS else UNKNOWN, status)
+        key = (scope.get(ROUTE) or _route(scope), method if method in METHODS else UNKNOWN, status)
         counted = self.requests.get(key)
         if counted is None:
             counted = self.requests[key] = Durations()
@@ -99,15 +99,13 @@ class Exchange:
         self._traffic.received += len(message.get("body", b""))
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
         elif kind == "http.response.body":
             self._traffic.sent += len(message.get("body", b""))
-        elif kind == "http.response.pathsend":
-            self._traffic.sent += os.stat(message["path"]).st_size  # noqa: PTH116  quick
-        await self._send(message)
+        return self._send(message)
 
     def end(self, scope: Scope) -> None:
         self._traffic.in_progress -= 1
@@ -115,10 +113,7 @@ class Exchange:
 
 
 def _route(scope: Scope) -> str:
-    template: str | None = scope.get(ROUTE)
-    if template is None:
-        template = getattr(scope.get("route"), "path", None)
-    return template or UNKNOWN
+    return getattr(scope.get("route"), "path", None) or UNKNOWN
 
 
 def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
