@@ -12,7 +12,7 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 .DELETE_ON_ERROR:
 .SECONDARY: # make would remove the stamps that a pattern made
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs test-all bench campaign-crash campaign-migrations \
+.PHONY: help run test check docs test-all bench bench-scale campaign-crash campaign-migrations \
 	campaign-security lock clean
 
 help: ## Show this list.
@@ -44,6 +44,9 @@ test-all: ## Run the tests on every Python found of 3.11 to 3.14.
 
 bench: .venv-dev/installed ## Measure; writes benchmarks/README.md.
 	$(DEV)/python -m benchmarks
+
+bench-scale: .venv-dev/installed ## Measure channels of up to 500,000 records, beside peers and limits.
+	$(DEV)/python -m benchmarks.scale
 
 campaign-crash: .venv-dev/installed ## Kill a server under load, many times, and check what it kept.
 	$(DEV)/python -m benchmarks.crash

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import api, commands, permissions, publishing, serving, uploads
+from benchmarks import api, commands, imports, permissions, publishing, serving, uploads
 from benchmarks.figures import Figure, NotRun
 from benchmarks.machine import describe
 from benchmarks.report import text_line, write_section
@@ -21,6 +21,7 @@ GROUPS: dict[str, Measure] = {
     "serving": serving.measure,
     "api": api.measure,
     "permissions": permissions.measure,
+    "imports": imports.measure,
     "commands": commands.measure,
 }
 SLOW: dict[str, Measure] = {"newcomers": commands.measure_slow}

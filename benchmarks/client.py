@@ -47,7 +47,7 @@ class Connection:
 
     def ask(self, request: bytes) -> Answer:
         self._socket.sendall(request)
-        return self.receive()
+        return self.receive(has_body=not request.startswith(b"HEAD "))
 
     def send_file(self, head: bytes, path: Path) -> Answer:
         """Send a request whose body is a file, which costs this process next to nothing."""
@@ -56,13 +56,13 @@ class Connection:
             self._socket.sendfile(file)
         return self.receive()
 
-    def receive(self) -> Answer:
+    def receive(self, *, has_body: bool = True) -> Answer:
         data = bytearray(self._more())
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
         head, status = bytes(data[: end + 2]), int(data[9:12])
         match = _LENGTH.search(head)
-        length = int(match[1]) if match and status != 304 else 0
+        length = int(match[1]) if match and status != 304 and has_body else 0
         while len(data) < end + 4 + length:
             data += self._more()
         return Answer(status, head, bytes(memoryview(data)[end + 4 :]))
@@ -88,6 +88,10 @@ def connected(port: int) -> Iterator[Connection]:
 
 def get(path: str, **headers: str) -> bytes:
     return _head("GET", path, headers)
+
+
+def head(path: str, **headers: str) -> bytes:
+    return _head("HEAD", path, headers)
 
 
 def post(path: str, length: int, **headers: str) -> bytes:

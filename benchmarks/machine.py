@@ -48,6 +48,12 @@ class Session:
         """Return the sum of the peaks since the reset."""
         return self._kilobytes("VmHWM") << 10
 
+    def anonymous_bytes(self) -> list[int]:
+        """Return the memory of each process that no file backs, its share of what is shared."""
+        pattern = re.compile(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", re.MULTILINE)
+        rolled_up = [(pid / "smaps_rollup").read_text() for pid, _ in self._processes()]
+        return [sum(map(int, pattern.findall(text))) << 10 for text in rolled_up]
+
     def _kilobytes(self, field: str) -> int:
         pattern = re.compile(rf"^{field}:\s+(\d+) kB", re.MULTILINE)
         found = [pattern.search((pid / "status").read_text()) for pid, _ in self._processes()]

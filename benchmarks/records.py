@@ -7,7 +7,7 @@ A few names have over a thousand files, half of all names eight or fewer; a reco
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from quetz.conda.texts import encode_json
 from quetz.db.base import new_public_id
 from quetz.db.models import Channel, File, Package
-from quetz.services.descriptions import describe_by_upload
 
 SUBDIR = "linux-64"
 BUILT_AT = 1_700_000_000_000
@@ -98,23 +97,30 @@ def insert_channel(session: Session, name: str, count: int) -> tuple[int, Counte
     channel = Channel(name=name)
     session.add(channel)
     session.flush()
-    packages: dict[str, Package] = {}
-    rows: list[dict[str, Any]] = []
-    for build in builds(count):
-        if build.name not in packages:
-            package = Package(channel_id=channel.id, name=build.name)
-            session.add(package)
-            session.flush()
-            packages[build.name] = package
-        sizes[build.name] += 1
-        describe_by_upload(packages[build.name], SUBDIR, build.record["version"], {})
-        rows.append(_row(build, channel.id, packages[build.name].id))
-        if len(rows) == ROWS_AT_ONCE:
-            session.execute(insert(File), rows)
-            rows = []
-    if rows:
-        session.execute(insert(File), rows)
+    for some in _of_whole_names(builds(count)):
+        counts = Counter(build.name for build in some)
+        sizes += counts
+        latest = {build.name: build for build in some}  # the versions of a name go up
+        packages = session.connection().scalars(
+            insert(Package).returning(Package.id, sort_by_parameter_order=True),
+            [_package_row(build, channel.id, counts[build.name]) for build in latest.values()],
+        )
+        ids = dict(zip(latest, packages, strict=True))
+        rows = [_row(build, channel.id, ids[build.name]) for build in some]
+        # Without the ORM, which takes as long as the database.
+        session.connection().execute(insert(File), rows)
     return channel.id, sizes
+
+
+def _of_whole_names(builds: Iterable[Build]) -> Iterator[list[Build]]:
+    """Yield the builds, some thousands at once, with all of a name together."""
+    some: list[Build] = []
+    for build in builds:
+        if len(some) >= ROWS_AT_ONCE and build.name != some[-1].name:
+            yield some
+            some = []
+        some.append(build)
+    yield some
 
 
 def _word(chance: random.Random, syllables: int) -> str:
@@ -147,6 +153,16 @@ def _build(name: str, index: int, chance: random.Random) -> Build:
         "version": version,
     }
     return Build(name, f"{name}-{version}-{build}.conda", record)
+
+
+def _package_row(build: Build, channel_id: int, files: int) -> dict[str, Any]:
+    return {
+        "channel_id": channel_id,
+        "name": build.name,
+        "current_version": build.record["version"],
+        "files_count": files,
+        "platforms": SUBDIR,
+    }
 
 
 def _row(build: Build, channel_id: int, package_id: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.web.app import Background, create_app
 from quetz.web.front import FORWARDED_BY
+from quetz.worker.improver import Improver
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher
 from quetz.worker.sealer import Sealer
@@ -59,6 +60,7 @@ def _open_app() -> App:
         Publisher(deployment),
         IndexWatch(deployment),
         Upkeep(deployment),
+        Improver(deployment),
         Sealer(deployment),
     ]
     return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))

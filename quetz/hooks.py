@@ -54,11 +54,12 @@ def records_published(
 ) -> None:
     """The records of one package name are about to be written to the index of a subdir.
 
-    ``records`` maps the filenames of the name to their repodata records, without those of yanked
-    files: change a record in place, or take it out. The database keeps the records as they were
-    uploaded. ``session`` is for reading. The answer must depend on the arguments and the database
-    only, since the records of a name are asked for whenever it changes, and for each form of the
-    index. An exception keeps the former index in place, and publishing is tried again.
+    ``records`` maps the filenames of the name to their repodata records, as the channel's hotfixes
+    have left them, without those of files that were yanked or removed: change a record in place,
+    or take it out. The database keeps the records as they were uploaded. ``session`` is for
+    reading. The answer must depend on the arguments and the database only, since the records of a
+    name are asked for whenever it changes, and for each form of the index. An exception keeps the
+    former index in place, and publishing is tried again.
     """
 
 

@@ -8,6 +8,7 @@ from quetz import __version__
 from quetz.cli import (
     audit,
     backups,
+    bulk,
     channels,
     deployments,
     keys,
@@ -26,7 +27,7 @@ from quetz.cli.outcomes import Commands
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
-for module in (deployments, serving, migrations, make_migrations, user_roles):
+for module in (deployments, serving, migrations, make_migrations, user_roles, bulk):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")

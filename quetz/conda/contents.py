@@ -15,7 +15,7 @@ from quetz.conda.strict_json import BadJson
 _PATHS: Final = "info/paths.json"
 _FILES: Final = "info/files"
 _ABOUT: Final = "info/about.json"
-_RUN_EXPORTS: Final = "info/run_exports.json"
+RUN_EXPORTS: Final = "info/run_exports.json"
 _LONGEST_TEXT: Final = 1 << 16
 # Five times what the largest packages have, and read in seconds.
 _MOST_PATHS: Final = 500_000
@@ -128,8 +128,8 @@ def _convert(field: str, value: Any, kind: type[T]) -> T:
         raise Fault(field, str(error)) from None
 
 
-def read_run_exports(exports: Any) -> dict[str, Any]:
-    """Return ``info/run_exports.json`` as an object; a bare list is the weak ones.
+def read_run_exports(exports: Any, document: str = RUN_EXPORTS) -> dict[str, Any]:
+    """Return run_exports, by default those of info/, as an object; a bare list is the weak ones.
 
     Raises:
         Fault: a list of something else than match specifications.
@@ -137,10 +137,10 @@ def read_run_exports(exports: Any) -> dict[str, Any]:
     if isinstance(exports, list):
         exports = {"weak": exports}
     if not isinstance(exports, dict):
-        raise Fault(_RUN_EXPORTS, "is no object and no list")
+        raise Fault(document, "is no object and no list")
     kinds = {kind: specs for kind, specs in exports.items() if kind != "schema_version"}
     for kind, specs in kinds.items():
-        field = f"{_RUN_EXPORTS}: {kind[:50]}"
+        field = f"{document}: {kind[:50]}"
         try:
             check_specs(field, msgspec.convert(specs, list[str]))
         except msgspec.ValidationError as error:

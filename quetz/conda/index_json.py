@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -30,16 +31,11 @@ _MOST_FIELDS: Final = 3  # name, version, build
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class _Index(msgspec.Struct):
+class _Fields(msgspec.Struct, kw_only=True):
     """The fields that clients read. Those of builders long past may be null, as they wrote it."""
 
-    name: str
-    version: str
-    build: str
-    build_number: _Natural
     depends: list[str] = []
     constrains: list[str] = []
-    subdir: str | None = None
     noarch: Literal["generic", "python"] | None = None
     timestamp: _Natural | None = None
     track_features: str | list[str] | None = None
@@ -49,6 +45,14 @@ class _Index(msgspec.Struct):
     python_site_packages_path: str | None = None
     arch: str | None = None
     platform: str | None = None
+
+
+class _Index(_Fields, kw_only=True):
+    name: str
+    version: str
+    build: str
+    build_number: _Natural
+    subdir: str | None = None
     schema_version: _Natural = 1
 
 
@@ -71,10 +75,27 @@ def check_index(index: Any, filename: PackageFilename) -> dict[str, Any]:
             f"{_FIELD}: schema_version",
             f"is {known.schema_version}; repodata v3 records are not supported yet",
         )
-    _check_timestamp(known.timestamp)
-    check_specs(f"{_FIELD}: depends", known.depends)
-    check_specs(f"{_FIELD}: constrains", known.constrains)
+    _check(_FIELD, known)
     return {**index, "depends": known.depends, "subdir": _subdir(known)}
+
+
+def check_fields(field: str, fields: dict[str, Any]) -> None:
+    """Check fields that are to replace some of a record, other than those that identify a file.
+
+    Raises:
+        Fault: clients could not read one; its place is named after ``field``.
+    """
+    try:
+        known = msgspec.convert(fields, _Fields)
+    except msgspec.ValidationError as error:
+        raise Fault(field, str(error)) from None
+    _check(field, known)
+
+
+def _check(field: str, known: _Fields) -> None:
+    _check_timestamp(f"{field}: timestamp", known.timestamp)
+    check_specs(f"{field}: depends", known.depends)
+    check_specs(f"{field}: constrains", known.constrains)
 
 
 def _subdir(index: _Index) -> str:
@@ -87,10 +108,10 @@ def _subdir(index: _Index) -> str:
     return index.subdir
 
 
-def _check_timestamp(timestamp: int | None) -> None:
+def _check_timestamp(field: str, timestamp: int | None) -> None:
     """Refuse a build in the future: it would stay the newest for ever (CEP 47)."""
     if timestamp is not None and to_seconds(timestamp) > time.time() + _DAY:
-        raise Fault(f"{_FIELD}: timestamp", f"{timestamp} is in the future")
+        raise Fault(field, f"{timestamp} is in the future")
 
 
 def check_specs(field: str, specs: list[str]) -> None:
@@ -104,6 +125,7 @@ def check_specs(field: str, specs: list[str]) -> None:
             raise Fault(f"{field}[{place}]", f"{spec[:200]!r} {fault}")
 
 
+@lru_cache(maxsize=4_096)  # packages depend on the same few things, and hotfixes on thousands
 def _spec_fault(spec: str) -> str | None:
     """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
     if len(spec) > _LONGEST_SPEC or not spec.isprintable():

@@ -14,6 +14,7 @@ _LONGEST: Final = 1 << 16
 # A number ends only where the characters behind it show that: "1" may become "1e-5".
 _AHEAD: Final = 8
 _MOST_KEYS: Final = 32
+_DEEPEST: Final = 64
 _NO_SPACE: Final = re.compile(r"[^ \t\n\r]")
 
 
@@ -42,6 +43,21 @@ class JsonStream:
         Raises:
             BadJson: as by ``decode_strictly``; more than 32 keys; bytes behind the object.
         """
+        for number, key in enumerate(self.members()):
+            if number >= _MOST_KEYS:
+                raise BadJson(f"the object has more than {_MOST_KEYS} keys")
+            yield key
+        if found := self._peek():
+            raise BadJson(f"not JSON: {found!r} follows its end, at character {self._position}")
+
+    def members(self) -> Iterator[str]:
+        """Yield the keys of the object that comes next, of any number.
+
+        The caller takes the value of each key before the next key.
+
+        Raises:
+            BadJson: no object; as ``value``; a key twice.
+        """
         seen: set[str] = set()
         for _ in self._items("{", "}"):
             self._expect('"')
@@ -49,12 +65,8 @@ class JsonStream:
             if key in seen:
                 raise BadJson(f"the key {key[:100]!r} stands twice in one object")
             seen.add(key)
-            if len(seen) > _MOST_KEYS:
-                raise BadJson(f"the object has more than {_MOST_KEYS} keys")
             self._take(":")
             yield key
-        if found := self._peek():
-            raise BadJson(f"not JSON: {found!r} follows its end, at character {self._position}")
 
     def elements(self) -> Iterator[Any]:
         """Yield the elements of the array that comes next.
@@ -87,6 +99,31 @@ class JsonStream:
             )
         self._at = end
         return value
+
+    def skip(self) -> None:
+        """Pass the value that comes next, of any size; nothing of it is held.
+
+        Raises:
+            BadJson: as ``value``, for each value inside that is no object and no array; a key may
+                stand twice.
+        """
+        self._skip(_DEEPEST)
+
+    def _skip(self, levels: int) -> None:
+        found = self._peek()
+        if levels == 0:
+            raise BadJson(f"deeper than {_DEEPEST} levels")
+        if found == "{":
+            for _ in self._items("{", "}"):
+                self._expect('"')
+                self.value()
+                self._take(":")
+                self._skip(levels - 1)
+        elif found == "[":
+            for _ in self._items("[", "]"):
+                self._skip(levels - 1)
+        else:
+            self.value()
 
     @property
     def _position(self) -> int:

@@ -176,27 +176,32 @@ def splice(
     return _assemble(texts, sections)
 
 
-def compress_again(
-    old: Table, fetch: Fetch, *, limit: int, go_on: Callable[[], bool]
-) -> dict[bytes, bytes]:
-    """Compress up to ``limit`` pieces better while ``go_on()``; return the new ones by digest.
+def improvable_size(table: Table) -> int:
+    """Return how many bytes of the file are pieces that could be compressed better."""
+    return sum(p.size for section in table.sections for p in section if p.level != BEST_LEVEL)
+
+
+def improve(table: Table, fetch: Fetch, go_on: Callable[[], bool]) -> dict[bytes, bytes]:
+    """Compress pieces as well as can be, while ``go_on()``; return the new ones by digest.
 
     Raises:
         TornDocument: as ``splice``.
     """
     found: dict[bytes, bytes] = {}
-    for pieces, places in zip(old.sections, old.places(), strict=True):
+    for pieces, places in zip(table.sections, table.places(), strict=False):
         for piece, place in zip(pieces, places, strict=True):
-            if len(found) == limit or not go_on():
+            if not go_on():
                 return found
-            if piece.level != BEST_LEVEL:
-                raw = unpack_piece(piece, fetch(place, piece.size))
-                found[piece.digest] = _pack(raw, BEST_LEVEL)[0]
+            if piece.level == BEST_LEVEL:
+                continue
+            packed, level = _pack(unpack_piece(piece, fetch(place, piece.size)), BEST_LEVEL)
+            if level == BEST_LEVEL:
+                found[piece.digest] = packed
     return found
 
 
 def exchange(old: Table, better: Mapping[bytes, bytes]) -> Document:
-    """Put better compressed pieces in the place of those with the digests given."""
+    """Put what ``improve`` found in the place of what it was made of."""
     sections = []
     for pieces, places in zip(old.sections, old.places(), strict=True):
         made = []

@@ -57,15 +57,41 @@ def read_info(file: BinaryIO, filename: PackageFilename) -> Info:
         Fault: the file is broken, unsafe, or beyond the limits.
     """
     if filename.suffix == ".tar.bz2":
-        return _collect(TarReader(_Unpacked(_unpack_bz2(file)), "the tar"), filename)
-    field = f"info-{filename.stem}.tar.zst"
-    size = zips.find_info_tar(file, filename.stem, INFO_LIMIT)
-    limit = min(INFO_LIMIT, max(_FREE_OF_RATIO, _HIGHEST_RATIO * size))
-    try:
-        tar = TarReader(_Unpacked(zstd.unpack(file, size, limit)), field)
-        return _collect(tar, filename)
-    except zstd.BadFrame as error:
-        raise Fault(field, str(error)) from None
+        beyond = f"does not end within the first {_PAYLOAD_LIMIT} bytes of the tar"
+        tar = _tar_in_bz2(file, _PAYLOAD_LIMIT, Fault("info/", beyond))
+    else:
+        tar = _tar_in_conda(file, "info", filename, INFO_LIMIT)
+    return _collect(tar, filename)
+
+
+def read_members(
+    file: BinaryIO, filename: PackageFilename, limit: int
+) -> Iterator[tuple[Member, Iterator[bytes]]]:
+    """Yield the members of the payload, with their content in pieces of up to 256 KiB.
+
+    Those of a ``.tar.bz2`` include info/. Content that is not taken is passed over. ``limit``
+    is for all of the tar, in bytes.
+
+    Raises:
+        Fault: the file is broken, or beyond the limits.
+    """
+    if filename.suffix == ".tar.bz2":
+        tar = _tar_in_bz2(file, limit, Fault("the tar", f"is larger than {limit} bytes"))
+    else:
+        tar = _tar_in_conda(file, "pkg", filename, limit)
+    while (member := tar.next()) is not None:
+        yield member, tar.pieces(member)
+
+
+def _tar_in_bz2(file: BinaryIO, limit: int, beyond: Fault) -> TarReader:
+    return TarReader(_Unpacked(_unpack_bz2(file, limit, beyond)), "the tar")
+
+
+def _tar_in_conda(file: BinaryIO, part: str, filename: PackageFilename, limit: int) -> TarReader:
+    field = f"{part}-{filename.stem}.tar.zst"
+    size = zips.find_tar(file, part, filename.stem, limit)
+    limit = min(limit, max(_FREE_OF_RATIO, _HIGHEST_RATIO * size))
+    return TarReader(_Unpacked(_unpack_zstd(file, size, limit, field)), field)
 
 
 class _Unpacked:
@@ -77,6 +103,11 @@ class _Unpacked:
         self._at = 0
 
     def read(self, size: int) -> bytes:
+        end = self._at + size
+        if end <= len(self._piece):
+            part = self._piece[self._at : end]
+            self._at = end
+            return part
         parts, missing = [], size
         while missing > 0:
             if self._at == len(self._piece):
@@ -91,8 +122,20 @@ class _Unpacked:
         return b"".join(parts)
 
 
-def _unpack_bz2(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of the one stream that the file must be, up to 64 KiB at once."""
+def _unpack_zstd(file: BinaryIO, size: int, limit: int, field: str) -> Iterator[bytes]:
+    try:
+        yield from zstd.unpack(file, size, limit)
+    except zstd.BadFrame as error:
+        raise Fault(field, str(error)) from None
+
+
+def _unpack_bz2(file: BinaryIO, limit: int, beyond: Fault) -> Iterator[bytes]:
+    """Yield the content of the one stream that the file must be, up to 64 KiB at once.
+
+    Raises:
+        Fault: it is broken, unpacks to too much for its size, or to more than ``limit`` bytes:
+            then it is ``beyond``.
+    """
     unpacker = bz2.BZ2Decompressor()
     packed_size = unpacked_size = 0
     while not unpacker.eof:
@@ -107,8 +150,8 @@ def _unpack_bz2(file: BinaryIO) -> Iterator[bytes]:
         unpacked_size += len(data)
         if unpacked_size > max(_FREE_OF_RATIO, _HIGHEST_RATIO * packed_size):
             raise Fault("the bz2 stream", f"unpacks to more than {_HIGHEST_RATIO} times its size")
-        if unpacked_size > _PAYLOAD_LIMIT:
-            raise Fault("info/", f"does not end within the first {_PAYLOAD_LIMIT} bytes of the tar")
+        if unpacked_size > limit:
+            raise beyond
         yield data
     if unpacker.unused_data or file.read(1):
         raise Fault("the bz2 stream", "other bytes follow it")

@@ -40,14 +40,14 @@ def version_fault(version: str) -> str | None:
 
 
 # Reading a text takes longer than comparing two versions, and lists read the same ones again.
-_parsed = lru_cache(maxsize=20_000)(Version)
+parse_version = lru_cache(maxsize=20_000)(Version)
 
 
 def sorted_versions(versions: Iterable[str]) -> list[str]:
     """Return the versions, oldest first; equal ones (1.0, 1.0.0) in the order of their text."""
-    return sorted(versions, key=lambda version: (_parsed(version), version))
+    return sorted(versions, key=lambda version: (parse_version(version), version))
 
 
 def newest(versions: Iterable[str]) -> str:
     """Return the greatest version; of equal ones the one with the greater text."""
-    return max(versions, key=lambda version: (_parsed(version), version))
+    return max(versions, key=lambda version: (parse_version(version), version))

@@ -47,11 +47,12 @@ class _Sparing:
         return data
 
 
-def find_info_tar(file: BinaryIO, stem: str, limit: int) -> int:
-    """Go to the compressed info tar of a ``.conda`` file whose name has this stem.
+def find_tar(file: BinaryIO, part: str, stem: str, limit: int) -> int:
+    """Go to a compressed tar of a ``.conda`` file whose name has this stem.
 
-    Return its size in bytes. Reads the directory, the local headers, the note and the info tar:
-    the same effort for a payload of any size.
+    ``part`` is ``info``, or ``pkg`` for the payload. Return its size in bytes. Reads the directory,
+    the local headers, the note and that tar: the info of a payload of any size takes the same
+    effort.
 
     Raises:
         Fault: a structure that clients would read differently; an entry that is missing, too
@@ -62,8 +63,9 @@ def find_info_tar(file: BinaryIO, stem: str, limit: int) -> int:
     starts = {name: _check_local_header(file, entry) for name, entry in entries.items()}
     _check_content(file, entries[note], starts[note], _LARGEST_NOTE)
     _check_note(file.read(entries[note].file_size))
-    _check_content(file, entries[info], starts[info], limit)
-    return entries[info].file_size
+    wanted = f"{part}-{stem}.tar.zst"
+    _check_content(file, entries[wanted], starts[wanted], limit)
+    return entries[wanted].file_size
 
 
 def _entries(file: BinaryIO, expected: set[str]) -> dict[str, zipfile.ZipInfo]:

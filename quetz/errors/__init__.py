@@ -6,10 +6,19 @@ that translates kinds. A message says what, on what, and what to do.
 
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 
 class QuetzError(Exception):
     """The base of every error that is meant for the caller's eyes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let processes send it: an ``__init__`` takes parts of the message, not the message."""
+        return _made_again, (type(self), *self.args), vars(self)
+
+
+def _made_again(kind: type[QuetzError], *args: object) -> QuetzError:
+    return kind.__new__(kind, *args)
 
 
 class NotFound(QuetzError):

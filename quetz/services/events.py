@@ -6,6 +6,7 @@ Only sealed events are read, by their positions: others have no place in the ord
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -58,18 +59,52 @@ def record_event(
     session.info[_RECORDED] = True
     session.add(
         Event(
-            actor_id=principal.user_id,
-            actor=principal.username,
-            api_key=principal.api_key,
-            address=principal.address,
-            action=action,
-            channel=channel.name if channel else None,
-            channel_id=channel.id if channel else None,
+            **_columns(principal, action, channel),
             subject=subject,
             before=before,
             after=after,
         )
     )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to one of many things; the fields are those of ``record_event``."""
+
+    subject: str
+    before: str | None = None
+    after: str | None = None
+
+
+def record_events(
+    session: Session,
+    principal: Principal,
+    action: str,
+    channel: Channel,
+    changes: Sequence[Change],
+) -> None:
+    """Append, as ``record_event`` does, that each of many things in a channel changed."""
+    if not changes:
+        return
+    session.info[_RECORDED] = True
+    common = _columns(principal, action, channel)
+    rows = [
+        common | {"subject": one.subject, "before": one.before, "after": one.after}
+        for one in changes
+    ]
+    queries.add_events(session, rows)
+
+
+def _columns(principal: Principal, action: str, channel: Channel | None) -> dict[str, Any]:
+    return {
+        "actor_id": principal.user_id,
+        "actor": principal.username,
+        "api_key": principal.api_key,
+        "address": principal.address,
+        "action": action,
+        "channel": channel.name if channel else None,
+        "channel_id": channel.id if channel else None,
+    }
 
 
 def has_recorded(session: Session) -> bool:

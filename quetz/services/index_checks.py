@@ -28,7 +28,8 @@ def find_torn(session: Session, store: ObjectStore) -> list[Switch]:
 def _is_whole(store: ObjectStore, switch: Switch, files: Files) -> bool:
     for form, file in files.items():
         data = read_file(store, file)
-        if data is None:
+        # A document without a table is of a server that had none.
+        if data is None or (form != SHARD_INDEX and file.table is None):
             return False
         if form == SHARD_INDEX:
             shards = decode_shard_index(decompress(data, INDEX_LIMIT))

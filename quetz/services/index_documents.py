@@ -1,7 +1,7 @@
 """Building the documents of an index: from those before, of which most pieces are kept."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import groupby
@@ -17,6 +17,9 @@ from quetz.conda.pieces import (
     NameOf,
     Span,
     TornDocument,
+    exchange,
+    improvable_size,
+    improve,
     splice,
 )
 from quetz.conda.repodata import repodata_fragments, repodata_texts
@@ -25,7 +28,7 @@ from quetz.conda.texts import name_of_file
 from quetz.db.queries import index as queries
 from quetz.errors import ObjectMissing
 from quetz.plugins import Plugins
-from quetz.services.index_records import NAMES_AT_ONCE, Entry, read_names
+from quetz.services.index_records import NAMES_AT_ONCE, Entry, may_differ, read_names
 from quetz.services.publishing import (
     CHANNELDATA_ZST,
     FROM_PACKAGES_ZST,
@@ -44,6 +47,9 @@ from quetz.storage.keys import parse_index_key
 
 MOST_NAMES = 4_000
 """Of more names that changed, what is in memory meanwhile would be too much: all is built anew."""
+
+WORTH_IT = 4
+"""A document is compressed again when at least this part of it can be: a quarter."""
 
 _log = logging.getLogger("quetz.publisher")
 
@@ -164,7 +170,7 @@ def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch
     switch, files = batch.switch, batch.files
     forms = [REPODATA_ZST, RUN_EXPORTS_ZST]
     before = {form: files.get(form) for form in forms}
-    if plugins.implements("records_published") or FROM_PACKAGES_ZST in files:
+    if FROM_PACKAGES_ZST in files or may_differ(session, plugins, switch):
         forms.append(FROM_PACKAGES_ZST)
         before[FROM_PACKAGES_ZST] = files.get(FROM_PACKAGES_ZST, files.get(REPODATA_ZST))
     sections = {REPODATA_ZST: 3, RUN_EXPORTS_ZST: 2, FROM_PACKAGES_ZST: 3}
@@ -184,6 +190,42 @@ def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch
     texts: dict[str, Sequence[bytes]] = dict.fromkeys(forms, repodata_texts(switch.subdir))
     texts[RUN_EXPORTS_ZST] = run_exports_texts(switch.subdir)
     return _built(batch, {form: drafts[form].write(batch, form, texts[form]) for form in forms})
+
+
+def improve_documents(
+    store: ObjectStore, files: Files, go_on: Callable[[], bool]
+) -> dict[bytes, bytes]:
+    """Compress the documents better of which a good part can be; return new pieces by digest.
+
+    A new file is new to all clients, who have the same content already: a small gain is none.
+
+    Raises:
+        TornDocument: a file is not what it should be.
+    """
+    better: dict[bytes, bytes] = {}
+    for file in files.values():
+        table = read_table(store, file)
+        if table is not None and improvable_size(table) * WORTH_IT > file.size:
+            with reading(store, file) as fetch:
+                better |= improve(table, fetch, go_on)
+    return better
+
+
+def exchange_pieces(store: ObjectStore, batch: Batch, better: Mapping[bytes, bytes]) -> Built:
+    """Store the documents of a switch with the pieces that ``improve_documents`` returned.
+
+    Raises:
+        TornDocument: a file is not what it should be.
+    """
+    files = {}
+    for form, file in batch.files.items():
+        table = read_table(store, file)
+        if table is None:
+            raise TornDocument
+        document = exchange(table, better)
+        same = document.table == table
+        files[form] = file if same else store_document(store, batch, form, document, file)
+    return _built(batch, files)
 
 
 def build_channeldata(

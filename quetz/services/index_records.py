@@ -1,4 +1,4 @@
-"""What the index of a subdir says of its names: the records in the database, changed by plugins."""
+"""What the index of a subdir says of its names: the records in the database, and their changes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.texts import encode_json
 from quetz.db.queries import index as queries
+from quetz.db.queries.patches import has_patches
 from quetz.plugins import Plugins
+from quetz.services.patches import SubdirPatches
 from quetz.services.publishing import Switch, find_channel_of
 
 NAMES_AT_ONCE = 500
@@ -23,22 +25,28 @@ Entry = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class NameRecords:
-    """The files of one name: as they were uploaded, and as the index shows them."""
+    """The files of one name: as they were uploaded, and as the index shows them.
+
+    ``removed`` are what it lists as removed: what was ``yanked``, and what hotfixes remove.
+    """
 
     name: str
     uploaded: Sequence[Entry] = ()
-    shown: Sequence[Entry] = ()
     yanked: Sequence[str] = ()
-
-    @property
-    def removed(self) -> Sequence[str]:
-        """The files that the index lists as removed."""
-        return self.yanked
+    shown: Sequence[Entry] = ()
+    removed: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no file at all, not even a yanked one."""
         return not self.uploaded and not self.yanked
+
+
+def may_differ(session: Session, plugins: Plugins, switch: Switch) -> bool:
+    """Tell whether something may change the records of a subdir on their way to its index."""
+    return plugins.implements("records_published") or has_patches(
+        session, switch.channel_id, switch.subdir
+    )
 
 
 def read_names(
@@ -51,35 +59,40 @@ def read_names(
     channel_id, subdir = switch.channel_id, switch.subdir
     if names is None:
         stream = queries.stream_records(session, channel_id, subdir)
-        yield from _by_name(session, plugins, switch, stream)
+        yield from _Reader(session, plugins, switch, None).by_name(stream)
         return
     for first in range(0, len(names), NAMES_AT_ONCE):
         some = names[first : first + NAMES_AT_ONCE]
         rows = queries.list_records_of_names(session, channel_id, subdir, some)
-        found = {read.name: read for read in _by_name(session, plugins, switch, rows)}
+        found = {read.name: read for read in _Reader(session, plugins, switch, some).by_name(rows)}
         for name in some:
             yield found.get(name) or NameRecords(name)
 
 
-def _by_name(
-    session: Session,
-    plugins: Plugins,
-    switch: Switch,
-    rows: Iterable[Row[str, str, str, str, int | None]],
-) -> Iterator[NameRecords]:
-    hooked = plugins.implements("records_published")
-    for name, group in groupby(rows, key=itemgetter(0)):
-        uploaded: list[Entry] = []
-        yanked: list[str] = []
-        for _, filename, record, exports, yanked_at in group:
-            if yanked_at is None:
-                uploaded.append((filename, record, exports))
-            else:
-                yanked.append(filename)
-        shown = uploaded
-        if hooked and uploaded:
-            shown = _changed_by_plugins(session, plugins, switch, name, uploaded)
-        yield NameRecords(name, uploaded, shown, yanked)
+class _Reader:
+    """Makes of rows what an index shows: by hotfixes first, then by plugins."""
+
+    def __init__(
+        self, session: Session, plugins: Plugins, switch: Switch, names: Sequence[str] | None
+    ) -> None:
+        self._session = session
+        self._plugins = plugins
+        self._switch = switch
+        self._hooked = plugins.implements("records_published")
+        self._patches = SubdirPatches(session, switch.channel_id, switch.subdir, names)
+
+    def by_name(self, rows: Iterable[Row[str, str, str, str, int | None]]) -> Iterator[NameRecords]:
+        """Yield the records of each name; ``rows`` are ordered by name and file name."""
+        for name, group in groupby(rows, key=itemgetter(0)):
+            files = [(row[1], row[2], row[3], row[4]) for row in group]
+            uploaded = [file[:3] for file in files if file[3] is None]
+            yanked = [file[0] for file in files if file[3] is not None]
+            patched = self._patches.apply(name, files)
+            shown: Sequence[Entry] = [file[:3] for file in patched if not file.removed]
+            if self._hooked and shown:
+                shown = _changed_by_plugins(self._session, self._plugins, self._switch, name, shown)
+            removed = [file.filename for file in patched if file.removed]
+            yield NameRecords(name, uploaded, yanked, shown, removed)
 
 
 def _changed_by_plugins(

@@ -6,13 +6,14 @@ compare-and-swap. Index files are caches: every one can be built again from the 
 """
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import msgspec
 from sqlalchemy.orm import Session
 
+from quetz.conda.patches import PACKAGE_SUFFIX
 from quetz.conda.pieces import Table, is_whole
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
@@ -23,6 +24,10 @@ from quetz.storage.keys import StoreKey, index_key, parse_index_key
 SHARDS = "shards"
 REPODATA = "repodata"
 CHANNELDATA = "channeldata"
+PATCHES = "patches"
+"""The family of a channel's hotfixes. It has no files: ``services/patches.py`` brings the records
+that indexes are made of up to date."""
+
 SHARD = "shard"
 """The family under which a superseded shard waits for its removal."""
 
@@ -38,11 +43,14 @@ EVERYTHING = ""
 SHARD_INDEX = "repodata_shards.msgpack.zst"
 REPODATA_ZST = "repodata.json.zst"
 FROM_PACKAGES_ZST = "repodata_from_packages.json.zst"
+"""The records as uploaded; published only where they may differ from those of REPODATA_ZST."""
+
 RUN_EXPORTS_ZST = "run_exports.json.zst"
 CHANNELDATA_ZST = "channeldata.json.zst"
 
 MARKS_AT_ONCE = 50_000
 
+_PATCHED = [SHARDS, REPODATA]
 _MARKS = "quetz.marks"
 _FLIPPED = "quetz.flipped"
 
@@ -116,9 +124,41 @@ def mark_dirty(session: Session, channel_id: int, subdir: str, name: str) -> int
     Call it once for each subdir and name, in the transaction of the change.
     """
     places = [(subdir, SHARDS), (subdir, REPODATA), (CHANNEL_WIDE, CHANNELDATA)]
+    if name.endswith(PACKAGE_SUFFIX):
+        places.append((CHANNEL_WIDE, PATCHES))
     marks = queries.add_marks(session, channel_id, name, places)
     _note(session, marks)
     return marks[0]
+
+
+def mark_patched(
+    session: Session, channel_id: int, subdir: str, names: Sequence[str]
+) -> Sequence[int]:
+    """Mark that records of ``names`` are to be shown otherwise; return the marks."""
+    marks = queries.add_marks_of_names(session, channel_id, subdir, families=_PATCHED, names=names)
+    _note(session, marks)
+    return marks
+
+
+def is_patched(session: Session, channel_id: int, last_mark: int) -> bool:
+    """Say whether indexes show what ``mark_patched`` marked until then."""
+    return not queries.has_marks_until(session, channel_id, _PATCHED, last_mark)
+
+
+def remove_marks(session: Session, marks: Sequence[int]) -> None:
+    """Remove marks that stand for nothing any more, and tell who waits for them."""
+    queries.delete_marks(session, marks)
+    session.info[_FLIPPED] = True
+
+
+def mark_many(session: Session, channel_id: int, changed: Iterable[tuple[str, str]]) -> None:
+    """Mark each (subdir, name), as ``mark_dirty`` does."""
+    changed = sorted(set(changed))
+    marks = [(subdir, family, name) for subdir, name in changed for family in (SHARDS, REPODATA)]
+    names = sorted({name for _, name in changed})
+    marks += [(CHANNEL_WIDE, CHANNELDATA, name) for name in names]
+    marks += [(CHANNEL_WIDE, PATCHES, name) for name in names if name.endswith(PACKAGE_SUFFIX)]
+    _note(session, queries.add_marks_of(session, channel_id, marks))
 
 
 def note_unpublished(session: Session, channel_id: int, subdir: str, name: str) -> None:
@@ -138,6 +178,21 @@ def mark_for_rebuild(session: Session, switch: Switch) -> None:
     _note(session, queries.add_marks(session, switch.channel_id, EVERYTHING, [place]))
 
 
+def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
+    """Ask for every switch of a channel to be built anew; return which these are."""
+    published = {switch.subdir for switch in list_published(session, channel_id)}
+    subdirs = published.union(queries.list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
+    switches = [
+        Switch(channel_id, subdir, family)
+        for subdir in sorted(subdirs)
+        for family in (SHARDS, REPODATA)
+    ]
+    switches.append(Switch(channel_id, CHANNEL_WIDE, CHANNELDATA))
+    for switch in switches:
+        mark_for_rebuild(session, switch)
+    return switches
+
+
 def marks_of(session: Session) -> list[int]:
     """Return the marks that the transaction of ``session`` left, or asked to wait for."""
     marks: list[int] = session.info.get(_MARKS, [])
@@ -155,6 +210,11 @@ def _note(session: Session, marks: Iterable[int]) -> None:
 
 def find_channel_of(session: Session, switch: Switch) -> Channel | None:
     return session.get(Channel, switch.channel_id)
+
+
+def has_marks(session: Session, channel_id: int) -> bool:
+    """Say whether changes of the channel wait to be published."""
+    return queries.has_marks(session, channel_id)
 
 
 def list_marked(session: Session) -> list[Switch]:
@@ -185,12 +245,26 @@ def read_batch(session: Session, switch: Switch) -> Batch | None:
     )
     if not marks:
         return None
-    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
     names = sorted({name for _, name in marks})
+    batch = _read_state(session, switch, marks=[mark for mark, _ in marks], names=names)
+    rebuild = EVERYTHING in names or batch.generation is None
+    return replace(batch, names=None) if rebuild else batch
+
+
+def read_quiet(session: Session, switch: Switch) -> Batch | None:
+    """Read a switch's current files; None when there is a mark, or no file."""
+    if queries.list_marks(session, switch.channel_id, switch.subdir, switch.family, limit=1):
+        return None
+    batch = _read_state(session, switch, marks=[], names=[])
+    return None if batch.generation is None else batch
+
+
+def _read_state(session: Session, switch: Switch, *, marks: list[int], names: list[str]) -> Batch:
+    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
     return Batch(
         switch=switch,
-        marks=[mark for mark, _ in marks],
-        names=None if EVERYTHING in names or state is None else names,
+        marks=marks,
+        names=names,
         generation=None if state is None else state.generation,
         published_at=0 if state is None else state.published_at,
         files={} if state is None else decode_files(state.files),
@@ -275,8 +349,7 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
         return False
     _revive(session, store, [*built.shards, *keys_of(built.files)])
     _supersede(session, switch, built.replaced, now)
-    queries.delete_marks(session, batch.marks)
-    session.info[_FLIPPED] = True
+    remove_marks(session, batch.marks)
     return True
 
 

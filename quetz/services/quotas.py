@@ -102,6 +102,13 @@ def check_quota(
         raise QuotaExceeded(channel.name, channel.size_limit, needed)
 
 
+def used_room(session: Session, channel: Channel, *, now: int) -> int:
+    """Return how many bytes of the quota are taken: by files, and by uploads under way."""
+    if channel.size_limit is None:
+        return channel.size
+    return channel.size + queries.sum_reserved(session, channel.id, now=now)
+
+
 def _plan_form(channel: Channel, quota: int, declared: int | None, limit: int) -> Plan:
     longest = max(quota, channel.size) + FORM_BYTES
     if declared is not None and declared > longest:

@@ -7,14 +7,14 @@ session while bytes flow: ``quotas.plan`` (and ``reserve`` where a quota applies
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from quetz.conda.archives import PackageArchive, read_archive
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.records import encode_record
+from quetz.conda.texts import encode_json
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone
 from quetz.db.queries import uploads as queries
@@ -282,16 +282,23 @@ def _settle_name(
     authorize(session, principal, item.deed, channel, package)
     file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
     tombstone = queries.find_tombstone(session, channel.id, item.archive.subdir, str(filename))
-    taken: PackageExists | PackageWasDeleted | None = None
-    if file is not None and file.sha256 != item.sha256:
-        taken = PackageExists(item.path, file.sha256, item.sha256)
-    elif file is None and tombstone is not None and tombstone.sha256 != item.sha256:
-        taken = PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
+    taken = taken_by(item, None if file is None else file.sha256, tombstone)
     if taken is not None:
         if not force:
             raise taken
         authorize(session, principal, Operation.FILE_OVERWRITE, channel, package)
     return _Name(package, file, tombstone, taken)
+
+
+def taken_by(
+    item: Received, held: str | None, tombstone: Tombstone | None
+) -> PackageExists | PackageWasDeleted | None:
+    """Say of which other bytes the name is: of a file with the sha256 ``held``, or a tombstone."""
+    if held is not None:
+        return None if held == item.sha256 else PackageExists(item.path, held, item.sha256)
+    if tombstone is not None and tombstone.sha256 != item.sha256:
+        return PackageWasDeleted(item.path, tombstone.sha256, item.sha256)
+    return None
 
 
 def _store_file(
@@ -319,15 +326,8 @@ def _store_file(
         _remember_replaced(session, replaces)
     count_up(session, channel.id, size=item.size - (replaces.size if replaces else 0))
     count_files_up(session, package.id, 0 if replaces else 1, now)
-    file.version = archive.filename.version
-    file.build = archive.filename.build
-    file.build_number = archive.index["build_number"]
-    file.size, file.sha256, file.md5 = item.size, item.sha256, item.md5
-    file.record = encode_record(
-        archive, size=item.size, md5=item.md5, sha256=item.sha256, indexed_timestamp=now
-    )
-    file.run_exports = msgspec.json.encode(archive.run_exports, order="sorted").decode()
-    file.about = msgspec.json.encode(archive.about, order="sorted").decode()
+    for column, value in columns_of(item, indexed_timestamp=now).items():
+        setattr(file, column, value)
     file.uploaded_at, file.uploader_id = now, principal.user_id
     file.yanked_at, file.yank_reason = None, None  # who replaces a yanked file wants it used
     session.add(file)
@@ -336,6 +336,28 @@ def _store_file(
         describe_again(session, package.id, former)
     describe_by_upload(package, file.subdir, file.version, archive.about)
     return file
+
+
+def columns_of(item: Received, *, indexed_timestamp: int) -> dict[str, Any]:
+    """Return what the row of a file holds of its bytes, by column."""
+    archive = item.archive
+    return {
+        "version": archive.filename.version,
+        "build": archive.filename.build,
+        "build_number": archive.index["build_number"],
+        "size": item.size,
+        "sha256": item.sha256,
+        "md5": item.md5,
+        "record": encode_record(
+            archive,
+            size=item.size,
+            md5=item.md5,
+            sha256=item.sha256,
+            indexed_timestamp=indexed_timestamp,
+        ),
+        "run_exports": encode_json(archive.run_exports),
+        "about": encode_json(archive.about),
+    }
 
 
 def _remember_replaced(session: Session, file: File) -> None:

@@ -1,14 +1,14 @@
 """The object store: immutable bytes named by their hash, and index files that can be rebuilt."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from quetz.storage.keys import StoreKey
-from quetz.storage.staging import Stage
+from quetz.storage.staging import Stage, StagedFile
 
-__all__ = ["ObjectStore", "Slice", "Stage", "StoreKey"]
+__all__ = ["ObjectStore", "Slice", "Stage", "StagedFile", "StoreKey"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class ObjectStore(Protocol):
     """Where bytes are kept. Any number of threads and processes may share one store.
 
     Objects are durable and never change; index files are a cache, which may be lost or torn by
-    a power cut. Each method may raise StorageFull or StoreUnavailable. ``testing/stores.py``
-    is the suite that every driver passes.
+    a power cut. A store that is sent to another process (pickled) opens there anew, with a staging
+    area of that process. Each method may raise StorageFull or StoreUnavailable.
+    ``testing/stores.py`` is the suite that every driver passes.
     """
 
     def stage(self) -> Stage:
@@ -40,6 +41,13 @@ class ObjectStore(Protocol):
 
         Raises:
             ValueError: ``key`` is not that of the bytes.
+        """
+
+    def put_many(self, files: Sequence[StagedFile]) -> None:
+        """Keep each file under its hash, as ``put`` does; on return all are durable and visible.
+
+        It takes few waits for the disk, where ``put`` takes one or two for each object. After a
+        failure some may be visible, each of them whole. The files that were put are used up.
         """
 
     def size(self, key: StoreKey) -> int | None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -17,12 +17,13 @@ from quetz.storage.folders import (
     READING,
     copy_bytes,
     folder_below,
+    make_durable,
     make_folder,
     open_root,
     plain_file_size,
 )
 from quetz.storage.keys import StoreKey, object_key, parse_index_key
-from quetz.storage.staging import Stage, StagingArea, write_all
+from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
 
 OBJECTS = "objects"
 INDEX = "index"
@@ -35,7 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class LocalStore:
     """A folder of objects, index files and stages, all on one file system.
 
-    An object's name appears by one rename of a file that was fsynced, and the folder is fsynced
+    An object's name appears by one rename of a file that is durable, and the folder is durable
     before ``put`` returns. Only plain files in plain folders count: links are never followed.
     """
 
@@ -76,6 +77,9 @@ class LocalStore:
                 os.close(root)
                 raise
 
+    def __reduce__(self) -> tuple[Callable[[Path], "LocalStore"], tuple[Path]]:
+        return LocalStore.open, (self._path,)
+
     def stage(self) -> Stage:
         return Stage(self._staging.new_path())
 
@@ -90,6 +94,19 @@ class LocalStore:
             # Also when the object was there: who put it may not have come to this line yet.
             os.fsync(folder)
         stage.discard()
+
+    def put_many(self, files: Sequence[StagedFile]) -> None:
+        with store_failures():
+            make_durable(self._root, [file.path for file in files])
+            for file in files:
+                start = file.sha256[:2]
+                with folder_below(self._root, [OBJECTS, start]) as folder:
+                    if plain_file_size(folder, file.sha256) == file.size:
+                        file.discard()
+                    else:
+                        os.rename(file.path, file.sha256, dst_dir_fd=folder)
+            starts = sorted({file.sha256[:2] for file in files})
+            make_durable(self._root, [self._path / OBJECTS / start for start in starts])
 
     def size(self, key: StoreKey) -> int | None:
         *folders, name = str(key).split("/")

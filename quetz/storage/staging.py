@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,16 +25,36 @@ BATCH_SIZE = 1024 * 1024
 _md5_threads = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="md5")
 
 
+@dataclass(frozen=True)
+class StagedFile:
+    """A whole file that a stage left behind, to be put or discarded.
+
+    Another process may do that, while the store lives that staged it. The bytes need not be
+    durable yet.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    md5: str
+
+    def discard(self) -> None:
+        """Remove the file. Repeatable, and harmless once it was put."""
+        with suppress(OSError):  # what stays goes with the staging area
+            self.path.unlink()
+
+
 class Stage:
     """A new file that takes bytes and hashes them, for one thread at a time.
 
-    As a context manager it discards itself, unless it was put into a store.
+    As a context manager it discards itself, unless it was put into a store or left.
     """
 
     def __init__(self, path: Path) -> None:
         with store_failures():
             self._file: int | None = os.open(path, NEW_FILE, FILE_MODE)
         self._path = path
+        self._left = False
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -93,8 +114,18 @@ class Stage:
             os.fsync(self._file)
             self._close()
 
+    def leave(self) -> StagedFile:
+        """End the stage without a wait for the disk; the file stays until its store closes."""
+        left = StagedFile(self._path, self._size, self.sha256, self.md5)
+        with self._discarded_on_failure():
+            self._close()
+        self._left = True
+        return left
+
     def discard(self) -> None:
         """Remove the file. Repeatable, and harmless once the stage was put."""
+        if self._left:
+            return
         with suppress(OSError):
             self._close()
         with suppress(OSError):  # what stays goes with the staging area

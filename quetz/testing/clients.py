@@ -44,9 +44,13 @@ class ClientFailed(Exception):
 
 @dataclass(frozen=True)
 class ClientHome:
-    """Where a client keeps its caches and credentials; two homes share nothing."""
+    """Where a client keeps its caches and credentials; two homes share nothing.
+
+    ``patience`` is how many seconds a command may take.
+    """
 
     folder: Path
+    patience: float = CLIENT_SECONDS
 
     def store_credentials(self, credentials: Mapping[str, Any]) -> None:
         """Write what rattler clients send to this machine, by the names rattler gives it.
@@ -71,7 +75,7 @@ class ClientHome:
             input=stdin,
             capture_output=True,
             encoding="utf-8",
-            timeout=CLIENT_SECONDS,
+            timeout=self.patience,
             check=False,
         )
         if done.returncode != 0:

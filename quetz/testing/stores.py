@@ -4,12 +4,13 @@ A test module gives the driver as the fixture ``store``, and subclasses ``StoreC
 """
 
 import hashlib
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from quetz.errors import ObjectMissing
-from quetz.storage import ObjectStore, StoreKey
+from quetz.storage import ObjectStore, StagedFile, StoreKey
 from quetz.storage.keys import index_key, object_key
 
 MISSING = object_key("0" * 64)
@@ -24,6 +25,12 @@ def put_bytes(store: ObjectStore, content: bytes) -> StoreKey:
         key = object_key(stage.sha256)
         store.put(stage, key)
     return key
+
+
+def leave_bytes(store: ObjectStore, content: bytes) -> StagedFile:
+    with store.stage() as stage:
+        stage.write(content)
+        return stage.leave()
 
 
 def read_bytes(store: ObjectStore, key: StoreKey) -> bytes:
@@ -90,6 +97,41 @@ class StoreConformance:
 
         assert read_bytes(store, key) == b"content"
         assert len(list(store.list_objects())) == 1
+
+    def test_what_stages_leave_is_put_at_once(self, store: ObjectStore) -> None:
+        contents = [f"content {number}".encode() for number in range(50)] + [b"", b"content 7"]
+        put_bytes(store, b"content 3")
+
+        left = [leave_bytes(store, content) for content in contents]
+        store.put_many(left)
+
+        listed = dict(store.list_objects())
+        assert listed == {hashlib.sha256(one).hexdigest(): len(one) for one in contents}
+        assert [read_bytes(store, object_key(file.sha256)) for file in left] == contents
+        assert not any(file.path.exists() for file in left)
+
+    def test_a_stage_that_was_left_is_not_discarded_with_it(self, store: ObjectStore) -> None:
+        with store.stage() as stage:
+            stage.write(b"content")
+            left = stage.leave()
+
+        assert left.path.read_bytes() == b"content"
+        assert (left.size, left.sha256) == (7, hashlib.sha256(b"content").hexdigest())
+        assert left.md5 == hashlib.md5(b"content").hexdigest()
+        left.discard()
+        left.discard()
+        assert not left.path.exists()
+
+    def test_one_that_was_sent_elsewhere_stages_what_this_one_puts(
+        self, store: ObjectStore
+    ) -> None:
+        other: ObjectStore = pickle.loads(pickle.dumps(store))
+
+        store.put_many([leave_bytes(other, b"content")])
+        other.close()
+
+        [(sha256, _)] = store.list_objects()
+        assert read_bytes(store, object_key(sha256)) == b"content"
 
     def test_bytes_are_not_put_under_the_hash_of_others(self, store: ObjectStore) -> None:
         with store.stage() as stage:

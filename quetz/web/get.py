@@ -161,7 +161,7 @@ class Downloads:
             published = (await self._published(channel, fresh=fresh)).get(switch)
             if published is None:
                 return self._forms.empty(place, form, accepted)
-            file = published.files[form.stored]
+            file = form.file_of(published.files)
             try:
                 return await self._forms.published(
                     place, form, file, published.published_at, accepted

@@ -2,43 +2,40 @@
 
 import asyncio
 import gzip
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-import zstandard
 from starlette.concurrency import run_in_threadpool
 
-from quetz.conda.channeldata import channeldata_texts
-from quetz.conda.pieces import LEVEL
-from quetz.conda.repodata import encode_repodata
-from quetz.conda.run_exports import encode_run_exports
-from quetz.conda.shards import encode_shard_index
+from quetz.conda.pieces import LEVEL, TornDocument
 from quetz.conda.zstd import compress, decompress
+from quetz.services.empty_indexes import EMPTY
 from quetz.services.index_builds import INDEX_LIMIT
+from quetz.services.index_zips import ZippedDocuments
 from quetz.services.publishing import (
     CHANNELDATA,
     CHANNELDATA_ZST,
+    FROM_PACKAGES_ZST,
     REPODATA,
     REPODATA_ZST,
     RUN_EXPORTS_ZST,
     SHARD_INDEX,
     SHARDS,
+    Files,
     IndexFile,
     Switch,
-    gzip_key,
     read_file,
     shard_key,
 )
-from quetz.storage import ObjectStore
+from quetz.storage import ObjectStore, StoreKey
 from quetz.storage.keys import parse_index_key
-from quetz.web.representations import CHUNK, IMMUTABLE_SECONDS, Representation
+from quetz.web.representations import IMMUTABLE_SECONDS, Representation
 
 ZSTD = "application/zstd"
+GZIP = "application/gzip"
 JSON = "application/json"
 GZIP_LEVEL = 6
 
@@ -53,31 +50,31 @@ class Form:
     """A name that clients ask for. ``stored`` is the published file behind it.
 
     ``negotiated``: the URL means the JSON itself, sent in an encoding that the client accepts;
-    otherwise it means the file as it is.
+    otherwise it means the file as it is, or its gzip form where it is ``zipped``.
     """
 
     family: str
     stored: str
     media_type: str
     negotiated: bool = False
+    zipped: bool = False
+
+    def file_of(self, files: Files) -> IndexFile:
+        """Return the published file; the original records are a file only where others differ."""
+        return files.get(self.stored) or files[REPODATA_ZST]
 
 
 SUBDIR_FORMS = {
     "repodata_shards.msgpack.zst": Form(SHARDS, SHARD_INDEX, ZSTD),
     "repodata.json.zst": Form(REPODATA, REPODATA_ZST, ZSTD),
+    "repodata.json.gz": Form(REPODATA, REPODATA_ZST, GZIP, zipped=True),
     "repodata.json": Form(REPODATA, REPODATA_ZST, JSON, negotiated=True),
+    "repodata_from_packages.json.zst": Form(REPODATA, FROM_PACKAGES_ZST, ZSTD),
+    "repodata_from_packages.json": Form(REPODATA, FROM_PACKAGES_ZST, JSON, negotiated=True),
     "run_exports.json.zst": Form(REPODATA, RUN_EXPORTS_ZST, ZSTD),
     "run_exports.json": Form(REPODATA, RUN_EXPORTS_ZST, JSON, negotiated=True),
 }
 CHANNEL_FORMS = {"channeldata.json": Form(CHANNELDATA, CHANNELDATA_ZST, JSON, negotiated=True)}
-
-# What a subdir that never held a package answers, from a channel's first second.
-EMPTY: dict[str, Callable[[str, int], bytes]] = {
-    SHARD_INDEX: lambda subdir, created_at: encode_shard_index(subdir, created_at, {}),
-    REPODATA_ZST: lambda subdir, _: encode_repodata(subdir, []),
-    RUN_EXPORTS_ZST: lambda subdir, _: encode_run_exports(subdir, []),
-    CHANNELDATA_ZST: lambda *_: b"".join(channeldata_texts([])),
-}
 
 
 class FileGone(Exception):
@@ -115,6 +112,7 @@ class IndexForms:
         self._store = store
         self._kept: OrderedDict[object, Representation] = OrderedDict()
         self._bytes = 0
+        self._zips = ZippedDocuments(store)
         self._zipping: dict[str, asyncio.Task[bytes | Path]] = {}
 
     async def published(
@@ -130,8 +128,8 @@ class IndexForms:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        if encoding == "gzip":
-            body = await self._gzip_once(file)
+        if encoding == "gzip" or form.zipped:
+            body = await self._gzip_once(place, form, file)
         else:
             body = self._stored(file, unpack=form.negotiated and not encoding)
         packed = isinstance(body, Path) and form.negotiated and not encoding
@@ -156,9 +154,10 @@ class IndexForms:
             return self._kept[key]
         raw = EMPTY[form.stored](place.subdir, place.created_at)
         stored = compress(raw, LEVEL)
-        body = (
-            {"": raw, "gzip": _gzip(raw), "zstd": stored}[encoding] if form.negotiated else stored
-        )
+        if form.negotiated:
+            body = {"": raw, "gzip": _gzip(raw), "zstd": stored}[encoding]
+        else:
+            body = _gzip(raw) if form.zipped else stored
         made = Representation(
             body=body,
             size=len(body),
@@ -207,30 +206,34 @@ class IndexForms:
             raise FileGone(file.key)
         return decompress(data, INDEX_LIMIT) if unpack else data
 
-    async def _gzip_once(self, file: IndexFile) -> bytes | Path:
+    async def _gzip_once(self, place: Place, form: Form, file: IndexFile) -> bytes | Path:
         """Make the gzip form in a thread; all who ask meanwhile wait for the same one."""
         task = self._zipping.get(file.key)
         if task is None:
-            task = asyncio.create_task(run_in_threadpool(self._gzipped, file))
+            document = (place.channel_id, place.subdir, form.stored)
+            task = asyncio.create_task(run_in_threadpool(self._gzipped, document, file))
             self._zipping[file.key] = task
             task.add_done_callback(lambda _: self._zipping.pop(file.key))
         return await asyncio.shield(task)  # one client that goes away stops it for no other
 
-    def _gzipped(self, file: IndexFile) -> bytes | Path:
+    def _gzipped(self, document: object, file: IndexFile) -> bytes | Path:
         """Return the gzip form; of a large file it is made once, and lies beside it."""
-        packed = self._stored(file, unpack=True)
-        if isinstance(packed, bytes):
-            return _gzip(packed)
-        data = bytearray()
-        pack = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
-        with packed.open("rb") as file_, zstandard.ZstdDecompressor().stream_reader(file_) as raw:
-            while chunk := raw.read(CHUNK):
-                data += pack.compress(chunk)
-        data += pack.flush()
-        key = gzip_key(file.key)
-        self._store.write_index(key, bytes(data))
-        path = self._store.path(key)
-        return bytes(data) if path is None else path
+        if file.raw_size <= KEPT_SIZE:
+            data = read_file(self._store, file)
+            if data is None:
+                raise FileGone(file.key)
+            return _gzip(decompress(data, INDEX_LIMIT))
+        try:
+            key = self._zips.make(document, file)
+        except TornDocument:
+            raise FileGone(file.key) from None
+        return self._store.path(key) or self._read(key)
+
+    def _read(self, key: StoreKey) -> bytes:
+        data = self._store.read_index(key)
+        if data is None:
+            raise FileGone(str(key))
+        return data
 
     def _keep(self, key: object, made: Representation) -> Representation:
         if key in self._kept:  # another request was quicker
@@ -270,7 +273,10 @@ def _encoding(form: Form, accepted: frozenset[str]) -> str:
 
 def _etag(digest: str, form: Form, encoding: str) -> bytes:
     # Each representation has its own: conda offers the tag of one form when it asks another.
-    suffix = {"": "-json", "gzip": "-gzip", "zstd": "-zstd"}[encoding] if form.negotiated else ""
+    if form.negotiated:
+        suffix = {"": "-json", "gzip": "-gzip", "zstd": "-zstd"}[encoding]
+    else:
+        suffix = "-gz" if form.zipped else ""
     return f'"{digest[:32]}{suffix}"'.encode()
 
 

@@ -11,7 +11,8 @@ from quetz.crashpoints import crashpoint
 from quetz.deployment import LOCK_FOLDER, Deployment
 from quetz.services import publishing
 from quetz.services.index_builds import ShardMemory, build
-from quetz.services.publishing import SHARDS, StaleBuild, Switch
+from quetz.services.publishing import PATCHES, SHARDS, Batch, Built, StaleBuild, Switch
+from quetz.worker.patches import apply_patches
 
 _log = logging.getLogger("quetz.publisher")
 
@@ -122,6 +123,8 @@ class _Loop(threading.Thread):
 
 def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None = None) -> bool:
     """Publish a switch's marks once; say whether there were any that could be published."""
+    if switch.family == PATCHES:
+        return apply_patches(deployment, switch)
     for _ in range(ATTEMPTS):
         with deployment.transaction() as session:
             batch = publishing.read_batch(session, switch)
@@ -129,21 +132,28 @@ def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None =
                 return False
             built = build(session, deployment.store, deployment.plugins, batch, memory)
         crashpoint("publish.built")
-        try:
-            with deployment.transaction(write=True) as session:
-                flipped = publishing.flip(session, deployment.store, batch, built)
-                crashpoint("publish.flipping")
-        except StaleBuild:
-            flipped = False
-        except BaseException:
-            publishing.discard(deployment.store, batch, built)
-            raise
-        crashpoint("publish.flipped")
-        if flipped:
-            _tell_plugins(deployment, switch, (batch.generation or 0) + 1)
+        if flip(deployment, batch, built):
             return True
-        publishing.discard(deployment.store, batch, built)
     return False
+
+
+def flip(deployment: Deployment, batch: Batch, built: Built) -> bool:
+    """Make the built files the current ones and tell plugins; discard them if it is too late."""
+    try:
+        with deployment.transaction(write=True) as session:
+            flipped = publishing.flip(session, deployment.store, batch, built)
+            crashpoint("publish.flipping")
+    except StaleBuild:
+        flipped = False
+    except BaseException:
+        publishing.discard(deployment.store, batch, built)
+        raise
+    crashpoint("publish.flipped")
+    if flipped:
+        _tell_plugins(deployment, batch.switch, (batch.generation or 0) + 1)
+    else:
+        publishing.discard(deployment.store, batch, built)
+    return flipped
 
 
 def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> None:
@@ -161,11 +171,11 @@ def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> No
 
 
 @contextmanager
-def lease(deployment: Deployment, switch: Switch) -> Iterator[bool]:
-    """Say whether this process may publish the switch; it only avoids doing work twice."""
+def lease(deployment: Deployment, switch: Switch, work: str = "publish") -> Iterator[bool]:
+    """Say whether this process may do the work; it only avoids doing that twice."""
     folder = deployment.path / LOCK_FOLDER
     folder.mkdir(exist_ok=True)
-    name = f"publish-{switch.channel_id}-{switch.subdir or 'channel'}-{switch.family}"
+    name = f"{work}-{switch.channel_id}-{switch.subdir or 'channel'}-{switch.family}"
     with (folder / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

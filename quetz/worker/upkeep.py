@@ -15,7 +15,7 @@ from quetz.services.index_checks import find_torn
 _log = logging.getLogger("quetz.upkeep")
 
 TALLY_SECONDS = 2.0
-COLLECT_SECONDS = 60.0
+COLLECT_SECONDS = 5.0  # a large index may be superseded three times a second
 FORGET_SECONDS = 3600.0
 
 

@@ -8,6 +8,7 @@ from quetz.db.models.index import IndexDirty, IndexState, IndexSuperseded
 from quetz.db.models.members import ChannelMember, PackageMember
 from quetz.db.models.objects import StoredObject, Upload
 from quetz.db.models.packages import Package
+from quetz.db.models.patches import PatchSource, RecordPatch
 from quetz.db.models.users import Identity, LoginSession, User
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "LoginSession",
     "Package",
     "PackageMember",
+    "PatchSource",
+    "RecordPatch",
     "ReplacedFile",
     "StoredObject",
     "Tombstone",

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, text
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from quetz.db.models import Event
@@ -36,6 +37,10 @@ class EventFilter:
         if self.channel is not None:
             conditions.append(Event.channel == self.channel)
         return and_(*conditions)
+
+
+def add_events(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    session.connection().execute(insert(Event), rows)
 
 
 def lock_sealing(session: Session) -> None:

@@ -1,13 +1,26 @@
 """Files: the builds of a package."""
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sqlalchemy import Row, bindparam, delete, func, select, tuple_
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Row,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, FileDownloads, User
-from quetz.db.queries.windows import batches
+from quetz.db.queries.windows import Query, batches
 
 # Built once: every upload asks it, and building it takes longer than SQLite takes to answer.
 _BY_PLACE = select(File).where(
@@ -27,6 +40,55 @@ def find_file(
     """Return the file; ``name`` is its package's, the one that ``filename`` begins with."""
     place = {"channel_id": channel_id, "subdir": subdir, "name": name, "filename": filename}
     return session.scalar(_BY_PLACE, place)
+
+
+def list_held(
+    session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
+) -> list[Row[str, str]]:
+    """Return (filename, sha256) of those of the (name, filename) that a subdir has."""
+    query = _at_places(session, select(File.filename, File.sha256))
+    found = session.execute(query, _places(channel_id, subdir, places))
+    return [row for row in found if row.filename]
+
+
+def list_by_places(
+    session: Session, channel_id: int, subdir: str, places: Sequence[tuple[str, str]]
+) -> Sequence[File]:
+    """Return the files of a subdir with these (name, filename), of which each is there."""
+    query = _at_places(session, select(File))
+    return session.scalars(query, _places(channel_id, subdir, places)).all()
+
+
+def _places(channel_id: int, subdir: str, places: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {"channel_id": channel_id, "subdir": subdir, "places": json.dumps(places)}
+
+
+def _at_places(session: Session, query: Query) -> Query:
+    """Let the query have a row for each of ``_places``, of NULL where there is no file.
+
+    They are one parameter, for to compile thousands takes longer than the query; and an outer
+    join, for SQLite turns any other around and looks through the whole subdir.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        rows = func.json_each(bindparam("places")).table_valued("value")
+        parts: list[ColumnElement[str]] = [
+            func.json_extract(rows.c.value, path) for path in ("$[0]", "$[1]")
+        ]
+    else:
+        places = cast(bindparam("places"), JSON)
+        rows = func.json_array_elements(places).table_valued("value")
+        parts = [rows.c.value.op("->>")(literal_column(place)) for place in ("0", "1")]
+    at_place = (
+        (File.channel_id == bindparam("channel_id"))
+        & (File.subdir == bindparam("subdir"))
+        & (File.name == parts[0])
+        & (File.filename == parts[1])
+    )
+    return query.select_from(rows.outerjoin(File, at_place))
+
+
+def add_files(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    session.connection().execute(insert(File), rows)
 
 
 def find_again(session: Session, file_id: int) -> File | None:
@@ -88,6 +150,16 @@ def list_in_subdir(
         .where(File.channel_id == channel_id, File.subdir == subdir)
         .order_by(File.name, File.filename)
         .limit(limit)
+    )
+    return session.execute(query).all()
+
+
+def list_objects(session: Session, channel_id: int) -> Sequence[Row[str, str, int, str]]:
+    """Return (subdir, filename, size, sha256) of each file of a channel, by place."""
+    query = (
+        select(File.subdir, File.filename, File.size, File.sha256)
+        .where(File.channel_id == channel_id)
+        .order_by(File.subdir, File.name, File.filename)
     )
     return session.execute(query).all()
 

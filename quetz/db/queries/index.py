@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -11,49 +11,114 @@ from quetz.db.queries.windows import batches
 
 STREAM_ROWS = 2_000
 
-# Built once: every upload runs it, and building it takes longer than SQLite takes to run it.
+# Built once: every upload or every publication runs these, and to build one takes longer than
+# SQLite takes to run it.
 _ADD_MARKS = insert(IndexDirty).returning(IndexDirty.id, sort_by_parameter_order=True)
-
-
+_MARKED_SWITCHES = (
+    select(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
+    .distinct()
+    .order_by(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
+)
+_MARKS = (
+    select(IndexDirty.id, IndexDirty.name)
+    .where(
+        IndexDirty.channel_id == bindparam("channel_id"),
+        IndexDirty.subdir == bindparam("subdir"),
+        IndexDirty.family == bindparam("family"),
+    )
+    .order_by(IndexDirty.id)
+    .limit(bindparam("limit"))
+)
+_DELETE_MARKS = delete(IndexDirty).where(IndexDirty.id.in_(bindparam("ids", expanding=True)))
+_HOLD_CHANNEL = (
+    select(Channel.id)
+    .where(Channel.id == bindparam("channel_id"))
+    .with_for_update(read=True, key_share=True)
+)
+_STATE = select(IndexState).where(
+    IndexState.channel_id == bindparam("channel_id"),
+    IndexState.subdir == bindparam("subdir"),
+    IndexState.family == bindparam("family"),
+)
+_FLIP = (
+    update(IndexState)
+    .where(
+        IndexState.channel_id == bindparam("in_channel"),
+        IndexState.subdir == bindparam("in_subdir"),
+        IndexState.family == bindparam("in_family"),
+        IndexState.generation == bindparam("read_generation"),
+    )
+    .values(
+        generation=bindparam("new_generation"),
+        published_at=bindparam("new_published_at"),
+        files=bindparam("new_files"),
+    )
+    .returning(IndexState.generation)
+)
+_DELETE_SUPERSEDED = (
+    delete(IndexSuperseded)
+    .where(IndexSuperseded.key.in_(bindparam("keys", expanding=True)))
+    .returning(IndexSuperseded.key)
+)
 _RECORDS = (File.name, File.filename, File.record, File.run_exports, File.yanked_at)
+_RECORDS_OF_NAMES = (
+    select(*_RECORDS)
+    .where(
+        File.channel_id == bindparam("channel_id"),
+        File.subdir == bindparam("subdir"),
+        File.name.in_(bindparam("names", expanding=True)),
+    )
+    .order_by(File.name, File.filename)
+)
 
 
 def add_marks(
     session: Session, channel_id: int, name: str, places: Sequence[tuple[str, str]]
 ) -> Sequence[int]:
     """Add one mark for each (subdir, family) of ``places``; return their ids."""
+    return add_marks_of(session, channel_id, [(*place, name) for place in places])
+
+
+def add_marks_of(
+    session: Session, channel_id: int, marks: Sequence[tuple[str, str, str]]
+) -> Sequence[int]:
+    """Add one mark for each (subdir, family, name); return their ids."""
     rows = [
         {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
-        for subdir, family in places
+        for subdir, family, name in marks
     ]
     return session.connection().scalars(_ADD_MARKS, rows).all()
 
 
+def add_marks_of_names(
+    session: Session,
+    channel_id: int,
+    subdir: str,
+    *,
+    families: Sequence[str],
+    names: Sequence[str],
+) -> Sequence[int]:
+    """Add a mark for each family and name; return their ids."""
+    rows = [
+        {"channel_id": channel_id, "subdir": subdir, "family": family, "name": name}
+        for name in names
+        for family in families
+    ]
+    return session.connection().scalars(_ADD_MARKS, rows).all() if rows else []
+
+
 def list_marked_switches(session: Session) -> list[tuple[int, str, str]]:
     """Return each (channel id, subdir, family) that has a mark."""
-    query = (
-        select(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
-        .distinct()
-        .order_by(IndexDirty.channel_id, IndexDirty.subdir, IndexDirty.family)
-    )
-    return [(channel, subdir, family) for channel, subdir, family in session.execute(query)]
+    found = session.connection().execute(_MARKED_SWITCHES)
+    return [(channel, subdir, family) for channel, subdir, family in found]
 
 
 def list_marks(
     session: Session, channel_id: int, subdir: str, family: str, *, limit: int
 ) -> list[tuple[int, str]]:
     """Return (id, name) of the oldest marks of a switch."""
-    query = (
-        select(IndexDirty.id, IndexDirty.name)
-        .where(
-            IndexDirty.channel_id == channel_id,
-            IndexDirty.subdir == subdir,
-            IndexDirty.family == family,
-        )
-        .order_by(IndexDirty.id)
-        .limit(limit)
-    )
-    return [(mark, name) for mark, name in session.execute(query)]
+    wanted = {"channel_id": channel_id, "subdir": subdir, "family": family, "limit": limit}
+    return [(mark, name) for mark, name in session.connection().execute(_MARKS, wanted)]
 
 
 def measure_marks(session: Session) -> tuple[int, int | None]:
@@ -65,7 +130,7 @@ def measure_marks(session: Session) -> tuple[int, int | None]:
 
 def delete_marks(session: Session, ids: Sequence[int]) -> None:
     for some in batches(ids):
-        session.execute(delete(IndexDirty).where(IndexDirty.id.in_(some)))
+        session.connection().execute(_DELETE_MARKS, {"ids": some})
 
 
 def list_marks_of_name(
@@ -99,23 +164,34 @@ def has_mark(session: Session, channel_id: int, subdir: str, family: str, name: 
     return session.scalar(query.limit(1)) is not None
 
 
+def has_marks_until(session: Session, channel_id: int, families: Sequence[str], last: int) -> bool:
+    """Tell whether a switch of these families has a mark whose id is not above ``last``."""
+    query = select(IndexDirty.id).where(
+        IndexDirty.channel_id == channel_id,
+        IndexDirty.family.in_(families),
+        IndexDirty.id <= last,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def has_marks(session: Session, channel_id: int) -> bool:
+    query = select(IndexDirty.id).where(IndexDirty.channel_id == channel_id)
+    return session.scalar(query.limit(1)) is not None
+
+
 def hold_channel(session: Session, channel_id: int) -> bool:
     """Keep the channel from being deleted until this transaction ends; False: it is gone.
 
     A deletion on PostgreSQL locks the channel before what hangs on it; who took these locks
     the other way round would wait for it as it waits for him.
     """
-    query = select(Channel.id).where(Channel.id == channel_id)
-    return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
+    found = session.connection().scalar(_HOLD_CHANNEL, {"channel_id": channel_id})
+    return found is not None
 
 
 def find_state(session: Session, channel_id: int, subdir: str, family: str) -> IndexState | None:
-    query = select(IndexState).where(
-        IndexState.channel_id == channel_id,
-        IndexState.subdir == subdir,
-        IndexState.family == family,
-    )
-    return session.scalar(query)
+    wanted = {"channel_id": channel_id, "subdir": subdir, "family": family}
+    return session.scalar(_STATE, wanted)
 
 
 def list_states(session: Session, channel_id: int | None = None) -> list[IndexState]:
@@ -138,16 +214,17 @@ def flip_state(session: Session, state: IndexState, *, read_generation: int | No
         except IntegrityError:
             return False  # another publisher made the first generation
         return True
-    changed = session.execute(
-        update(IndexState)
-        .where(
-            IndexState.channel_id == state.channel_id,
-            IndexState.subdir == state.subdir,
-            IndexState.family == state.family,
-            IndexState.generation == read_generation,
-        )
-        .values(generation=state.generation, published_at=state.published_at, files=state.files)
-        .returning(IndexState.generation)
+    changed = session.connection().execute(
+        _FLIP,
+        {
+            "in_channel": state.channel_id,
+            "in_subdir": state.subdir,
+            "in_family": state.family,
+            "read_generation": read_generation,
+            "new_generation": state.generation,
+            "new_published_at": state.published_at,
+            "new_files": state.files,
+        },
     )
     return changed.one_or_none() is not None
 
@@ -156,12 +233,8 @@ def list_records_of_names(
     session: Session, channel_id: int, subdir: str, names: Sequence[str]
 ) -> Sequence[Row[str, str, str, str, int | None]]:
     """Return (name, filename, record, run_exports, yanked at) by name and filename."""
-    query = (
-        select(*_RECORDS)
-        .where(File.channel_id == channel_id, File.subdir == subdir, File.name.in_(names))
-        .order_by(File.name, File.filename)
-    )
-    return session.execute(query).all()
+    wanted = {"channel_id": channel_id, "subdir": subdir, "names": names}
+    return session.connection().execute(_RECORDS_OF_NAMES, wanted).all()
 
 
 def stream_records(
@@ -225,19 +298,14 @@ def add_superseded(session: Session, rows: Sequence[dict[str, object]]) -> None:
     if not rows:
         return
     delete_superseded(session, [str(row["key"]) for row in rows])
-    session.execute(insert(IndexSuperseded), rows)
+    session.connection().execute(insert(IndexSuperseded), rows)
 
 
 def delete_superseded(session: Session, keys: Sequence[str]) -> list[str]:
     """Forget that the files ``keys`` are superseded; return those that were."""
     found: list[str] = []
     for some in batches(keys):
-        query = (
-            delete(IndexSuperseded)
-            .where(IndexSuperseded.key.in_(some))
-            .returning(IndexSuperseded.key)
-        )
-        found.extend(session.scalars(query))
+        found.extend(session.connection().scalars(_DELETE_SUPERSEDED, {"keys": some}))
     return found
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
 from quetz.db.models import Channel, File, Package
-from quetz.db.queries.windows import Window, contains
+from quetz.db.queries.windows import Window, batches, contains
 from quetz.errors import BadName, PackageNotFound
 
 # Built once: uploads and lists ask them, and building one takes longer than SQLite takes to answer.
@@ -68,6 +68,15 @@ def get_package(session: Session, channel: Channel, name: str) -> Package:
     if package is None:
         raise PackageNotFound(channel.name, name)
     return package
+
+
+def list_named(session: Session, channel_id: int, names: Sequence[str]) -> list[Package]:
+    """Return those of the packages that a channel has, as they are now."""
+    found: list[Package] = []
+    for some in batches(names):
+        query = select(Package).where(Package.channel_id == channel_id, Package.name.in_(some))
+        found += session.scalars(query.execution_options(populate_existing=True))
+    return found
 
 
 def find_again(session: Session, package_id: int) -> Package | None:

@@ -1,5 +1,7 @@
 """Objects in the store, tombstones, and the quota that uploads under way have reserved."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -7,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from quetz.db.base import now_ms
 from quetz.db.models import StoredObject, Tombstone, Upload
+from quetz.db.queries.windows import batches
 
 # Built once: every upload asks them, and building one takes longer than SQLite takes to run it.
 _TOUCH_OBJECT = {
@@ -32,8 +35,14 @@ _TOMBSTONE = select(Tombstone).where(
 
 def touch_object(session: Session, sha256: str, size: int) -> None:
     """Record that the object is in the store, or that it was brought once more."""
-    row = {"sha256": sha256, "size": size, "touched_at": now_ms()}
-    session.connection().execute(_TOUCH_OBJECT[session.get_bind().dialect.name], row)
+    touch_objects(session, [(sha256, size)])
+
+
+def touch_objects(session: Session, objects: Sequence[tuple[str, int]]) -> None:
+    """As ``touch_object``, of each (sha256, size) in the order given."""
+    now = now_ms()
+    rows = [{"sha256": sha256, "size": size, "touched_at": now} for sha256, size in objects]
+    session.connection().execute(_TOUCH_OBJECT[session.get_bind().dialect.name], rows)
 
 
 def find_tombstone(
@@ -41,6 +50,22 @@ def find_tombstone(
 ) -> Tombstone | None:
     place = {"channel_id": channel_id, "subdir": subdir, "filename": filename}
     return session.scalar(_TOMBSTONE, place)
+
+
+def list_tombstones(
+    session: Session, channel_id: int, subdir: str, filenames: Sequence[str]
+) -> list[Tombstone]:
+    """Return the tombstones that have one of the names in a subdir."""
+    found: list[Tombstone] = []
+    for some in batches(filenames):
+        found += session.scalars(
+            select(Tombstone).where(
+                Tombstone.channel_id == channel_id,
+                Tombstone.subdir == subdir,
+                Tombstone.filename.in_(some),
+            )
+        )
+    return found
 
 
 def sum_reserved(session: Session, channel_id: int, *, now: int, without: str | None = None) -> int:

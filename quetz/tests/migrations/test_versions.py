@@ -6,6 +6,7 @@ from quetz.migrations import downgrade, upgrade
 from quetz.tests.migrations.databases import run_sql, schema_of
 
 FIRST, SEALS, TOLD = "4bd032e7beb5", "ef84cc4e5f4e", "70be6d315e3a"
+PATCHES = "28e075306d4d"
 EVENTS = text("SELECT public_id, at, action, channel FROM events ORDER BY id")
 CHANNELS_OF_EVENTS = text("SELECT public_id, channel_id FROM events ORDER BY id")
 
@@ -143,3 +144,37 @@ def test_packages_tell_of_the_files_that_they_had_before(empty_engine, plugins):
     assert first == expected
     assert between == schema
     assert rows_of(empty_engine, packages) == expected
+
+
+def test_packages_of_hotfixes_that_are_there_will_be_applied(empty_engine, plugins):
+    marks = text("SELECT channel_id, subdir, family, name FROM index_dirty ORDER BY id")
+    upgrade(empty_engine, plugins, to=TOLD)
+    schema = schema_of(empty_engine)
+    for number, channel in ((1, "forge"), (2, "other"), (3, "plain")):
+        add_channel(empty_engine, number, channel, created_at=1)
+    hotfixes = "forge-repodata-patches"
+    for number, name in ((1, hotfixes), (2, hotfixes), (3, "numpy")):
+        run_sql(
+            empty_engine,
+            "INSERT INTO packages (id, public_id, channel_id, name, files_count, created_at)"
+            f" VALUES ({number}, 'p{number}', {number}, '{name}', 1, 1)",
+        )
+
+    upgrade(empty_engine, plugins, to=PATCHES)
+    first = rows_of(empty_engine, marks)
+    run_sql(empty_engine, "INSERT INTO patch_sources (channel_id, sha256) VALUES (1, 'x')")
+    for filename in ("numpy-1.0-0.conda", "numpy-2.0-0.conda"):
+        run_sql(
+            empty_engine,
+            "INSERT INTO record_patches (channel_id, subdir, name, filename, patch)"
+            f" VALUES (1, 'linux-64', 'numpy', '{filename}', '{{}}')",
+        )
+    downgrade(empty_engine, plugins, TOLD)
+    between = rows_of(empty_engine, marks), schema_of(empty_engine)
+    upgrade(empty_engine, plugins, to=PATCHES)
+
+    apply = (1, "", "patches", hotfixes)
+    rebuild = [(1, "linux-64", "shards", ""), (1, "linux-64", "repodata", "")]
+    assert first == [apply]
+    assert between == (rebuild, schema)
+    assert rows_of(empty_engine, marks) == [*rebuild, apply]

@@ -24,11 +24,6 @@ class TestLocalStore(StoreConformance):
 
 
 @pytest.fixture
-def root(store, tmp_path):
-    return tmp_path / "store"
-
-
-@pytest.fixture
 def outside(tmp_path):
     """Make a folder beside the store, which nothing done to the store may touch."""
     folder = tmp_path / "outside"
@@ -38,35 +33,8 @@ def outside(tmp_path):
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"canary": "untouched"}
 
 
-def opened(file):
-    return Path(f"/proc/self/fd/{file}").readlink()
-
-
 def open_descriptors():
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
-
-
-@pytest.fixture
-def effects(root, monkeypatch):
-    """Record in their order the calls by which bytes become durable and visible."""
-    calls: list[tuple[str, ...]] = []
-    fsync, rename = os.fsync, os.rename
-
-    def shown(path):
-        parts = path.relative_to(root.parent).parts
-        return "a stage" if "staging" in parts else "/".join(parts)
-
-    def recording_fsync(file):
-        calls.append(("fsync", shown(opened(file))))
-        fsync(file)
-
-    def recording_rename(source, target, *, dst_dir_fd):
-        calls.append(("rename", shown(source), shown(opened(dst_dir_fd) / target)))
-        rename(source, target, dst_dir_fd=dst_dir_fd)
-
-    monkeypatch.setattr(os, "fsync", recording_fsync)
-    monkeypatch.setattr(os, "rename", recording_rename)
-    return calls
 
 
 # What is durable, and when

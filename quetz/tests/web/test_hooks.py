@@ -1,5 +1,6 @@
 """Hooks of a faulty plugin, as the clients of a server and the readers of its log meet them."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from textwrap import indent
@@ -57,8 +58,8 @@ def upload(client, owner_key, tmp_path):
     made = client.post("/api/channels", json={"name": "forge", "private": False}, headers=key)
     assert made.status_code == 201
 
-    def send(*names):
-        packages = [build_package(tmp_path, name=name) for name in names]
+    def send(*names, of=()):
+        packages = [build_package(tmp_path, name=name) for name in names] + [*of]
         files = [("files", (package.name, package.read_bytes())) for package in packages]
         return client.post("/api/channels/forge/files/", files=files, headers=key)
 
@@ -179,6 +180,32 @@ def test_another_failure_in_check_upload_is_a_500_logged_by_name(
     assert "plugin 'quetz-foo' failed in check_upload" in caplog.messages
 
 
+def test_records_are_shown_as_plugins_change_them_and_as_they_were_uploaded(
+    client, deployment, plug_in, upload
+):
+    assert upload("plain").status_code == 201
+    publish_all(deployment)
+    plug_in(
+        "records_published(name, records)",
+        "for file in records:\n"
+        "    if name == 'gone':\n"
+        "        return records.clear()\n"
+        "    records[file]['license'] = name",
+    )
+    assert upload("changed", "gone").status_code == 201
+    publish_all(deployment)
+
+    shown, uploaded = (
+        client.get(f"/get/forge/noarch/{form}.json").json()["packages.conda"]
+        for form in ("repodata", "repodata_from_packages")
+    )
+
+    licences = {record["name"]: record.get("license") for record in shown.values()}
+    assert licences == {"plain": None, "changed": "changed"}
+    assert {record["name"] for record in uploaded.values()} == {"plain", "changed", "gone"}
+    assert {record.get("license") for record in uploaded.values()} == {None}
+
+
 @pytest.mark.parametrize("fault", RAISING)
 def test_a_failure_in_records_published_is_logged_by_name(
     deployment, plug_in, upload, caplog, fault
@@ -190,6 +217,33 @@ def test_a_failure_in_records_published_is_logged_by_name(
         publish_all(deployment)
 
     assert "plugin 'quetz-foo' failed in records_published" in caplog.messages
+
+
+def test_records_published_is_shown_what_hotfixes_have_left(
+    deployment, client, plug_in, upload, tmp_path
+):
+    fix = {"depends": ["python"], "license": "BSD"}
+    document = {"patch_instructions_version": 1, "packages.conda": {"a-1.0-0.conda": fix}}
+    hotfixes = build_package(
+        tmp_path,
+        "forge-repodata-patches",
+        files={"noarch/patch_instructions.json": json.dumps(document).encode()},
+    )
+    plug_in(
+        "records_published(records)",
+        "for record in records.values():\n    record['depends'].append('six')",
+    )
+
+    upload("a", of=[hotfixes])
+    publish_all(deployment)
+
+    def read(form):
+        return client.get(f"/get/forge/noarch/{form}").json()["packages.conda"]["a-1.0-0.conda"]
+
+    patched, as_uploaded = read("repodata.json"), read("repodata_from_packages.json")
+    assert (patched["depends"], patched["license"]) == (["python", "six"], "BSD")
+    assert as_uploaded["depends"] == []
+    assert "license" not in as_uploaded
 
 
 @pytest.mark.parametrize("fault", RAISING)

@@ -14,6 +14,7 @@ from quetz.deployment import Deployment
 from quetz.errors import ChannelNotFound
 from quetz.services import quotas
 from quetz.services import uploads as service
+from quetz.services.patches import check_patches
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import marks_of
 from quetz.services.uploads import Outcome
@@ -219,6 +220,7 @@ class _Upload:
         with deployment.transaction() as session:
             service.authorize_files(session, self.caller, self.channel, names)
         received = service.check_received(staged, sha256)
+        check_patches(self.channel, staged)
         with deployment.transaction() as session:
             service.check_names(
                 session,

@@ -264,3 +264,33 @@ def test_a_body_of_unknown_length_locks_nobody_out_of_a_quota(client, key, tmp_p
     )
 
     assert (meanwhile, answer.status_code) == ([201], 201)
+
+
+HOTFIXES = {
+    "a text": b"no instructions",
+    "version 3": b'{"patch_instructions_version": 3}',
+    "a wrong field": b'{"packages":{"a-1-0.tar.bz2":{"depends":1}},"patch_instructions_version":1}',
+}
+
+
+@pytest.mark.parametrize("suffix", [".conda", ".tar.bz2"])
+@pytest.mark.parametrize("document", [*HOTFIXES.values(), None], ids=[*HOTFIXES, "nothing"])
+def test_hotfixes_that_cannot_be_applied_are_refused(
+    client, key, channel, tmp_path, deployment, suffix, document
+):
+    files = {} if document is None else {"noarch/patch_instructions.json": document}
+    hotfixes = build_package(tmp_path, "forge-repodata-patches", suffix=suffix, files=files)
+    before = left_behind(deployment)
+
+    answer = upload(client, key, hotfixes)
+
+    assert answer.status_code == 422
+    assert f"'{hotfixes.name}'" in answer.json()["detail"]
+    assert "/patch_instructions.json" in answer.json()["detail"]
+    assert left_behind(deployment) == before
+
+
+def test_a_package_that_only_looks_like_hotfixes_is_taken(client, key, channel, tmp_path):
+    package = build_package(tmp_path, "other-repodata-patches")
+
+    assert upload(client, key, package).status_code == 201

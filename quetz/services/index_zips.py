@@ -1,0 +1,68 @@
+"""The gzip form of a published document: made when it is first asked for, then spliced."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quetz.conda.gzip_members import Zipped, zip_parts
+from quetz.conda.pieces import Fetch, Span, Table, TornDocument
+from quetz.errors import ObjectMissing
+from quetz.services.index_documents import reading
+from quetz.services.publishing import IndexFile, gzip_key, read_table
+from quetz.storage import ObjectStore, Slice, StoreKey
+
+_NOTHING = Zipped()
+
+
+@dataclass(frozen=True)
+class _ZippedFile:
+    key: StoreKey
+    form: Zipped
+
+
+class ZippedDocuments:
+    """Makes gzip forms, each from the one that this process made before of the same document."""
+
+    REMEMBERED = 32
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._before: OrderedDict[object, _ZippedFile] = OrderedDict()
+
+    def make(self, document: object, file: IndexFile) -> StoreKey:
+        """Return where the gzip form of ``file`` lies; ``document`` is what it is a state of.
+
+        Raises:
+            TornDocument: the file is missing, or not what it should be.
+        """
+        table = read_table(self._store, file)
+        if table is None:
+            raise TornDocument
+        key = gzip_key(file.key)
+        before = self._before.get(document)
+        with reading(self._store, file) as fetch:
+            try:
+                form = self._write(key, table, fetch, before)
+            except ObjectMissing:  # the form before is gone
+                form = self._write(key, table, fetch, None)
+        self._before[document] = _ZippedFile(key, form)
+        self._before.move_to_end(document)
+        while len(self._before) > self.REMEMBERED:
+            self._before.popitem(last=False)
+        return key
+
+    def _write(
+        self, key: StoreKey, table: Table, fetch: Fetch, before: _ZippedFile | None
+    ) -> Zipped:
+        made = Zipped()
+
+        def parts() -> Iterator[bytes | Slice]:
+            for part in zip_parts(table, fetch, before.form if before else _NOTHING, made):
+                if isinstance(part, Span):
+                    assert before is not None
+                    yield Slice(before.key, part.start, part.end)
+                else:
+                    yield part
+
+        self._store.write_index(key, parts())
+        return made

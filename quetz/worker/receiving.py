@@ -1,0 +1,149 @@
+"""Receiving files of a folder: copied into the staging area, hashed and read, beside each other.
+
+What a file takes here is processor time, so it is done by as many processes as there are
+processors. They import no more than they need, for each of them has to start first.
+"""
+
+import atexit
+import gc
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from quetz.conda.archives import PackageArchive, read_archive
+from quetz.conda.channel_folders import FolderFile
+from quetz.errors import Invalid, QuetzError
+from quetz.errors.folders import FileUnreadable, ListedOtherwise, OtherSubdir
+from quetz.storage import ObjectStore, StagedFile
+
+PIECE = 1 << 20
+
+ENOUGH_FOR_PROCESSES = 500
+"""Files for which it pays to start processes, each of which takes a tenth of a second."""
+
+OBJECTS = 20_000
+"""Objects made between two searches for garbage; what is read of an archive leaves none."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file to receive; ``held`` is the sha256 of what the channel has by its name, if any."""
+
+    file: FolderFile
+    held: str | None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A sound file in the staging area; ``weight`` is the memory that its metadata take."""
+
+    file: FolderFile
+    staged: StagedFile
+    archive: PackageArchive
+    weight: int
+
+
+Result = Arrival | QuetzError | None
+"""An error refuses the file; None: the channel holds the same bytes by the same name."""
+
+Receive = Callable[[Sequence[Candidate]], Future[list[Result]]]
+
+
+@contextmanager
+def receivers(store: ObjectStore, files: int) -> Iterator[Receive]:
+    """Start what receives ``files`` files into a staging area of ``store``.
+
+    Raises:
+        StorageFull, StoreUnavailable: in a future, when files cannot be staged.
+    """
+    pool: Executor
+    if files < ENOUGH_FOR_PROCESSES:
+        with ThreadPoolExecutor(1, "receive") as pool:
+            yield lambda candidates: pool.submit(receive_all, store, candidates)
+        return
+    context = multiprocessing.get_context("spawn")  # this process has threads: it may not fork
+    count = len(os.sched_getaffinity(0))
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(store,))
+    try:
+        yield lambda candidates: pool.submit(_receive_all, candidates)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def receive_all(store: ObjectStore, candidates: Sequence[Candidate]) -> list[Result]:
+    return [_receive(store, candidate) for candidate in candidates]
+
+
+def _receive(store: ObjectStore, candidate: Candidate) -> Result:
+    file = candidate.file
+    try:
+        staged = _stage(store, candidate)
+    except OSError as error:  # the store's are translated
+        return FileUnreadable(error.strerror or type(error).__name__)
+    if staged is None:
+        return None
+    try:
+        _check_listed(file, staged)
+        archive = read_archive(staged.path, file.filename)
+        if archive.subdir != file.subdir:
+            raise OtherSubdir(archive.subdir)
+    except Invalid as error:
+        staged.discard()
+        return error
+    return Arrival(file, staged, archive, archive.weigh())
+
+
+def _stage(store: ObjectStore, candidate: Candidate) -> StagedFile | None:
+    """Copy the file into the staging area, unless it is what the channel holds."""
+    with candidate.file.path.open("rb", buffering=0) as source:
+        if candidate.held is not None:
+            if hashlib.file_digest(source, "sha256").hexdigest() == candidate.held:
+                return None
+            source.seek(0)
+        # A small file gets a small buffer: to make a large one takes longer than to read it.
+        at_once = min(PIECE, candidate.file.size + 1)
+        with store.stage() as stage:
+            while piece := source.read(at_once):
+                stage.write(piece)
+            return stage.leave()
+
+
+def _check_listed(file: FolderFile, staged: StagedFile) -> None:
+    if file.listed is None:
+        return
+    for key in ("size", "sha256", "md5"):
+        said, found = getattr(file.listed, key), getattr(staged, key)
+        if said is not None and str(said).lower() != str(found):
+            raise ListedOtherwise(key, said, found)
+
+
+# In a process of the pool
+
+_store: ObjectStore
+
+
+def _begin(store: ObjectStore) -> None:
+    global _store  # noqa: PLW0603  the pool gives its tasks no other place to keep it
+    _store = store
+    gc.set_threshold(OBJECTS)
+    atexit.register(store.close)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave with the process that started this one, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _receive_all(candidates: Sequence[Candidate]) -> list[Result]:
+    return receive_all(_store, candidates)
