@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 from typing import Final
 
 import msgspec
@@ -218,13 +217,12 @@ def exchange(old: Table, better: Mapping[bytes, bytes]) -> Document:
 
 def is_whole(table: Table, data: bytes) -> bool:
     """Tell whether a file is what its table says."""
-    pieces = [piece for section in table.sections for piece in section]
-    places = [place for section in table.places() for place in section]
-    bodies = [data[place : place + piece.size] for piece, place in zip(pieces, places, strict=True)]
-    if [_digest(body) for body in bodies] != [piece.digest for piece in pieces]:
-        return False
-    made = iter([_Made(piece, body) for piece, body in zip(pieces, bodies, strict=True)])
-    sections = [list(islice(made, len(section))) for section in table.sections]
+    sections = []
+    for pieces, places in zip(table.sections, table.places(), strict=True):
+        bodies = [data[at : at + piece.size] for piece, at in zip(pieces, places, strict=True)]
+        if [_digest(body) for body in bodies] != [piece.digest for piece in pieces]:
+            return False
+        sections.append([_Made(*made) for made in zip(pieces, bodies, strict=True)])
     return _joined(_assemble(table.texts, sections)) == data
 
 
@@ -276,7 +274,7 @@ def _splice_section(section: _Section, changes: Mapping[str, bytes]) -> list[_Ma
         small = _Run()
         if run.size < SMALLEST and number < last:
             small = run
-        elif run.size < SMALLEST and made and isinstance(made[-1].body, Span):
+        elif 0 < run.size < SMALLEST and made and isinstance(made[-1].body, Span):
             before = section.places.index(made[-1].body.start)
             made[-1:] = _cut(_changed(section.read(before), dict(run.fragments)))
         else:
@@ -300,12 +298,12 @@ def _cut(run: _Run) -> list[_Made]:
     """Make pieces of about the same size."""
     if run.size <= LARGEST:
         return [_make(run, LEVEL)] if run.fragments else []
-    share = run.size / -(-run.size // TARGET)
-    made, some = [], _Run()
+    made, some, rest = [], _Run(), run.size
     for name, fragment in run.fragments:
+        share = rest / -(-rest // TARGET)
         if some.size and some.size + len(fragment) / 2 > share:
             made.append(_make(some, LEVEL))
-            some = _Run()
+            some, rest = _Run(), rest - some.size
         some.add(name, fragment)
     return [*made, _make(some, LEVEL)]
 

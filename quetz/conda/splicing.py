@@ -33,21 +33,22 @@ def _block(kind: int, content: bytes, size: int | None = None) -> bytes:
 
 
 def _spaces(literals: int, offset: int) -> bytes:
-    """Make a block of ``literals`` spaces and a match of three more at ``offset``.
+    """Make a block of ``literals`` spaces and a match of eight more at ``offset``.
 
     Its one sequence has all codes in RLE mode (RFC 8878, section 3.1.1.3.2). An offset is written
     as a value three higher, of which the code is the number of bits after the first, so that the
-    first, which ends the bitstream, and the others are the value itself.
+    first, which ends the bitstream, and the others are the value itself. Eight spaces are more
+    than the block has bytes, as RFC 8478 (section 3.1.1.2) demanded of a compressed block.
     """
     value = offset + 3
     rle_section = bytes([literals << 3 | _RLE]) + b" " if literals else b"\x00"
-    sequences = bytes([1, 0b01_01_01_00, literals, value.bit_length() - 1, 0, value])
+    sequences = bytes([1, 0b01_01_01_00, literals, value.bit_length() - 1, 8 - 3, value])
     return _block(_COMPRESSED, rle_section + sequences)
 
 
 # The latest offset comes first among the repeated ones.
 _RESET: Final = _spaces(8, offset=8) + _spaces(0, offset=4) + _spaces(0, offset=1)
-SPACES: Final = b" " * 17
+SPACES: Final = b" " * 32
 """What a bridge unpacks to behind its text."""
 
 END: Final = b"\x01\x00\x00"  # an empty block, the last one

@@ -1,7 +1,6 @@
 """Folders by descriptor: what is opened below one follows no symbolic link out of it."""
 
 import ctypes
-import errno
 import os
 import platform
 import stat
@@ -65,9 +64,7 @@ def copy_bytes(source: int, target: int, start: int, end: int) -> bool:
     while start < end:
         try:
             copied = os.copy_file_range(source, target, end - start, start)
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
-                raise
+        except OSError:  # it cannot, or something is wrong, which the next call will say
             copied = os.write(target, os.pread(source, min(end - start, _COPIED), start))
         if not copied:
             return False
