@@ -7,6 +7,8 @@ from quetz.deployment import Deployment
 from quetz.services.accounts import create_user
 from quetz.services.api_keys import create_api_key
 from quetz.services.permissions import OPERATOR, Role, principal_of
+from quetz.testing.packages import build_package
+from quetz.testing.publishing import publish_all
 from quetz.tests.web.described import DescribedClient
 from quetz.web.app import create_app
 from quetz.web.front import Front
@@ -60,3 +62,16 @@ def open_browser(app: Front, cookie: str, name: str = "__Host-session") -> TestC
     browser = TestClient(app, base_url=here, headers={"Origin": here}, cookies={name: cookie})
     browser.headers["X-CSRF"] = browser.get("/api/csrf-token").json()["token"]
     return browser
+
+
+@pytest.fixture
+def package(client, key, channel, deployment, tmp_path):
+    """Upload a package, and publish it."""
+    package = build_package(
+        tmp_path, name="numpy", version="2.1.0", subdir="linux-64", run_exports={"weak": ["numpy"]}
+    )
+    client.post(
+        f"/api/channels/forge/upload/{package.name}", content=package.read_bytes(), headers=key
+    )
+    publish_all(deployment)
+    return package

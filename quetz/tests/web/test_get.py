@@ -14,7 +14,7 @@ from quetz.storage.keys import object_key
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.conftest import make_key
-from quetz.web import index_forms
+from quetz.tests.web.readers import get, raw
 from quetz.worker.upkeep import Upkeep
 
 SHARD_INDEX = "repodata_shards.msgpack.zst"
@@ -28,32 +28,6 @@ FORMS = [
     "run_exports.json",
     "run_exports.json.zst",
 ]
-
-
-@pytest.fixture
-def package(client, key, channel, deployment, tmp_path):
-    """Upload a package, and publish it."""
-    package = build_package(
-        tmp_path, name="numpy", version="2.1.0", subdir="linux-64", run_exports={"weak": ["numpy"]}
-    )
-    client.post(
-        f"/api/channels/forge/upload/{package.name}", content=package.read_bytes(), headers=key
-    )
-    publish_all(deployment)
-    return package
-
-
-def get(client, path, **headers):
-    """Get without the encodings that the client would offer by itself."""
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client.get(path, headers={"Accept-Encoding": "identity", **headers})
-
-
-def raw(client, path, **headers) -> bytes:
-    """Return the bytes on the wire, whatever their Content-Encoding."""
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    with client.stream("GET", path, headers=headers) as answer:
-        return b"".join(answer.iter_raw())
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -110,62 +84,6 @@ def test_json_is_sent_in_the_encoding_that_the_client_takes(client, package):
     assert gzip.decompress(zipped) == plain
     assert zstandard.ZstdDecompressor().decompress(packed) == plain
     assert package.name in json.loads(plain)["packages.conda"]
-
-
-def test_the_gzip_file_is_not_encoded_once_more(client, package):
-    answer = get(client, "/get/forge/linux-64/repodata.json.gz", Accept_Encoding="gzip, zstd")
-
-    assert answer.headers["content-type"] == "application/gzip"
-    assert "content-encoding" not in answer.headers
-    assert json.loads(gzip.decompress(answer.content))["packages.conda"].keys() == {package.name}
-
-
-@pytest.mark.parametrize("form", ["repodata.json", "run_exports.json"])
-def test_the_gzip_form_of_a_large_document_follows_each_change(
-    client, key, package, deployment, tmp_path, monkeypatch, form
-):
-    monkeypatch.setattr(index_forms, "KEPT_SIZE", 100)
-    path = f"/get/forge/linux-64/{form}"
-    names = {package.name}
-
-    for name in ("numpy-base", "scipy", "abc"):
-        assert read_zipped(client, path) == names
-        more = build_package(tmp_path, name=name, subdir="linux-64")
-        upload = f"/api/channels/forge/upload/{more.name}"
-        client.post(upload, content=more.read_bytes(), headers=key)
-        publish_all(deployment)
-        names.add(more.name)
-
-    assert read_zipped(client, path) == names
-    plain = raw(client, path, Accept_Encoding="identity")
-    assert gzip.decompress(raw(client, path, Accept_Encoding="gzip")) == plain
-
-
-def test_a_large_gzip_form_is_made_whole_when_the_one_before_is_gone(
-    client, key, package, deployment, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(index_forms, "KEPT_SIZE", 100)
-    path = "/get/forge/linux-64/repodata.json"
-    read_zipped(client, path)
-    more = build_package(tmp_path, name="scipy", subdir="linux-64")
-    client.post(f"/api/channels/forge/upload/{more.name}", content=more.read_bytes(), headers=key)
-    publish_all(deployment)
-    for file in (deployment.path / "store" / "index").rglob("*.json.gz"):
-        file.unlink()
-
-    assert read_zipped(client, path) == {package.name, more.name}
-
-
-def read_zipped(client, path) -> set[str]:
-    document = json.loads(gzip.decompress(raw(client, path, Accept_Encoding="gzip")))
-    return document["packages.conda"].keys()
-
-
-def test_what_was_uploaded_is_what_is_shown_while_nothing_changes_records(client, package):
-    shown = get(client, "/get/forge/linux-64/repodata.json")
-    uploaded = get(client, "/get/forge/linux-64/repodata_from_packages.json")
-
-    assert uploaded.json() == shown.json()
 
 
 def test_an_encoding_with_weight_zero_is_not_used(client, package):
