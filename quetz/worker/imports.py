@@ -27,7 +27,7 @@ CHUNK_BYTES: Final = 64 << 20
 AHEAD: Final = 8
 """Chunks that are received while others are recorded."""
 
-BATCH: Final = 400
+BATCH: Final = 256
 BATCH_BYTES: Final = 1 << 30
 """What is recorded in one transaction, of which others wait: some tens of milliseconds."""
 
