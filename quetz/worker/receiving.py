@@ -50,7 +50,6 @@ class Candidate:
 class Arrival:
     """A sound file in the staging area; ``weight`` is the memory that its metadata take."""
 
-    file: FolderFile
     staged: StagedFile
     archive: PackageArchive
     weight: int
@@ -107,7 +106,7 @@ def _receive(store: ObjectStore, candidate: Candidate) -> Result:
     except Invalid as error:
         staged.discard()
         return error
-    return Arrival(file, staged, archive, _weight(archive))
+    return Arrival(staged, archive, _weight(archive))
 
 
 def _weight(archive: PackageArchive) -> int:
