@@ -93,7 +93,7 @@ def _index(source: Path) -> float:
         if path.is_dir():
             shutil.rmtree(path)
         elif not path.name.endswith(".conda"):
-            path.unlink()
+            path.unlink(missing_ok=True)
     return took
 
 

@@ -29,7 +29,8 @@ def check_upload(channel: "Channel", archive: "PackageArchive") -> None:
     open for writing: change nothing. An upload of several files is refused as a whole.
 
     A copy of a file of another channel is asked and told of like an upload; its ``archive`` is
-    made of what the other channel has on record.
+    made of what the other channel has on record. So is each file that ``quetz import`` takes in;
+    it is refused alone.
     """
 
 
@@ -41,6 +42,7 @@ def package_published(session: "Session", file: "File", archive: "PackageArchive
     work only, and do not commit or roll back. An exception, whatever its kind, undoes the upload,
     and its client is told of a fault of the server: to refuse an upload, implement
     ``check_upload``. Bytes that the channel holds already under that name are not published again.
+    ``quetz import`` calls it for some hundred files in one transaction.
     """
 
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from quetz.conda.contents import describe, read_run_exports
 from quetz.conda.faults import Fault
@@ -47,11 +47,20 @@ def read_archive(path: Path, filename: str) -> PackageArchive:
         BadArchive: the file is broken, unsafe, or says something else than its name.
     """
     parts = PackageFilename.parse(filename)
+    with path.open("rb") as file:
+        return read_opened_archive(file, parts)
+
+
+def read_opened_archive(file: BinaryIO, filename: PackageFilename) -> PackageArchive:
+    """Read a package as ``read_archive`` does, of a file that may be in memory.
+
+    Raises:
+        BadArchive: as ``read_archive``.
+    """
     try:
-        with path.open("rb") as file:
-            return _interpret(read_info(file, parts), parts)
+        return _interpret(read_info(file, filename), filename)
     except Fault as fault:
-        raise BadArchive(filename, fault.field, fault.reason) from None
+        raise BadArchive(str(filename), fault.field, fault.reason) from None
 
 
 def _interpret(info: Info, filename: PackageFilename) -> PackageArchive:

@@ -34,7 +34,7 @@ class _Repodata(msgspec.Struct):
     removed: list[str] = []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FolderFile:
     """A package file of a static channel; ``removed`` says that its repodata no longer offers it.
 

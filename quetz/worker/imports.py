@@ -27,7 +27,7 @@ CHUNK_BYTES: Final = 64 << 20
 AHEAD: Final = 8
 """Chunks that are received while others are recorded."""
 
-BATCH: Final = 400
+BATCH: Final = 256
 BATCH_BYTES: Final = 1 << 30
 """What is recorded in one transaction, of which others wait: some tens of milliseconds."""
 
@@ -80,7 +80,7 @@ class _Import:
         self._channel_name = channel_name
         self._watch = watch
         self._report = Report()
-        self._batch: list[Arrival] = []
+        self._batch: list[tuple[FolderFile, Arrival]] = []
 
     def run(self, folder: ChannelFolder) -> Report:
         missing = ListedAndMissing()
@@ -115,15 +115,15 @@ class _Import:
     def _take(self, chunk: Sequence[Candidate], received: Future[list[Result]]) -> None:
         for candidate, result in zip(chunk, received.result(), strict=True):
             if isinstance(result, Arrival):
-                self._batch.append(result)
+                self._batch.append((candidate.file, result))
             elif result is None:
                 self._report.unchanged += 1
             else:
                 self._report.refused.append(Refusal(candidate.file.place, result))
         if (
             len(self._batch) >= BATCH
-            or sum(arrival.weight for arrival in self._batch) >= FORM_WEIGHT
-            or sum(arrival.staged.size for arrival in self._batch) >= BATCH_BYTES
+            or sum(arrival.weight for _, arrival in self._batch) >= FORM_WEIGHT
+            or sum(arrival.staged.size for _, arrival in self._batch) >= BATCH_BYTES
         ):
             self._record()
         self._watch(self._report.done, self._total)
@@ -131,17 +131,15 @@ class _Import:
     def _record(self) -> None:
         """Put and record what was received."""
         batch, self._batch = self._batch, []
-        staged = {(one.file.subdir, one.file.filename): one.staged for one in batch}
+        staged = {file.place: arrival.staged for file, arrival in batch}
         deployment, channel_name = self._deployment, self._channel_name
         with deployment.transaction() as session:
             verdict = service.sort_out(
-                session, self._principal, channel_name, [_import_of(one) for one in batch]
+                session, self._principal, channel_name, [_import_of(*one) for one in batch]
             )
             service.ask_plugins_of_each(session, deployment.plugins, channel_name, verdict)
         self._count(verdict)
-        deployment.store.put_many(
-            [staged.pop((one.subdir, one.filename)) for one in verdict.accepted]
-        )
+        deployment.store.put_many([staged.pop(one.received.path) for one in verdict.accepted])
         for file in staged.values():
             file.discard()
         crashpoint("import.stored")
@@ -173,10 +171,10 @@ def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
         yield chunk
 
 
-def _import_of(arrival: Arrival) -> Import:
-    staged, listed = arrival.staged, arrival.file.listed
+def _import_of(file: FolderFile, arrival: Arrival) -> Import:
+    staged, listed = arrival.staged, file.listed
     return Import(
         Received(arrival.archive, staged.size, staged.sha256, staged.md5),
         indexed_at=None if listed is None else listed.indexed_timestamp,
-        removed=arrival.file.removed,
+        removed=file.removed,
     )

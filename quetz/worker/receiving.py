@@ -7,6 +7,7 @@ processors. They import no more than they need, for each of them has to start fi
 import atexit
 import gc
 import hashlib
+import io
 import multiprocessing
 import os
 import signal
@@ -16,9 +17,12 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from quetz.conda.archives import PackageArchive, read_archive
+import msgspec
+
+from quetz.conda.archives import PackageArchive, read_opened_archive
 from quetz.conda.channel_folders import FolderFile
-from quetz.errors import Invalid, QuetzError
+from quetz.conda.filenames import PackageFilename
+from quetz.errors import BadFilename, Invalid, QuetzError
 from quetz.errors.folders import FileUnreadable, ListedOtherwise, OtherSubdir
 from quetz.storage import ObjectStore, StagedFile
 
@@ -26,6 +30,9 @@ PIECE = 1 << 20
 
 ENOUGH_FOR_PROCESSES = 500
 """Files for which it pays to start processes, each of which takes a tenth of a second."""
+
+HEAVIEST = 24
+"""Bytes of memory that a byte of JSON may take: those of ``[],`` do."""
 
 OBJECTS = 20_000
 """Objects made between two searches for garbage; what is read of an archive leaves none."""
@@ -43,7 +50,6 @@ class Candidate:
 class Arrival:
     """A sound file in the staging area; ``weight`` is the memory that its metadata take."""
 
-    file: FolderFile
     staged: StagedFile
     archive: PackageArchive
     weight: int
@@ -83,35 +89,49 @@ def receive_all(store: ObjectStore, candidates: Sequence[Candidate]) -> list[Res
 def _receive(store: ObjectStore, candidate: Candidate) -> Result:
     file = candidate.file
     try:
-        staged = _stage(store, candidate)
+        name = PackageFilename.parse(file.filename)
+        staged, data = _stage(store, candidate)
+    except BadFilename as error:
+        return error
     except OSError as error:  # the store's are translated
         return FileUnreadable(error.strerror or type(error).__name__)
     if staged is None:
         return None
     try:
         _check_listed(file, staged)
-        archive = read_archive(staged.path, file.filename)
+        with io.BytesIO(data) if data is not None else staged.path.open("rb") as opened:
+            archive = read_opened_archive(opened, name)
         if archive.subdir != file.subdir:
             raise OtherSubdir(archive.subdir)
     except Invalid as error:
         staged.discard()
         return error
-    return Arrival(file, staged, archive, archive.weigh())
+    return Arrival(staged, archive, _weight(archive))
 
 
-def _stage(store: ObjectStore, candidate: Candidate) -> StagedFile | None:
-    """Copy the file into the staging area, unless it is what the channel holds."""
+def _weight(archive: PackageArchive) -> int:
+    documents = [archive.index, archive.run_exports, archive.about]
+    return HEAVIEST * len(msgspec.json.encode(documents))
+
+
+def _stage(store: ObjectStore, candidate: Candidate) -> tuple[StagedFile | None, bytes | None]:
+    """Copy the file into the staging area, unless it is what the channel holds.
+
+    Return its bytes, too, if they came at once.
+    """
     with candidate.file.path.open("rb", buffering=0) as source:
         if candidate.held is not None:
             if hashlib.file_digest(source, "sha256").hexdigest() == candidate.held:
-                return None
+                return None, None
             source.seek(0)
         # A small file gets a small buffer: to make a large one takes longer than to read it.
         at_once = min(PIECE, candidate.file.size + 1)
+        whole: bytes | None = b""
         with store.stage() as stage:
             while piece := source.read(at_once):
                 stage.write(piece)
-            return stage.leave()
+                whole = piece if stage.size == len(piece) else None
+            return stage.leave(), whole
 
 
 def _check_listed(file: FolderFile, staged: StagedFile) -> None:
