@@ -222,6 +222,17 @@ class Deployment:
             gate = Gate(engine, plugins, path, lambda: _migrate_at_start(path, settings, plugins))
             status = gate.enter(settings.sqlalchemy.on_mismatch)
             plugins = _without_unsound(plugins, status, settings.plugins.enabled)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls.on(path, settings, engine, plugins, status)
+
+    @classmethod
+    def on(
+        cls, path: Path, settings: Settings, engine: Engine, plugins: Plugins, status: Status
+    ) -> "Deployment":
+        """Open a deployment on a database that was found to fit, in the state ``status``."""
+        try:
             store = LocalStore.open(path / STORE_FOLDER)
         except BaseException:
             engine.dispose()

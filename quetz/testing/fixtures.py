@@ -7,6 +7,7 @@ A test takes ``session`` to call services in a transaction that is rolled back, 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -20,7 +21,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
-from quetz.deployment import STORE_FOLDER, Deployment
+from quetz.deployment import STORE_FOLDER, Deployment, open_database
+from quetz.migrations.status import Status
+from quetz.plugins import Plugins
+from quetz.settings import load_settings
 from quetz.storage import ObjectStore
 from quetz.storage.local import LocalStore
 from quetz.testing.databases import (
@@ -164,10 +168,28 @@ def deployment_path(
     _spare_stores.take_back(path / STORE_FOLDER)
 
 
+@pytest.fixture(scope="session")
+def _opened() -> dict[object, tuple[Plugins, Status]]:
+    """Keep what opening found, which takes longer than most tests.
+
+    What is installed, and the schema of databases without a row, stay as they are.
+    """
+    return {}
+
+
 @pytest.fixture
-def deployment(deployment_path: Path) -> Iterator[Deployment]:
+def deployment(
+    deployment_path: Path, database_url: URL, _opened: dict[object, tuple[Plugins, Status]]
+) -> Iterator[Deployment]:
     """Open a deployment: its transactions are real, its database is cleaned for each test."""
-    deployment = Deployment.open(deployment_path)
+    settings = load_settings(deployment_path)
+    seen = (database_url.get_backend_name(), tuple(settings.plugins.enabled), tuple(sys.path))
+    if seen in _opened:
+        engine = open_database(deployment_path, settings)
+        deployment = Deployment.on(deployment_path, settings, engine, *_opened[seen])
+    else:
+        deployment = Deployment.open(deployment_path)
+        _opened[seen] = deployment.plugins, deployment.schema.status
     yield deployment
     deployment.close()
 

@@ -16,3 +16,6 @@ if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).
 
 # Tests that run pytest have no use for it either: to import it takes two seconds.
 os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+
+# Programs that tests start keep the bytecode of quetz: each would compile all of it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+from functools import cache
 
 import pytest
+import typer.testing
 from typer.testing import CliRunner
 
 from quetz.cli.app import app
@@ -13,6 +15,9 @@ from quetz.deployment import database_url
 from quetz.settings import load_settings
 from quetz.tests.architecture.sources import ROOT
 from quetz.tests.cli.releases import Release
+
+# CliRunner makes all commands at each call, which takes longer than most of them run.
+typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +46,19 @@ def quetz():
         return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _created(tmp_path_factory):
+    return tmp_path_factory.mktemp("created") / "deployment"
+
+
+@pytest.fixture
+def path(quetz, no_other_settings, tmp_path, _created):
+    """A deployment as ``quetz create`` makes it: a copy, which takes less time."""
+    if not _created.exists():
+        assert quetz("create", _created).exit_code == 0
+    return shutil.copytree(_created, tmp_path / "d")
 
 
 @pytest.fixture

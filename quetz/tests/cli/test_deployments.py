@@ -60,33 +60,30 @@ def test_create_dev_prints_the_key_of_the_owner_alice(quetz, tmp_path):
     assert config["session"]["https_only"] is False
 
 
-def test_an_existing_deployment_is_refused_and_left_alone(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
+def test_an_existing_deployment_is_refused_and_left_alone(quetz, tmp_path, path):
     before = tree(tmp_path)
 
-    result = quetz("create", tmp_path / "d", "--dev")
+    result = quetz("create", path, "--dev")
 
     assert result.exit_code == 1
     assert "is a deployment already; leave it alone with --exists-ok" in result.stderr
     assert tree(tmp_path) == before
 
 
-def test_exists_ok_leaves_an_existing_deployment_alone(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
+def test_exists_ok_leaves_an_existing_deployment_alone(quetz, tmp_path, path):
     before = tree(tmp_path)
 
-    result = quetz("create", tmp_path / "d", "--exists-ok")
+    result = quetz("create", path, "--exists-ok")
 
     assert (result.exit_code, result.stdout) == (0, "")
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("command", [["create", "--exists-ok"], ["run", "--skip-if-exists"]])
-def test_a_deployment_is_not_made_one_for_development(quetz, tmp_path, command):
-    quetz("create", tmp_path / "d")
+def test_a_deployment_is_not_made_one_for_development(quetz, tmp_path, command, path):
     before = tree(tmp_path)
 
-    result = quetz(*command, tmp_path / "d", "--dev")
+    result = quetz(*command, path, "--dev")
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "was not created with --dev; leave the option out" in result.stderr
@@ -105,24 +102,22 @@ def test_delete_replaces_a_deployment(quetz, tmp_path):
     assert not (tmp_path / "d" / "store" / "old").exists()
 
 
-def test_a_deployment_can_be_made_anew_from_its_own_configuration(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-    config = tmp_path / "d" / "config.toml"
+def test_a_deployment_can_be_made_anew_from_its_own_configuration(quetz, path):
+    config = path / "config.toml"
     text = config.read_text()
 
-    result = quetz("create", tmp_path / "d", "--delete", "--copy-conf", config)
+    result = quetz("create", path, "--delete", "--copy-conf", config)
 
     assert result.exit_code == 0
     assert config.read_text() == text
 
 
-def test_a_replacement_that_fails_leaves_the_old_deployment(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
+def test_a_replacement_that_fails_leaves_the_old_deployment(quetz, tmp_path, path):
     bad = tmp_path / "bad.toml"
     bad.write_text("[general]\ndevv = true\n")
     before = tree(tmp_path)
 
-    result = quetz("create", tmp_path / "d", "--delete", "--copy-conf", bad)
+    result = quetz("create", path, "--delete", "--copy-conf", bad)
 
     assert result.exit_code == 2
     assert result.stderr.startswith(f"quetz: '{bad}': unknown key [general] devv")

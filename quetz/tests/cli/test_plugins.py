@@ -70,13 +70,6 @@ def site(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def path(quetz, tmp_path):
-    """A deployment that was made without plugins."""
-    assert quetz("create", tmp_path / "d").exit_code == 0
-    return tmp_path / "d"
-
-
-@pytest.fixture
 def project(tmp_path):
     """The folder of a plugin with one migration."""
     for name, content in PROJECT.items():

@@ -19,12 +19,6 @@ backup_dir = "saved/of mine"
 BACKUP = "20261124T145215123456Z-4bd032e7beb5.sqlite"
 
 
-@pytest.fixture
-def path(quetz, tmp_path):
-    assert quetz("create", tmp_path / "d").exit_code == 0
-    return tmp_path / "d"
-
-
 @pytest.fixture(params=["delete", "replace"])
 def take_away(quetz, request):
     """Delete the deployment, or replace it by a new one."""
@@ -33,10 +27,8 @@ def take_away(quetz, request):
     return lambda path: quetz("create", path, "--delete", "--create-conf")
 
 
-def test_delete_removes_the_whole_folder(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-
-    result = quetz("delete", tmp_path / "d", "--force")
+def test_delete_removes_the_whole_folder(quetz, tmp_path, path):
+    result = quetz("delete", path, "--force")
 
     assert result.exit_code == 0
     assert tree(tmp_path) == {}
@@ -57,23 +49,20 @@ def test_delete_refuses_what_is_not_a_deployment(quetz, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_delete_does_not_guess_when_it_cannot_ask(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-
-    result = quetz("delete", tmp_path / "d", input="y\n")
+def test_delete_does_not_guess_when_it_cannot_ask(quetz, path):
+    result = quetz("delete", path, input="y\n")
 
     assert result.exit_code == 2
     assert "add --force" in result.stderr
-    assert (tmp_path / "d").exists()
+    assert path.exists()
 
 
 @pytest.mark.parametrize(("answer", "code", "kept"), [("y", 0, False), ("n", 1, True)])
-def test_delete_asks_at_a_terminal(quetz, tmp_path, answer, code, kept):
-    quetz("create", tmp_path / "d")
+def test_delete_asks_at_a_terminal(quetz, path, answer, code, kept):
     ours, theirs = pty.openpty()
 
     with subprocess.Popen(
-        [sys.executable, "-m", "quetz", "delete", tmp_path / "d"],
+        [sys.executable, "-m", "quetz", "delete", path],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -85,7 +74,7 @@ def test_delete_asks_at_a_terminal(quetz, tmp_path, answer, code, kept):
 
     assert process.returncode == code
     assert b"with all its packages?" in question
-    assert (tmp_path / "d").exists() is kept
+    assert path.exists() is kept
 
 
 def test_delete_knows_all_that_a_deployment_makes(quetz, tmp_path):

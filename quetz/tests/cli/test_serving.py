@@ -19,12 +19,6 @@ KEY = "qz-" + "A" * 16 + "-" + "b" * 43 + "123456"
 
 
 @pytest.fixture
-def path(quetz, tmp_path):
-    assert quetz("create", tmp_path / "d").exit_code == 0
-    return tmp_path / "d"
-
-
-@pytest.fixture
 def taken_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

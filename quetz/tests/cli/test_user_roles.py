@@ -99,10 +99,8 @@ def test_a_listed_role_above_the_default_one_replaces_it(quetz, logged_in):
     assert roles(logged_in) == {"ada": "owner", "max": "maintainer"}
 
 
-def test_without_lists_there_is_nothing_to_do(quetz, tmp_path):
-    quetz("create", tmp_path / "d")
-
-    result = quetz("add-user-roles", tmp_path / "d")
+def test_without_lists_there_is_nothing_to_do(quetz, path):
+    result = quetz("add-user-roles", path)
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
 
