@@ -47,9 +47,8 @@ class Client:
                     self._gone.set()
 
 
-def ask(file, client, **headers):
-    headers = {name.encode(): value for name, value in headers.items()}
-    return respond(file, headers, {"method": "GET"}, client.receive, client.send)
+def ask(file, client, wanted=b""):
+    return respond(file, {b"range": wanted}, {"method": "GET"}, client.receive, client.send)
 
 
 def let_the_disk_be(monkeypatch, *, cached, seconds=0.0):
@@ -90,7 +89,7 @@ async def test_what_is_sent_is_what_the_file_holds(file, monkeypatch, cached, wa
     let_the_disk_be(monkeypatch, cached=cached)
     client = Client()
 
-    whole = await ask(file, client, range=wanted)
+    whole = await ask(file, client, wanted)
 
     assert client.body == DATA[first:end]
     assert whole == (wanted == b"")
@@ -99,7 +98,7 @@ async def test_what_is_sent_is_what_the_file_holds(file, monkeypatch, cached, wa
 @pytest.mark.parametrize("wanted", [b"", b"bytes=0-9"], ids=["large", "small"])
 async def test_others_are_answered_while_a_slow_disk_is_read(file, monkeypatch, wanted):
     let_the_disk_be(monkeypatch, cached=lambda start: False, seconds=0.3)
-    sending = asyncio.create_task(ask(file, Client(), range=wanted))
+    sending = asyncio.create_task(ask(file, Client(), wanted))
     longest = 0.0
 
     while not sending.done():
