@@ -120,7 +120,7 @@ class Downloads:
             case [subdir, filename] if is_subdir(subdir):
                 return await self._package(channel, subdir, filename)
             case [subdir, "shards", shard] if is_subdir(subdir) and SHARD.fullmatch(shard):
-                return self._shard(channel, subdir, shard)
+                return await self._shard(channel, subdir, shard)
         raise FileNotFound("/".join([name, *parts]))
 
     async def _page(self, name: str, parts: list[str], principal: Principal) -> Representation:
@@ -186,9 +186,9 @@ class Downloads:
             return await run_in_threadpool(load)
         return await self._cache.get(("index", channel.id), load)
 
-    def _shard(self, channel: _Channel, subdir: str, shard: str) -> Representation:
+    async def _shard(self, channel: _Channel, subdir: str, shard: str) -> Representation:
         try:
-            return self._forms.shard(channel.place(subdir), shard.partition(".")[0])
+            return await self._forms.shard(channel.place(subdir), shard.partition(".")[0])
         except FileGone:
             raise FileNotFound(f"{subdir}/shards/{shard}") from None
 

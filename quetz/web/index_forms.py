@@ -40,8 +40,8 @@ JSON = "application/json"
 GZIP_LEVEL = 6
 
 MEMORY = 64 << 20
-"""How many bytes of index files a process keeps; a file of more than a 64th is not kept."""
-KEPT_SIZE = MEMORY // 64
+"""How many bytes of index files a process keeps; a file of more than a 32nd is not kept."""
+KEPT_SIZE = MEMORY // 32  # the shard index of half a million packages has 1.3 MB
 OVERHEAD = 2_000  # bytes that an entry takes besides its body
 
 
@@ -131,7 +131,9 @@ class IndexForms:
         if encoding == "gzip" or form.zipped:
             body = await self._gzip_once(place, form, file)
         else:
-            body = self._stored(file, unpack=form.negotiated and not encoding)
+            unpack = form.negotiated and not encoding
+            # In a thread: the disk may be slow.
+            body = await run_in_threadpool(self._stored, file, unpack=unpack)
         packed = isinstance(body, Path) and form.negotiated and not encoding
         made = Representation(
             body=body,
@@ -170,7 +172,7 @@ class IndexForms:
         )
         return self._keep(key, made)
 
-    def shard(self, place: Place, digest: str) -> Representation:
+    async def shard(self, place: Place, digest: str) -> Representation:
         """Represent a shard by its hash, whether the present index names it or an older one.
 
         Raises:
@@ -181,7 +183,7 @@ class IndexForms:
             self._kept.move_to_end(key)
             return self._kept[key]
         switch = Switch(place.channel_id, place.subdir, SHARDS)
-        data = self._store.read_index(shard_key(switch, digest))
+        data = await run_in_threadpool(self._store.read_index, shard_key(switch, digest))
         if data is None or sha256(data).hexdigest() != digest:
             raise FileGone(digest)
         made = Representation(

@@ -1,8 +1,17 @@
 """A real server that is killed while clients upload; the long campaign is `make campaign-crash`."""
 
+import sqlite3
+import time
+from contextlib import closing
+from typing import Any
+
 import pytest
+import requests
 
 from quetz.testing.crashes import Driver, create_deployment
+from quetz.testing.packages import build_package
+from quetz.testing.servers import doomed_server
+from quetz.worker.upkeep import TALLY_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -23,3 +32,30 @@ def test_a_killed_server_keeps_what_it_acknowledged(point, tmp_path):
 
     assert died
     driver.check()
+
+
+def test_a_killed_server_loses_only_the_downloads_of_the_last_seconds(tmp_path):
+    deployment, package = tmp_path / "deployment", build_package(tmp_path)
+    session = requests.Session()
+    session.trust_env = False
+    session.headers["X-API-Key"] = create_deployment(deployment)
+    with doomed_server(deployment) as server:
+        channel: dict[str, Any] = {"name": "forge", "private": False}
+        session.post(f"{server.url}/api/channels", json=channel).raise_for_status()
+        upload = f"{server.url}/api/channels/forge/upload/{package.name}"
+        session.post(upload, data=package.read_bytes()).raise_for_status()
+        address = f"{server.url}/get/forge/noarch/{package.name}"
+
+        for _ in range(5):
+            session.get(address).raise_for_status()
+        time.sleep(2 * TALLY_SECONDS)
+        for _ in range(3):
+            session.get(address).raise_for_status()
+
+    assert 5 <= downloads(deployment) <= 8
+
+
+def downloads(deployment) -> int:
+    with closing(sqlite3.connect(deployment / "quetz.sqlite")) as database:
+        [count] = database.execute("SELECT sum(count) FROM file_downloads").fetchone()
+    return count or 0

@@ -10,6 +10,7 @@ import subprocess
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -63,7 +64,7 @@ def nginx_before(url: str, deployment: Path, config: str):
         f"{user} daemon off; pid {work}/pid; worker_processes 1;"
         f"events {{}} http {{ {folders}\n{config}\n}}"
     )
-    command = [NGINX, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", f"{work}/log"]
+    command = [str(NGINX), "-p", str(work), "-c", str(work / "nginx.conf"), "-e", f"{work}/log"]
     process = subprocess.Popen(command)
     try:
         wait_for(port)
@@ -99,8 +100,8 @@ def site(request, tmp_path, pack):
         running_server(path) as server,
         nginx_before(server.url, path, configuration(links=links)) as url,
     ):
-        body = {"name": "forge", "private": True}
-        session.post(f"{url}/api/channels", json=body).raise_for_status()
+        channel: dict[str, Any] = {"name": "forge", "private": True}
+        session.post(f"{url}/api/channels", json=channel).raise_for_status()
         upload = f"{url}/api/channels/forge/upload/{package.name}"
         session.post(upload, data=package.read_bytes()).raise_for_status()
         yield url, server.url, session, package

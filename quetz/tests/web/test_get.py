@@ -327,6 +327,17 @@ def test_only_whole_downloads_are_counted(client, key, package, deployment):
         assert session.query(FileDownloads.count).scalar() == 2
 
 
+def test_reading_writes_nothing_to_the_database(client, key, package, deployment):
+    path = f"/get/forge/linux-64/{package.name}"
+    client.get(path, headers=key)
+    before = deployment.changes.number()
+
+    answers = [client.get(path, headers=key) for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert deployment.changes.number() == before
+
+
 def test_only_get_and_head_are_answered(client, package):
     answer = client.post(f"/get/forge/linux-64/{package.name}")
 
