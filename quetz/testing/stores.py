@@ -284,7 +284,7 @@ class StoreConformance:
         for source, content in zip(sources, [large, b"0123456789"], strict=True):
             store.write_index(source, content)
 
-        parts = [
+        parts: list[bytes | Slice] = [
             b"start ",
             Slice(sources[0], 5, len(large)),
             b"",
