@@ -71,6 +71,10 @@ class _Draft:
     def is_new(self) -> bool:
         return self._table is None
 
+    @property
+    def has_lost_its_table(self) -> bool:
+        return self._table is None and self._before is not None and self._before.table is not None
+
     def start_anew(self) -> None:
         self._table = None
 
@@ -255,8 +259,14 @@ def build_channeldata(
 
 
 def _names_to_read(batch: Batch, drafts: Collection[_Draft]) -> list[str] | None:
-    """Return the names to put into the drafts; None for all, and the drafts begin anew then."""
+    """Return the names to put into the drafts; None for all, and the drafts begin anew then.
+
+    Raises:
+        TornDocument: a file before should have a table, and it is missing or torn.
+    """
     names = batch.names
+    if names is not None and any(draft.has_lost_its_table for draft in drafts):
+        raise TornDocument
     if names is not None and len(names) <= MOST_NAMES and not any(d.is_new for d in drafts):
         return names
     for draft in drafts:

@@ -5,12 +5,13 @@ A test module gives the driver as the fixture ``store``, and subclasses ``StoreC
 
 import hashlib
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from quetz.errors import ObjectMissing
-from quetz.storage import ObjectStore, StagedFile, StoreKey
+from quetz.storage import ObjectStore, Slice, StagedFile, StoreKey
 from quetz.storage.keys import index_key, object_key
 
 MISSING = object_key("0" * 64)
@@ -276,6 +277,62 @@ class StoreConformance:
             store.write_index(key, b"other")
 
         assert read_bytes(store, key) == b"content"
+
+    def test_an_index_file_is_made_of_slices_of_others(self, store: ObjectStore) -> None:
+        large = bytes(range(256)) * 4096
+        sources = [index_key(7, "noarch", "large"), index_key(8, "", "small")]
+        for source, content in zip(sources, [large, b"0123456789"], strict=True):
+            store.write_index(source, content)
+
+        parts: list[bytes | Slice] = [
+            b"start ",
+            Slice(sources[0], 5, len(large)),
+            b"",
+            Slice(sources[1], 0, 3),
+            Slice(sources[1], 4, 4),
+            Slice(sources[0], 0, 7),
+            b" end",
+        ]
+        store.write_index(MISSING_INDEX, iter(parts))
+
+        made = b"start " + large[5:] + b"012" + large[:7] + b" end"
+        assert store.read_index(MISSING_INDEX) == made
+        assert [store.read_index(source) for source in sources] == [large, b"0123456789"]
+
+    def test_an_index_file_is_made_of_slices_of_the_one_it_replaces(
+        self, store: ObjectStore
+    ) -> None:
+        store.write_index(MISSING_INDEX, b"0123456789")
+
+        store.write_index(MISSING_INDEX, [Slice(MISSING_INDEX, 5, 10), Slice(MISSING_INDEX, 0, 5)])
+
+        assert store.read_index(MISSING_INDEX) == b"5678901234"
+
+    def test_a_slice_of_what_is_missing_or_too_short_leaves_all_as_it_was(
+        self, store: ObjectStore
+    ) -> None:
+        short, missing = index_key(7, "noarch", "short"), index_key(7, "noarch", "missing")
+        store.write_index(short, b"0123456789")
+        store.write_index(MISSING_INDEX, b"old")
+
+        for part in (Slice(missing, 0, 5), Slice(short, 0, 11), Slice(short, 20, 21)):
+            with pytest.raises(ObjectMissing):
+                store.write_index(MISSING_INDEX, [b"start", Slice(short, 0, 10), part])
+
+        assert store.read_index(MISSING_INDEX) == b"old"
+        assert set(store.list_index()) == {str(short), str(MISSING_INDEX)}
+
+    def test_parts_that_cannot_be_made_leave_all_as_it_was(self, store: ObjectStore) -> None:
+        def parts() -> Iterator[bytes]:
+            yield b"start"
+            raise LookupError
+
+        store.write_index(MISSING_INDEX, b"old")
+
+        with pytest.raises(LookupError):
+            store.write_index(MISSING_INDEX, parts())
+
+        assert store.read_index(MISSING_INDEX) == b"old"
 
     def test_a_reader_sees_an_old_index_file_or_a_new_one(self, store: ObjectStore) -> None:
         versions = [bytes([number]) * 500_000 for number in range(8)]

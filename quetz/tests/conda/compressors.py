@@ -35,7 +35,7 @@ class Treeless:
 class RepeatedOffset:
     """Copies from where the match before it did, which was two bytes back."""
 
-    raw = b'"a":1' + b"ab" * 9
+    raw = b'"a":1' + b"23" * 9
 
     def __init__(self, **_: Any) -> None:
         pass

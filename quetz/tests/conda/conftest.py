@@ -8,18 +8,29 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from quetz.conda import pieces
 from quetz.conda.archives import read_archive
 from quetz.conda.records import encode_record
 from quetz.conda.repodata import encode_repodata
 from quetz.conda.shards import encode_shard, encode_shard_index
 from quetz.conda.texts import encode_json
 from quetz.conda.zstd import compress
+from quetz.tests.conda.documents import LARGEST, SMALLEST, TARGET
 
 # A busy machine is no fault of the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 Publish = Callable[[Iterable[Path]], dict[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def small_pieces():
+    """Cut documents into pieces of few bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in {"TARGET": TARGET, "SMALLEST": SMALLEST, "LARGEST": LARGEST}.items():
+            patch.setattr(pieces, name, size)
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from quetz.errors import ObjectMissing, StorageFull, StoreUnavailable
+from quetz.storage import Slice
 from quetz.storage.keys import index_key, object_key
 from quetz.storage.local import LocalStore
 from quetz.testing.stores import StoreConformance, put_bytes, read_bytes
@@ -35,6 +36,36 @@ def outside(tmp_path):
 
 def open_descriptors():
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+# What is copied
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.ENOSYS, errno.EPERM, errno.EIO])
+def test_slices_are_copied_where_the_kernel_cannot(store, monkeypatch, code):
+    def refused(*_arguments):
+        raise OSError(code, os.strerror(code))
+
+    content = bytes(range(256)) * 4096
+    store.write_index(INDEX, content)
+    monkeypatch.setattr(os, "copy_file_range", refused)
+    parts = [b"start", Slice(INDEX, 3, len(content)), Slice(INDEX, 0, 3), b"end"]
+
+    store.write_index(INDEX, parts)
+
+    assert store.read_index(INDEX) == b"start" + content[3:] + content[:3] + b"end"
+    with pytest.raises(ObjectMissing):
+        store.write_index(INDEX, [Slice(INDEX, 0, len(content) + 9)])
+
+
+def test_a_failed_copy_leaves_no_stage_and_no_descriptor(store, root):
+    before = open_descriptors()
+
+    with pytest.raises(ObjectMissing):
+        store.write_index(INDEX, [b"start", Slice(index_key(1, "noarch", "gone"), 0, 1)])
+
+    assert [path.name for path in root.glob("staging/*/*")] == ["lock"]
+    assert open_descriptors() == before
 
 
 # What is durable, and when
