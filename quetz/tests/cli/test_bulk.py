@@ -193,7 +193,7 @@ def test_an_import_that_was_killed_goes_on(told, folder, deployment_path, point)
     done = told("import", folder, "forge")
 
     assert killed.returncode == -signal.SIGKILL
-    assert before == BATCH * (1 if point == "import.stored" else 2)
+    assert 0 < before < total
     assert (done["unchanged"], done["imported"]) == (before, total - before)
     with closing(Deployment.open(deployment_path)) as opened, opened.transaction() as session:
         files, packages = session.query(File).all(), session.query(Package).all()
