@@ -26,7 +26,7 @@ def publish_channel(deployment: Deployment, channel_id: int) -> list[Switch]:
             return published
         for switch in marked:
             with lease(deployment, switch) as mine:
-                if mine and publish(deployment, switch):
-                    published.append(switch)
-                elif not mine:
+                if not mine:
                     time.sleep(BUSY_SECONDS)
+                elif publish(deployment, switch):
+                    published.append(switch)

@@ -1,5 +1,6 @@
 """Importing the folder of a static channel: received beside each other, recorded in batches."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -29,7 +30,11 @@ AHEAD: Final = 8
 
 BATCH: Final = 256
 BATCH_BYTES: Final = 1 << 30
-"""What is recorded in one transaction, of which others wait: some tens of milliseconds."""
+"""What is put into the store at once, and recorded at once if that is quick."""
+
+LEAST: Final = 16
+WRITE_SECONDS: Final = 0.05
+"""How long a transaction may take, for other writers wait for it; then fewer files are recorded."""
 
 
 @dataclass
@@ -81,6 +86,7 @@ class _Import:
         self._watch = watch
         self._report = Report()
         self._batch: list[tuple[FolderFile, Arrival]] = []
+        self._at_once = BATCH
 
     def run(self, folder: ChannelFolder) -> Report:
         missing = ListedAndMissing()
@@ -143,15 +149,26 @@ class _Import:
         for file in staged.values():
             file.discard()
         crashpoint("import.stored")
-        if verdict.accepted:
-            with deployment.transaction(write=True) as session:
-                recorded = service.record_imports(
-                    session, deployment.plugins, self._principal, channel_name, verdict.accepted
-                )
-            crashpoint("import.recorded")
-            self._count(recorded)
-            self._report.imported += len(recorded.accepted)
-            self._report.yanked += sum(one.removed for one in recorded.accepted)
+        left = verdict.accepted
+        while left:
+            some, left = left[: self._at_once], left[self._at_once :]
+            self._write(some)
+
+    def _write(self, imports: Sequence[Import]) -> None:
+        deployment, began = self._deployment, time.monotonic()
+        with deployment.transaction(write=True) as session:
+            recorded = service.record_imports(
+                session, deployment.plugins, self._principal, self._channel_name, imports
+            )
+        crashpoint("import.recorded")
+        took = time.monotonic() - began
+        if took > WRITE_SECONDS:
+            self._at_once = max(self._at_once // 2, LEAST)
+        elif took < WRITE_SECONDS / 2:
+            self._at_once = min(self._at_once * 2, BATCH)
+        self._count(recorded)
+        self._report.imported += len(recorded.accepted)
+        self._report.yanked += sum(one.removed for one in recorded.accepted)
 
     def _count(self, verdict: Verdict) -> None:
         self._report.unchanged += verdict.unchanged

@@ -11,6 +11,7 @@ from quetz.db.queries.channels import get_channel
 from quetz.errors import QuotaExceeded
 from quetz.plugins import PluginFailed, load_plugins
 from quetz.services.files import delete_file
+from quetz.services.imports import record_imports
 from quetz.services.permissions import OPERATOR
 from quetz.services.uploads import check_received, record
 from quetz.storage.keys import object_key
@@ -18,6 +19,7 @@ from quetz.testing.factories import make_channel
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.migrations.distributions import Site
+from quetz.worker import imports
 from quetz.worker.imports import BATCH, import_folder
 from quetz.worker.receiving import ENOUGH_FOR_PROCESSES
 
@@ -322,6 +324,25 @@ def test_many_files_are_received_by_processes_and_recorded_in_batches(deployment
     newest = {package.name: package.current_version for package in packages}
     assert newest["name0"] == str(max(range(0, count, 90)))
     assert run().unchanged == count
+
+
+def test_fewer_files_are_recorded_at_once_where_that_takes_long(folder, run, monkeypatch):
+    for number in range(100):
+        build_package(folder / "noarch", name=f"name{number}")
+    sizes = []
+
+    def recording(*arguments):
+        sizes.append(len(arguments[-1]))
+        return record_imports(*arguments)
+
+    monkeypatch.setattr("quetz.services.imports.record_imports", recording)
+    monkeypatch.setattr(imports, "BATCH", 32)
+    monkeypatch.setattr(imports, "WRITE_SECONDS", 0.0)
+
+    report = run()
+
+    assert report.imported == 100
+    assert sizes == [32, 16, 16, 16, 16, 4]
 
 
 HOOK = """\
