@@ -1,10 +1,32 @@
 """A real server that is killed while clients upload; the long campaign is `make campaign-crash`."""
 
+from contextlib import closing
+
 import pytest
 
-from quetz.testing.crashes import Driver, create_deployment
+from quetz.deployment import Deployment
+from quetz.services.api_keys import create_api_key
+from quetz.services.permissions import OPERATOR
+from quetz.testing.crashes import CHANNEL, Driver
+from quetz.testing.factories import make_channel, make_user
 
 
+@pytest.fixture
+def key(deployment_path):
+    """The key of the owner of a server with one channel."""
+    with (
+        closing(Deployment.open(deployment_path)) as deployment,
+        deployment.transaction(write=True) as session,
+    ):
+        owner = make_user(session, "olga", role="owner")
+        make_channel(session, CHANNEL, owner=owner)
+        made = create_api_key(
+            session, OPERATOR, owner, description="", expires_at=None, scopes=None
+        )
+    return made.key
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "point",
     [
@@ -13,11 +35,9 @@ from quetz.testing.crashes import Driver, create_deployment
         pytest.param("publish.flipping", id="while publishing"),
     ],
 )
-def test_a_killed_server_keeps_what_it_acknowledged(point, tmp_path):
-    deployment = tmp_path / "deployment"
+def test_a_killed_server_keeps_what_it_acknowledged(deployment_path, key, point, tmp_path):
     (tmp_path / "packages").mkdir()
-    driver = Driver(deployment, create_deployment(deployment), tmp_path / "packages")
-    driver.create_channel()
+    driver = Driver(deployment_path, key, tmp_path / "packages")
 
     died = driver.crash(point)
 
