@@ -1,8 +1,9 @@
 """The plugins that are installed, found without importing any code of theirs."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,12 +74,27 @@ class Installed:
 
 def find_installed() -> dict[str, Installed]:
     """Return all installed plugins by name."""
+    found = _points(tuple((folder, _modified(folder)) for folder in sys.path))
+    return {name: Installed(name, points) for name, points in sorted(found.items())}
+
+
+@lru_cache(maxsize=1)
+def _points(_folders: tuple[tuple[str, int], ...]) -> Mapping[str, Mapping[str, EntryPoint]]:
+    """Read a file of each distribution, unless the folders of ``sys.path`` are as they were."""
     found: dict[str, dict[str, EntryPoint]] = {}
-    points = entry_points()  # once: it reads a file of each distribution
+    points = entry_points()
     for group in (HOOKS, MODELS, MIGRATIONS):
         for point in points.select(group=group):
             found.setdefault(point.name, {})[group] = point
-    return {name: Installed(name, points) for name, points in sorted(found.items())}
+    return found
+
+
+def _modified(folder: str) -> int:
+    """Return when a distribution was last added to a folder, or taken out of it; in ns."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:  # it is not there, or is no file at all
+        return 0
 
 
 def choose(

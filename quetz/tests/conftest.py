@@ -19,3 +19,10 @@ os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
 
 # Programs that tests start keep the bytecode of quetz: each would compile all of it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run three tests for two cores: a third of the time they wait for servers and programs."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(os.sched_getaffinity(0)) * 3 // 2

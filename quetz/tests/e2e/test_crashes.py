@@ -8,12 +8,32 @@ from typing import Any
 import pytest
 import requests
 
-from quetz.testing.crashes import Driver, create_deployment
+from quetz.deployment import Deployment
+from quetz.services.api_keys import create_api_key
+from quetz.services.permissions import OPERATOR
+from quetz.testing.crashes import CHANNEL, Driver, create_deployment
+from quetz.testing.factories import make_channel, make_user
 from quetz.testing.packages import build_package
 from quetz.testing.servers import doomed_server
 from quetz.worker.upkeep import TALLY_SECONDS
 
 
+@pytest.fixture
+def key(deployment_path):
+    """The key of the owner of a server with one channel."""
+    with (
+        closing(Deployment.open(deployment_path)) as deployment,
+        deployment.transaction(write=True) as session,
+    ):
+        owner = make_user(session, "olga", role="owner")
+        make_channel(session, CHANNEL, owner=owner)
+        made = create_api_key(
+            session, OPERATOR, owner, description="", expires_at=None, scopes=None
+        )
+    return made.key
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "point",
     [
@@ -22,11 +42,9 @@ from quetz.worker.upkeep import TALLY_SECONDS
         pytest.param("publish.flipping", id="while publishing"),
     ],
 )
-def test_a_killed_server_keeps_what_it_acknowledged(point, tmp_path):
-    deployment = tmp_path / "deployment"
+def test_a_killed_server_keeps_what_it_acknowledged(deployment_path, key, point, tmp_path):
     (tmp_path / "packages").mkdir()
-    driver = Driver(deployment, create_deployment(deployment), tmp_path / "packages")
-    driver.create_channel()
+    driver = Driver(deployment_path, key, tmp_path / "packages")
 
     died = driver.crash(point)
 
