@@ -7,7 +7,7 @@ A few names have over a thousand files, half of all names eight or fewer; a reco
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -89,18 +89,32 @@ def builds(count: int, *, seed: int = 0) -> Iterator[Build]:
             yield _build(name, index, chance)
 
 
+def one_of_each(names: int, *, seed: int = 0) -> Iterator[Build]:
+    """Yield as many builds, each of a name of its own."""
+    chance = random.Random(seed)
+    for number in range(names):
+        yield _build(f"{_word(chance, 3)}-{number}", 0, chance)
+
+
 def insert_channel(session: Session, name: str, count: int) -> tuple[int, Counter[str]]:
     """Add a public channel of ``count`` records by plain inserts, without files in the store.
 
     Return its id, and how many records each name has.
     """
+    return insert_builds(session, name, builds(count))
+
+
+def insert_builds(
+    session: Session, name: str, records: Iterable[Build]
+) -> tuple[int, Counter[str]]:
+    """Add a public channel of these records as ``insert_channel`` does."""
     sizes: Counter[str] = Counter()
     channel = Channel(name=name)
     session.add(channel)
     session.flush()
     packages: dict[str, Package] = {}
     rows: list[dict[str, Any]] = []
-    for build in builds(count):
+    for build in records:
         if build.name not in packages:
             package = Package(channel_id=channel.id, name=build.name)
             session.add(package)
