@@ -1,10 +1,12 @@
 """Reading: the processor time that a server takes for one answer."""
 
+import os
 import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.bare import ETAG
@@ -23,6 +25,8 @@ from benchmarks.servers import (
 )
 from quetz.deployment import Deployment
 from quetz.services.publishing import SHARDS, Switch, mark_for_rebuild
+from quetz.storage.keys import object_key
+from quetz.storage.local import OBJECTS
 from quetz.testing.packages import build_package
 
 SECONDS = 1.0
@@ -96,7 +100,7 @@ def measure(folder: Path, rounds: int) -> list[Figure | NotRun]:
             "bare": _bare(servers, packages, quetz),
         }
         if has_nginx():
-            nginx = servers.enter_context(nginx_server(files, folder / "nginx"))
+            nginx = servers.enter_context(nginx_server(filled / "store", folder / "nginx"))
             targets["nginx"] = _nginx(nginx, packages)
             targets["through"] = _through_nginx(servers, _copy(filled, "through"), packages)
         servers.enter_context(pinned(CLIENT_CPU))
@@ -124,7 +128,15 @@ def _fill(deployment: Path, packages: Mapping[str, Path]) -> None:
 
 
 def _copy(deployment: Path, name: str) -> Path:
-    return Path(shutil.copytree(deployment, deployment.with_name(name)))
+    """Copy a deployment, but link its objects: the page cache may hold copies less well."""
+
+    def copy(source: str, target: str) -> None:
+        if f"/{OBJECTS}/" in source:
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
+
+    return Path(shutil.copytree(deployment, deployment.with_name(name), copy_function=copy))
 
 
 def _quetz(
@@ -159,10 +171,13 @@ def _bare(servers: ExitStack, packages: Mapping[str, Path], quetz: Target) -> Ta
 
 
 def _nginx(server: Running, packages: Mapping[str, Path]) -> Target:
-    requests = {name: get(f"/{path.name}") for name, path in packages.items()}
+    keys = {
+        name: object_key(sha256(path.read_bytes()).hexdigest()) for name, path in packages.items()
+    }
+    requests = {name: get(f"/{key}") for name, key in keys.items()}
     with connected(server.port) as connection:
         etag = connection.ask(requests[SMALL]).expect(200).etag
-    requests["304"] = get(f"/{packages[SMALL].name}", If_None_Match=etag.decode())
+    requests["304"] = get(f"/{keys[SMALL]}", If_None_Match=etag.decode())
     return Target(server.port, (server.session,), requests)
 
 
