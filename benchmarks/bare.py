@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from granian.log import LogLevels
 from quetz.cli.server import HEADER_MILLISECONDS, MAX_CONNECTIONS, STOP_SECONDS
 
 ETAG = b'"0123456789abcdef0123456789abcdef"'
+MEMORY = "/memory/"
+"""The path of so many bytes, which follow."""
 FILE = Path(os.environ.get("BENCHMARK_FILE", os.devnull))
 
 SIZE = FILE.stat().st_size
@@ -27,7 +30,10 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """Answer a GET with the file, or with 304 to the one ETag; read and drop what is POSTed."""
+    """Answer a GET with the file, with so many bytes from memory, or with 304 to the one ETag.
+
+    What is POSTed is read and dropped.
+    """
     if scope["type"] == "lifespan":
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
@@ -38,14 +44,25 @@ async def app(
         await _answer(send, 201, [(b"content-type", b"application/json")], b"null")
     elif dict(scope["headers"]).get(b"if-none-match") == ETAG:
         await _answer(send, 304, [(b"etag", ETAG), (b"cache-control", b"max-age=0")], b"")
+    elif scope["path"].startswith(MEMORY):
+        await _answer_whole(send, _from_memory(int(scope["path"].removeprefix(MEMORY))))
     else:
         file = os.open(FILE, os.O_RDONLY)
         try:
             body = os.pread(file, SIZE, 0)
         finally:
             os.close(file)
-        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/zstd")]
-        await _answer(send, 200, headers, body)
+        await _answer_whole(send, body)
+
+
+@cache
+def _from_memory(size: int) -> bytes:
+    return bytes(size)
+
+
+async def _answer_whole(send: Callable[[Message], Awaitable[None]], body: bytes) -> None:
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/zstd")]
+    await _answer(send, 200, headers, body)
 
 
 async def _answer(

@@ -104,19 +104,21 @@ def _head(method: str, path: str, headers: dict[str, str]) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
-def hammer(port: int, request: bytes, seconds: float, *, status: int) -> int:
+def hammer(
+    port: int, request: bytes, seconds: float, *, status: int, connections: int = CONNECTIONS
+) -> int:
     """Send ``request`` for ``seconds`` over several connections at once; return how often."""
-    connections = [Connection(port) for _ in range(CONNECTIONS)]
+    opened = [Connection(port) for _ in range(connections)]
     count = 0
     end = time.perf_counter() + seconds
     try:
         while time.perf_counter() < end:
-            for connection in connections:
+            for connection in opened:
                 connection.send(request)
-            for connection in connections:
+            for connection in opened:
                 connection.receive().expect(status)
-            count += CONNECTIONS
+            count += connections
     finally:
-        for connection in connections:
+        for connection in opened:
             connection.close()
     return count

@@ -88,16 +88,30 @@ def builds(count: int, *, seed: int = 0) -> Iterator[Build]:
             yield _build(name, index, chance)
 
 
+def one_of_each(names: int, *, seed: int = 0) -> Iterator[Build]:
+    """Yield as many builds, each of a name of its own."""
+    chance = random.Random(seed)
+    for number in range(names):
+        yield _build(f"{_word(chance, 3)}-{number}", 0, chance)
+
+
 def insert_channel(session: Session, name: str, count: int) -> tuple[int, Counter[str]]:
     """Add a public channel of ``count`` records by plain inserts, without files in the store.
 
     Return its id, and how many records each name has.
     """
+    return insert_builds(session, name, builds(count))
+
+
+def insert_builds(
+    session: Session, name: str, records: Iterable[Build]
+) -> tuple[int, Counter[str]]:
+    """Add a public channel of these records as ``insert_channel`` does."""
     sizes: Counter[str] = Counter()
     channel = Channel(name=name)
     session.add(channel)
     session.flush()
-    for some in _of_whole_names(builds(count)):
+    for some in _of_whole_names(records):
         counts = Counter(build.name for build in some)
         sizes += counts
         latest = {build.name: build for build in some}  # the versions of a name go up

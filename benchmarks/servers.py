@@ -66,11 +66,21 @@ def has_nginx() -> bool:
 
 
 @contextmanager
-def nginx_server(folder: Path, work: Path) -> Iterator[Running]:
-    """Run nginx with one worker, which serves the files in ``folder``; ``work`` is its own."""
+def nginx_server(folder: Path, work: Path, behind: Running | None = None) -> Iterator[Running]:
+    """Run nginx with one worker, which serves the files in ``folder``; ``work`` is its own.
+
+    With a quetz ``behind`` it asks that one, whose store is the folder.
+    """
     port = free_port()
     work.mkdir()
-    (work / "nginx.conf").write_text(_NGINX_CONFIG.format(port=port, folder=folder, work=work))
+    upstream, locations = "", ""
+    if behind is not None:
+        upstream = f"upstream quetz {{ server 127.0.0.1:{behind.port}; keepalive 32; }}"
+        locations = _NGINX_IN_FRONT.format(folder=folder)
+    config = _NGINX_CONFIG.format(
+        port=port, folder=folder, work=work, upstream=upstream, locations=locations
+    )
+    (work / "nginx.conf").write_text(config)
     command = [str(_nginx()), "-p", str(work), "-c", str(work / "nginx.conf"), "-e", "stderr"]
     with _running(command, port, {}) as running:
         yield running
@@ -131,6 +141,24 @@ http {{{{
     server {{{{
         listen 127.0.0.1:{{port}};
         root {{folder}};
+        {{locations}}
     }}}}
+    {{upstream}}
 }}}}
+"""
+
+_NGINX_IN_FRONT = """
+location /get/ {{
+    proxy_pass http://quetz;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+}}
+location /files/ {{
+    internal;
+    alias {folder}/;
+    etag off;
+    add_header ETag $upstream_http_etag;
+    add_header Last-Modified $upstream_http_last_modified;
+}}
 """

@@ -35,6 +35,8 @@ def redact(text: str) -> str:
 
 def plain(text: str) -> str:
     """Write characters that would steer a terminal as escapes."""
+    if text.isascii() and text.isprintable():  # so is nearly every line of a log
+        return text
     return text.translate(_CONTROLS)
 
 
