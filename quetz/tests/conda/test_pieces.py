@@ -74,7 +74,7 @@ def test_only_the_last_piece_of_a_section_is_small_where_no_name_fills_one(first
 
 
 def test_a_change_copies_all_pieces_but_those_of_its_names():
-    before = File.build(many(100))
+    before = improved(File.build(many(100)))
 
     after = before.change({"pkg050": (150, 150, 150)})
 
@@ -87,12 +87,22 @@ def test_a_change_copies_all_pieces_but_those_of_its_names():
 
 
 def test_what_changes_nothing_gives_the_same_table_and_bytes():
-    before = File.build(many(100))
+    before = improved(File.build(many(100)))
 
     after = before.change({"pkg050": before.model["pkg050"], "never-there": NOTHING})
 
     assert after.table == before.table
     assert after.data == before.data
+
+
+def test_a_change_that_one_section_does_not_show_copies_all_of_it():
+    before = improved(File.build(many(100)))
+
+    after = before.change({"pkg050": (150, 200, 200), "new": (0, 0, 1)})
+
+    assert after.table.sections[1] == before.table.sections[1]
+    assert after.table.sections[0] != before.table.sections[0]
+    assert after.table.sections[2] != before.table.sections[2]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +207,7 @@ def test_a_file_that_is_cut_off_stops_a_change():
     file = File.build(many(100))
 
     with pytest.raises(TornDocument):
-        File(file.table, file.data[:20], file.model, []).change({"pkg000": NOTHING})
+        File(file.table, file.data[:20], file.model).change({"pkg000": NOTHING})
 
 
 # Compression
@@ -211,7 +221,7 @@ def test_a_piece_that_cannot_be_compressed_soundly_is_kept_as_it_is(monkeypatch,
         builder.add(0, "a", compressor.raw)
         document = builder.finish([b"{", b"}"])
 
-    file = File.write(document, b"", {})
+    file = File.write(document)
 
     assert document.plain_pieces == 1
     assert file.table.sections[0][0].level == PLAIN
@@ -247,7 +257,7 @@ def test_an_unsound_piece_is_not_exchanged(monkeypatch):
     raw = RepeatedOffset.raw
     builder = Builder(1)
     builder.add(0, "a", raw)
-    file = File.write(builder.finish([b"{", b"}"]), b"", {})
+    file = File.write(builder.finish([b"{", b"}"]))
 
     monkeypatch.setattr("zstandard.ZstdCompressor", RepeatedOffset)
 
