@@ -3,8 +3,10 @@ import logging
 import random
 from dataclasses import replace
 
+import pluggy
 import pytest
 
+from quetz import hooks
 from quetz.conda import pieces
 from quetz.conda.pieces import JOINT
 from quetz.conda.splicing import SPACES
@@ -12,6 +14,7 @@ from quetz.conda.zstd import decompress
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, IndexState, RecordPatch
 from quetz.deployment import Deployment
+from quetz.plugin_api import hookimpl
 from quetz.services import index_documents
 from quetz.services.index_builds import build
 from quetz.services.publishing import (
@@ -303,3 +306,37 @@ def test_a_channel_whose_last_file_goes_is_empty(deployment, channel):
 
     shown = json.loads(contents(deployment, repodata(channel))[REPODATA_ZST])
     assert (shown["packages"], shown["packages.conda"], shown["removed"]) == ({}, {}, [])
+
+
+class StrangePlugin:
+    """Writes what a document in pieces could take for its own marks."""
+
+    license = 'two\nlines, "quoted",\n\\"a": {}' + " " * 99
+
+    @hookimpl
+    def records_published(self, records):
+        for record in records.values():
+            record["license"] = self.license
+        records["other-1.0-0.conda"] = {"name": "other"}
+        records['a"b'] = {}
+        records.pop("pkg003-1.0-0.conda", None)
+
+
+def test_a_plugin_writes_any_text_and_no_other_file(deployment, channel):
+    manager = pluggy.PluginManager("quetz")
+    manager.add_hookspecs(hooks)
+    manager.register(StrangePlugin())
+    deployment.plugins = replace(deployment.plugins, hook=manager.hook)
+    add_names(deployment, channel, 50)
+    publish_all(deployment)
+    add_files(deployment, channel, "pkg025-2.0-0.conda")
+
+    publish_all(deployment)
+
+    file = published(deployment, repodata(channel))[REPODATA_ZST]
+    data = read_file(deployment.store, file)
+    assert data is not None
+    shown = json.loads(decompress(data, LIMIT))["packages.conda"]
+    assert len(shown) == 50
+    assert {record["license"] for record in shown.values()} == {StrangePlugin.license}
+    assert not {"other-1.0-0.conda", 'a"b', "pkg003-1.0-0.conda"} & set(shown)
