@@ -137,6 +137,19 @@ def test_many_new_names_at_once_make_pieces_of_about_the_same_size(count):
     assert min(sizes) > max(sizes) / 2
 
 
+@pytest.mark.parametrize("number", [0, 5, -2, -1])
+def test_what_is_left_of_a_piece_joins_its_neighbour(number):
+    before = File.build(many(99))
+    section = before.table.sections[0]
+    [_, *others] = [name_of_file(part.split(b'"')[1].decode()) for part in before.cut(0)[number]]
+
+    after = before.change(dict.fromkeys(others, NOTHING))
+
+    assert after.content == after.expected
+    assert len(after.table.sections[0]) == len(section) - 1
+    assert min(piece.raw_size for piece in after.table.sections[0]) >= SMALLEST
+
+
 def test_names_that_go_with_the_last_piece_touch_no_other():
     before = improved(File.build(many(100)))
     last = before.table.sections[0][-1].first
@@ -193,14 +206,17 @@ def test_bytes_too_few_or_too_many_are_found():
 
 def test_a_changed_byte_stops_a_change_of_its_piece_and_of_no_other():
     file = File.build(many(100))
-    damaged = file.damaged_at(next(file.table.places())[2] + 10)
-    first, other = (file.table.sections[0][number].first for number in (2, 4))
+    piece, other = file.table.sections[0][2], file.table.sections[0][4]
+    start = next(file.table.places())[2]
 
-    with pytest.raises(TornDocument):
-        damaged.change({first: (10, 10, 10)})
-    with pytest.raises(TornDocument):
-        improve(damaged.table, damaged.fetch, lambda: True)
-    assert damaged.change({other: (10, 10, 10)}).table
+    for at in range(start, start + piece.size, 7):
+        damaged = file.damaged_at(at)
+
+        with pytest.raises(TornDocument):
+            damaged.change({piece.first: (10, 10, 10)})
+        with pytest.raises(TornDocument):
+            improve(damaged.table, damaged.fetch, lambda: True)
+        assert damaged.change({other.first: (10, 10, 10)}).table
 
 
 def test_a_file_that_is_cut_off_stops_a_change():
