@@ -2,6 +2,7 @@ import json
 import logging
 import random
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import pluggy
 import pytest
@@ -14,6 +15,7 @@ from quetz.conda.zstd import decompress
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, IndexState, RecordPatch
 from quetz.deployment import Deployment
+from quetz.errors import StorageFull
 from quetz.plugin_api import hookimpl
 from quetz.services import index_documents
 from quetz.services.index_builds import build
@@ -38,6 +40,7 @@ from quetz.services.publishing import (
 from quetz.storage.keys import parse_index_key
 from quetz.testing.factories import make_channel, make_file
 from quetz.testing.publishing import publish_all
+from quetz.worker.publisher import publish
 
 LIMIT = 1 << 30
 SUBDIR = "linux-64"
@@ -249,6 +252,26 @@ def test_a_torn_file_is_built_anew_and_the_log_says_so(
     [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "torn; building it anew from the database" in error.message
     assert str(switch) in error.message
+
+
+@pytest.mark.parametrize("refused", ["run_exports-*.json.zst", "run_exports-*.pieces"])
+def test_a_build_that_fails_half_way_leaves_no_file(deployment, channel, monkeypatch, refused):
+    def write_index(key, parts):
+        if fnmatch(str(key), f"*/{refused}"):
+            raise StorageFull
+        write(key, parts)
+
+    add_names(deployment, channel, 50)
+    publish_all(deployment)
+    before = set(deployment.store.list_index(channel.id))
+    add_files(deployment, channel, "pkg000-2.0-0.conda")
+    write = deployment.store.write_index
+    monkeypatch.setattr(deployment.store, "write_index", write_index)
+
+    with pytest.raises(StorageFull):
+        publish(deployment, repodata(channel))
+
+    assert set(deployment.store.list_index(channel.id)) == before
 
 
 def test_a_file_of_a_server_that_knew_no_tables_is_built_anew(deployment, channel, caplog):
