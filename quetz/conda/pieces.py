@@ -267,10 +267,13 @@ def _splice_section(section: _Section, changes: Mapping[str, bytes]) -> list[_Ma
     small = _Run()  # what is left of pieces that have become too small to stand alone
     last = len(firsts) - 1
     for number in range(len(firsts)):
-        if number not in by_piece and not small.fragments:
+        said = by_piece.get(number, {})
+        fragments = section.read(number) if said or small.fragments else {}
+        new = {name: part for name, part in said.items() if part != fragments.get(name, b"")}
+        if not new and not small.fragments:
             made.append(section.keep(number))
             continue
-        run = _changed(section.read(number), by_piece.get(number, {}), small)
+        run = _changed(fragments, new, small)
         small = _Run()
         if run.size < SMALLEST and number < last:
             small = run

@@ -38,6 +38,7 @@ from quetz.services.publishing import (
     Built,
     Files,
     IndexFile,
+    discard,
     keys_of,
     new_key,
     read_table,
@@ -153,13 +154,27 @@ def store_document(
             parts.append(part)
     key, table_key = new_key(batch, stem, ".json.zst"), new_key(batch, stem, ".pieces")
     table = document.table.encode()
+    store.write_index(table_key, table)
     try:
         store.write_index(key, parts)
-    except ObjectMissing:
-        raise TornDocument from None
-    store.write_index(table_key, table)
+    except BaseException as error:
+        store.delete_index(table_key)
+        if isinstance(error, ObjectMissing):
+            raise TornDocument from None
+        raise
     digest = sha256(table).hexdigest()
     return IndexFile(str(key), size, digest, document.table.raw_size, str(table_key))
+
+
+@contextmanager
+def _all_or_none(store: ObjectStore, batch: Batch) -> Iterator[Files]:
+    """Collect the files of a build; when one fails, nobody else knows of those before it."""
+    files: Files = {}
+    try:
+        yield files
+    except BaseException:
+        discard(store, batch, Built(files, [], []))
+        raise
 
 
 def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch: Batch) -> Built:
@@ -193,7 +208,10 @@ def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch
             drafts[FROM_PACKAGES_ZST].put(name, fragments)
     texts: dict[str, Sequence[bytes]] = dict.fromkeys(forms, repodata_texts(switch.subdir))
     texts[RUN_EXPORTS_ZST] = run_exports_texts(switch.subdir)
-    return _built(batch, {form: drafts[form].write(batch, form, texts[form]) for form in forms})
+    with _all_or_none(store, batch) as made:
+        for form in forms:
+            made[form] = drafts[form].write(batch, form, texts[form])
+    return _built(batch, made)
 
 
 def improve_documents(
@@ -221,15 +239,15 @@ def exchange_pieces(store: ObjectStore, batch: Batch, better: Mapping[bytes, byt
     Raises:
         TornDocument: a file is not what it should be.
     """
-    files = {}
-    for form, file in batch.files.items():
-        table = read_table(store, file)
-        if table is None:
-            raise TornDocument
-        document = exchange(table, better)
-        same = document.table == table
-        files[form] = file if same else store_document(store, batch, form, document, file)
-    return _built(batch, files)
+    with _all_or_none(store, batch) as made:
+        for form, file in batch.files.items():
+            table = read_table(store, file)
+            if table is None:
+                raise TornDocument
+            document = exchange(table, better)
+            same = document.table == table
+            made[form] = file if same else store_document(store, batch, form, document, file)
+    return _built(batch, made)
 
 
 def build_channeldata(

@@ -45,8 +45,8 @@ class ZippedDocuments:
                 form = self._write(key, table, fetch, before)
             except ObjectMissing:  # the form before is gone
                 form = self._write(key, table, fetch, None)
+        self._before.pop(document, None)  # so that it comes last; other threads may be here, too
         self._before[document] = _ZippedFile(key, form)
-        self._before.move_to_end(document)
         while len(self._before) > self.REMEMBERED:
             self._before.popitem(last=False)
         return key

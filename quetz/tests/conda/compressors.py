@@ -46,3 +46,13 @@ class RepeatedOffset:
         sequence = bytes([1, 0b01_01_01_00, len(literals), 0, 8 - 3, 1])
         block = bytes([len(literals) << 3]) + literals + sequence
         return _HEADER + (len(block) << 3 | _COMPRESSED | _LAST).to_bytes(3, "little") + block
+
+
+class Wrong:
+    """Compresses another text."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def compress(self, raw: bytes) -> bytes:
+        return _Compressor().compress(raw[1:])

@@ -1,8 +1,11 @@
 """A channel in memory: what a server would publish of packages, by URL."""
 
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from hashlib import md5, sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,37 @@ def _index(subdir: str, files: list[tuple[str, str, str]]) -> dict[str, bytes]:
         "repodata.json": repodata,
         "repodata.json.zst": compress(repodata, 3),
     } | {f"shards/{digests[name].hex()}.msgpack.zst": shards[name] for name in shards}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
+    """Return a function that serves documents by path, and returns the URL of their folder."""
+    with ExitStack() as stack:
+        yield lambda documents: stack.enter_context(serving(documents))
+
+
+@contextmanager
+def serving(documents: dict[str, bytes]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer()
+
+        def do_GET(self) -> None:
+            self.wfile.write(self._answer())
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+        def _answer(self) -> bytes:
+            body = documents.get(self.path.removeprefix("/chan/"))
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            return body or b""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/chan"
+        server.shutdown()
+        thread.join()

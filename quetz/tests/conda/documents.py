@@ -2,7 +2,8 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import zstandard
 
@@ -32,8 +33,8 @@ class File:
 
     table: Table
     data: bytes
-    model: dict[str, tuple[int, ...]]
-    parts: list[bytes | Span]
+    model: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    parts: list[bytes | Span] = field(default_factory=list)
 
     @classmethod
     def build(cls, model):
@@ -41,15 +42,15 @@ class File:
         for name, sizes in sorted(model.items()):
             for section, fragment in enumerate(fragments(name, sizes)):
                 builder.add(section, name, fragment)
-        return cls.write(builder.finish(TEXTS), b"", model)
+        return cls.write(builder.finish(TEXTS), model=model)
 
     @classmethod
-    def write(cls, document: Document, before: bytes, model):
+    def write(cls, document: Document, before=b"", model=MappingProxyType({})):
         written = b"".join(
             before[part.start : part.end] if isinstance(part, Span) else part
             for part in document.parts
         )
-        return cls(document.table, written, model, document.parts)
+        return cls(document.table, written, dict(model), document.parts)
 
     def change(self, changes, texts=TEXTS):
         said = {name: fragments(name, sizes) for name, sizes in changes.items()}
@@ -63,7 +64,7 @@ class File:
     def damaged_at(self, at):
         data = bytearray(self.data)
         data[at] ^= 1
-        return File(self.table, bytes(data), self.model, [])
+        return File(self.table, bytes(data), self.model)
 
     @property
     def unpacked(self):

@@ -74,7 +74,7 @@ def test_only_the_last_piece_of_a_section_is_small_where_no_name_fills_one(first
 
 
 def test_a_change_copies_all_pieces_but_those_of_its_names():
-    before = File.build(many(100))
+    before = improved(File.build(many(100)))
 
     after = before.change({"pkg050": (150, 150, 150)})
 
@@ -87,12 +87,22 @@ def test_a_change_copies_all_pieces_but_those_of_its_names():
 
 
 def test_what_changes_nothing_gives_the_same_table_and_bytes():
-    before = File.build(many(100))
+    before = improved(File.build(many(100)))
 
     after = before.change({"pkg050": before.model["pkg050"], "never-there": NOTHING})
 
     assert after.table == before.table
     assert after.data == before.data
+
+
+def test_a_change_that_one_section_does_not_show_copies_all_of_it():
+    before = improved(File.build(many(100)))
+
+    after = before.change({"pkg050": (150, 200, 200), "new": (0, 0, 1)})
+
+    assert after.table.sections[1] == before.table.sections[1]
+    assert after.table.sections[0] != before.table.sections[0]
+    assert after.table.sections[2] != before.table.sections[2]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +135,19 @@ def test_many_new_names_at_once_make_pieces_of_about_the_same_size(count):
     sizes = [piece.raw_size for piece in file.table.sections[0]]
 
     assert min(sizes) > max(sizes) / 2
+
+
+@pytest.mark.parametrize("number", [0, 5, -2, -1])
+def test_what_is_left_of_a_piece_joins_its_neighbour(number):
+    before = File.build(many(99))
+    section = before.table.sections[0]
+    [_, *others] = [name_of_file(part.split(b'"')[1].decode()) for part in before.cut(0)[number]]
+
+    after = before.change(dict.fromkeys(others, NOTHING))
+
+    assert after.content == after.expected
+    assert len(after.table.sections[0]) == len(section) - 1
+    assert min(piece.raw_size for piece in after.table.sections[0]) >= SMALLEST
 
 
 def test_names_that_go_with_the_last_piece_touch_no_other():
@@ -183,21 +206,24 @@ def test_bytes_too_few_or_too_many_are_found():
 
 def test_a_changed_byte_stops_a_change_of_its_piece_and_of_no_other():
     file = File.build(many(100))
-    damaged = file.damaged_at(next(file.table.places())[2] + 10)
-    first, other = (file.table.sections[0][number].first for number in (2, 4))
+    piece, other = file.table.sections[0][2], file.table.sections[0][4]
+    start = next(file.table.places())[2]
 
-    with pytest.raises(TornDocument):
-        damaged.change({first: (10, 10, 10)})
-    with pytest.raises(TornDocument):
-        improve(damaged.table, damaged.fetch, lambda: True)
-    assert damaged.change({other: (10, 10, 10)}).table
+    for at in range(start, start + piece.size, 7):
+        damaged = file.damaged_at(at)
+
+        with pytest.raises(TornDocument):
+            damaged.change({piece.first: (10, 10, 10)})
+        with pytest.raises(TornDocument):
+            improve(damaged.table, damaged.fetch, lambda: True)
+        assert damaged.change({other.first: (10, 10, 10)}).table
 
 
 def test_a_file_that_is_cut_off_stops_a_change():
     file = File.build(many(100))
 
     with pytest.raises(TornDocument):
-        File(file.table, file.data[:20], file.model, []).change({"pkg000": NOTHING})
+        File(file.table, file.data[:20], file.model).change({"pkg000": NOTHING})
 
 
 # Compression
@@ -211,7 +237,7 @@ def test_a_piece_that_cannot_be_compressed_soundly_is_kept_as_it_is(monkeypatch,
         builder.add(0, "a", compressor.raw)
         document = builder.finish([b"{", b"}"])
 
-    file = File.write(document, b"", {})
+    file = File.write(document)
 
     assert document.plain_pieces == 1
     assert file.table.sections[0][0].level == PLAIN
@@ -247,7 +273,7 @@ def test_an_unsound_piece_is_not_exchanged(monkeypatch):
     raw = RepeatedOffset.raw
     builder = Builder(1)
     builder.add(0, "a", raw)
-    file = File.write(builder.finish([b"{", b"}"]), b"", {})
+    file = File.write(builder.finish([b"{", b"}"]))
 
     monkeypatch.setattr("zstandard.ZstdCompressor", RepeatedOffset)
 

@@ -1,50 +1,12 @@
 """rattler, the engine of pixi, reads every form of index that is written, and installs from it."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from rattler import RepoData
 
 from quetz.testing.clients import ClientHome, solve_with_rattler
 from quetz.testing.packages import build_package
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
-    """Return a function that serves documents by path, and returns the URL of their folder."""
-    with ExitStack() as stack:
-        yield lambda documents: stack.enter_context(serving(documents))
-
-
-@contextmanager
-def serving(documents: dict[str, bytes]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def do_GET(self) -> None:
-            self.wfile.write(self._answer())
-
-        def log_message(self, *_args: object) -> None:
-            pass
-
-        def _answer(self) -> bytes:
-            body = documents.get(self.path.removeprefix("/chan/"))
-            self.send_response(404 if body is None else 200)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            return body or b""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/chan"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@ import json
 import logging
 import random
 from dataclasses import replace
+from fnmatch import fnmatch
 
+import pluggy
 import pytest
 
+from quetz import hooks
 from quetz.conda import pieces
 from quetz.conda.pieces import JOINT
 from quetz.conda.splicing import SPACES
@@ -12,6 +15,8 @@ from quetz.conda.zstd import decompress
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, IndexState, RecordPatch
 from quetz.deployment import Deployment
+from quetz.errors import StorageFull
+from quetz.plugin_api import hookimpl
 from quetz.services import index_documents
 from quetz.services.index_builds import build
 from quetz.services.publishing import (
@@ -35,6 +40,7 @@ from quetz.services.publishing import (
 from quetz.storage.keys import parse_index_key
 from quetz.testing.factories import make_channel, make_file
 from quetz.testing.publishing import publish_all
+from quetz.worker.publisher import publish
 
 LIMIT = 1 << 30
 SUBDIR = "linux-64"
@@ -248,6 +254,26 @@ def test_a_torn_file_is_built_anew_and_the_log_says_so(
     assert str(switch) in error.message
 
 
+@pytest.mark.parametrize("refused", ["run_exports-*.json.zst", "run_exports-*.pieces"])
+def test_a_build_that_fails_half_way_leaves_no_file(deployment, channel, monkeypatch, refused):
+    def write_index(key, parts):
+        if fnmatch(str(key), f"*/{refused}"):
+            raise StorageFull
+        write(key, parts)
+
+    add_names(deployment, channel, 50)
+    publish_all(deployment)
+    before = set(deployment.store.list_index(channel.id))
+    add_files(deployment, channel, "pkg000-2.0-0.conda")
+    write = deployment.store.write_index
+    monkeypatch.setattr(deployment.store, "write_index", write_index)
+
+    with pytest.raises(StorageFull):
+        publish(deployment, repodata(channel))
+
+    assert set(deployment.store.list_index(channel.id)) == before
+
+
 def test_a_file_of_a_server_that_knew_no_tables_is_built_anew(deployment, channel, caplog):
     add_names(deployment, channel, 5)
     publish_all(deployment)
@@ -303,3 +329,37 @@ def test_a_channel_whose_last_file_goes_is_empty(deployment, channel):
 
     shown = json.loads(contents(deployment, repodata(channel))[REPODATA_ZST])
     assert (shown["packages"], shown["packages.conda"], shown["removed"]) == ({}, {}, [])
+
+
+class StrangePlugin:
+    """Writes what a document in pieces could take for its own marks."""
+
+    license = 'two\nlines, "quoted",\n\\"a": {}' + " " * 99
+
+    @hookimpl
+    def records_published(self, records):
+        for record in records.values():
+            record["license"] = self.license
+        records["other-1.0-0.conda"] = {"name": "other"}
+        records['a"b'] = {}
+        records.pop("pkg003-1.0-0.conda", None)
+
+
+def test_a_plugin_writes_any_text_and_no_other_file(deployment, channel):
+    manager = pluggy.PluginManager("quetz")
+    manager.add_hookspecs(hooks)
+    manager.register(StrangePlugin())
+    deployment.plugins = replace(deployment.plugins, hook=manager.hook)
+    add_names(deployment, channel, 50)
+    publish_all(deployment)
+    add_files(deployment, channel, "pkg025-2.0-0.conda")
+
+    publish_all(deployment)
+
+    file = published(deployment, repodata(channel))[REPODATA_ZST]
+    data = read_file(deployment.store, file)
+    assert data is not None
+    shown = json.loads(decompress(data, LIMIT))["packages.conda"]
+    assert len(shown) == 50
+    assert {record["license"] for record in shown.values()} == {StrangePlugin.license}
+    assert not {"other-1.0-0.conda", 'a"b', "pkg003-1.0-0.conda"} & set(shown)
