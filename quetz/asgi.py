@@ -29,8 +29,8 @@ MASTER_SECONDS = 1.0
 SWITCH_SECONDS = 0.001
 """How long a thread that builds an index may keep the event loop waiting for its next turn.
 
-Python's own 5 ms make each answer take two to three times as long meanwhile; this costs such a
-thread 1 to 3 % of its speed, and nothing while nobody waits.
+With Python's own 5 ms answers take longer meanwhile; this costs such a thread 1 to 3 % of its
+speed, and nothing while nobody waits.
 """
 
 _log = logging.getLogger("quetz")

@@ -17,6 +17,7 @@ _NOTHING = Zipped()
 @dataclass(frozen=True)
 class _ZippedFile:
     key: StoreKey
+    size: int | None
     form: Zipped
 
 
@@ -40,13 +41,15 @@ class ZippedDocuments:
             raise TornDocument
         key = gzip_key(file.key)
         before = self._before.get(document)
+        if before is not None and self._store.size(before.key) != before.size:
+            before = None  # gone, or made by another server, whose zlib may be another
         with reading(self._store, file) as fetch:
             try:
                 form = self._write(key, table, fetch, before)
             except ObjectMissing:  # the form before is gone
                 form = self._write(key, table, fetch, None)
         self._before.pop(document, None)  # so that it comes last; other threads may be here, too
-        self._before[document] = _ZippedFile(key, form)
+        self._before[document] = _ZippedFile(key, self._store.size(key), form)
         while len(self._before) > self.REMEMBERED:
             self._before.popitem(last=False)
         return key

@@ -289,7 +289,10 @@ def read_table(store: ObjectStore, file: IndexFile | None) -> Table | None:
     data = store.read_index(parse_index_key(file.table))
     if data is None or sha256(data).hexdigest() != file.sha256:
         return None
-    return Table.decode(data)
+    try:
+        return Table.decode(data)
+    except msgspec.MsgspecError:  # of another version of quetz
+        return None
 
 
 def shard_key(switch: Switch, digest: str) -> StoreKey:
@@ -376,6 +379,12 @@ def _supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) 
         for key in keys
     ]
     queries.add_superseded(session, rows)
+
+
+def is_current(session: Session, switch: Switch, built: Built) -> bool:
+    """Say whether the built files are the current ones of their switch."""
+    state = queries.find_state(session, switch.channel_id, switch.subdir, switch.family)
+    return state is not None and decode_files(state.files) == built.files
 
 
 def discard(store: ObjectStore, batch: Batch, built: Built) -> None:

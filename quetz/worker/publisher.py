@@ -146,7 +146,10 @@ def flip(deployment: Deployment, batch: Batch, built: Built) -> bool:
     except StaleBuild:
         flipped = False
     except BaseException:
-        publishing.discard(deployment.store, batch, built)
+        # The commit may have been made, though its answer was lost: then they are in use.
+        with deployment.transaction() as session:
+            if not publishing.is_current(session, batch.switch, built):
+                publishing.discard(deployment.store, batch, built)
         raise
     crashpoint("publish.flipped")
     if flipped:
