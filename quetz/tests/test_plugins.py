@@ -60,6 +60,19 @@ def test_without_plugins_no_hook_is_implemented():
     assert plugins.hook.routers() == []
 
 
+def test_a_plugin_is_found_that_was_installed_meanwhile(site):
+    body = f"""
+        from pathlib import Path
+        from quetz.tests.migrations.distributions import Site
+
+        before = list(load_plugins([]).packages)
+        Site(Path({str(site.folder)!r})).install("quetz-foo", {{}})
+        return before, list(load_plugins([]).packages)
+    """
+
+    assert site.run(body) == [[], ["quetz_foo"]]
+
+
 def test_a_plugin_is_called_with_the_arguments_that_it_names(site):
     site.install("quetz-foo", {"hooks.py": HOOKS.format(package="foo")})
 
