@@ -10,6 +10,7 @@ from quetz.errors import ObjectMissing
 from quetz.services.index_documents import reading
 from quetz.services.publishing import IndexFile, gzip_key, read_table
 from quetz.storage import ObjectStore, Slice, StoreKey
+from quetz.storage.keys import parse_index_key
 
 _NOTHING = Zipped()
 
@@ -21,6 +22,12 @@ class _ZippedFile:
     form: Zipped
 
 
+def document_of(file: IndexFile) -> str:
+    """Name the document that a published file is a state of."""
+    folder, _, name = file.key.rpartition("/")
+    return f"{folder}/{name.partition('-')[0]}"
+
+
 class ZippedDocuments:
     """Makes gzip forms, each from the one that this process made before of the same document."""
 
@@ -28,10 +35,10 @@ class ZippedDocuments:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._before: OrderedDict[object, _ZippedFile] = OrderedDict()
+        self._before: OrderedDict[str, _ZippedFile] = OrderedDict()
 
-    def make(self, document: object, file: IndexFile) -> StoreKey:
-        """Return where the gzip form of ``file`` lies; ``document`` is what it is a state of.
+    def make(self, file: IndexFile) -> StoreKey:
+        """Return where the gzip form of ``file`` lies. One at a time of each document, please.
 
         Raises:
             TornDocument: the file is missing, or not what it should be.
@@ -40,14 +47,18 @@ class ZippedDocuments:
         if table is None:
             raise TornDocument
         key = gzip_key(file.key)
+        document = document_of(file)
         before = self._before.get(document)
         if before is not None and self._store.size(before.key) != before.size:
             before = None  # gone, or made by another server, whose zlib may be another
         with reading(self._store, file) as fetch:
             try:
                 form = self._write(key, table, fetch, before)
-            except ObjectMissing:  # the form before is gone
+            except ObjectMissing:  # it went meanwhile
                 form = self._write(key, table, fetch, None)
+        if self._store.size(parse_index_key(file.key)) is None:
+            self._store.delete_index(key)  # who collected the file found no gzip form beside it
+            raise TornDocument
         self._before.pop(document, None)  # so that it comes last; other threads may be here, too
         self._before[document] = _ZippedFile(key, self._store.size(key), form)
         while len(self._before) > self.REMEMBERED:

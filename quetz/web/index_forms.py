@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 
@@ -14,7 +15,7 @@ from quetz.conda.pieces import LEVEL, TornDocument
 from quetz.conda.zstd import compress, decompress
 from quetz.services.empty_indexes import EMPTY
 from quetz.services.index_builds import INDEX_LIMIT
-from quetz.services.index_zips import ZippedDocuments
+from quetz.services.index_zips import ZippedDocuments, document_of
 from quetz.services.publishing import (
     CHANNELDATA,
     CHANNELDATA_ZST,
@@ -114,6 +115,7 @@ class IndexForms:
         self._bytes = 0
         self._zips = ZippedDocuments(store)
         self._zipping: dict[str, asyncio.Task[bytes | Path]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def published(
         self, place: Place, form: Form, file: IndexFile, modified: int, accepted: frozenset[str]
@@ -129,7 +131,7 @@ class IndexForms:
             self._kept.move_to_end(key)
             return self._kept[key]
         if encoding == "gzip" or form.zipped:
-            body = await self._gzip_once(place, form, file)
+            body = await self._gzip_once(file)
         else:
             unpack = form.negotiated and not encoding
             # In a thread: the disk may be slow.
@@ -208,17 +210,22 @@ class IndexForms:
             raise FileGone(file.key)
         return decompress(data, INDEX_LIMIT) if unpack else data
 
-    async def _gzip_once(self, place: Place, form: Form, file: IndexFile) -> bytes | Path:
-        """Make the gzip form in a thread; all who ask meanwhile wait for the same one."""
+    async def _gzip_once(self, file: IndexFile) -> bytes | Path:
+        """Make the gzip form; all who ask meanwhile wait for the same one."""
         task = self._zipping.get(file.key)
         if task is None:
-            document = (place.channel_id, place.subdir, form.stored)
-            task = asyncio.create_task(run_in_threadpool(self._gzipped, document, file))
+            task = asyncio.create_task(self._gzip_in_turn(file))
             self._zipping[file.key] = task
             task.add_done_callback(lambda _: self._zipping.pop(file.key))
         return await asyncio.shield(task)  # one client that goes away stops it for no other
 
-    def _gzipped(self, document: object, file: IndexFile) -> bytes | Path:
+    async def _gzip_in_turn(self, file: IndexFile) -> bytes | Path:
+        """Make it in a thread, after those of other states of the document: they save most work."""
+        turn = self._turns.setdefault(document_of(file), asyncio.Lock())
+        async with turn:
+            return await run_in_threadpool(self._gzipped, file)
+
+    def _gzipped(self, file: IndexFile) -> bytes | Path:
         """Return the gzip form; of a large file it is made once, and lies beside it."""
         if file.raw_size <= KEPT_SIZE:
             data = read_file(self._store, file)
@@ -226,7 +233,7 @@ class IndexForms:
                 raise FileGone(file.key)
             return _gzip(decompress(data, INDEX_LIMIT))
         try:
-            key = self._zips.make(document, file)
+            key = self._zips.make(file)
         except TornDocument:
             raise FileGone(file.key) from None
         return self._store.path(key) or self._read(key)

@@ -1,14 +1,24 @@
 """Index documents in gzip, as uploaded, and in pieces."""
 
+import asyncio
 import gzip
 import json
+import time
+from unittest.mock import Mock
 
 import pytest
 
+from quetz.conda import gzip_members
+from quetz.conda.pieces import TornDocument
+from quetz.services.index_zips import ZippedDocuments
+from quetz.services.publishing import IndexFile
+from quetz.storage.keys import parse_index_key
+from quetz.storage.local import LocalStore
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.readers import get, raw
 from quetz.web import index_forms
+from quetz.web.index_forms import SUBDIR_FORMS, IndexForms, Place
 
 
 def test_the_gzip_file_is_not_encoded_once_more(client, package):
@@ -53,6 +63,67 @@ def test_a_large_gzip_form_is_made_whole_when_the_one_before_is_gone(
         file.unlink()
 
     assert read_zipped(client, path) == {package.name, more.name}
+
+
+def test_an_alias_of_a_document_is_not_zipped_anew(client, package, monkeypatch):
+    monkeypatch.setattr(index_forms, "KEPT_SIZE", 100)
+    deflate = Mock(wraps=gzip_members._deflate)
+    monkeypatch.setattr(gzip_members, "_deflate", deflate)
+
+    for form in ("repodata.json", "repodata_from_packages.json"):
+        read_zipped(client, f"/get/forge/linux-64/{form}")
+
+    deflate.assert_called_once()
+
+
+def test_a_gzip_form_of_a_file_that_was_collected_meanwhile_is_not_left(
+    client, package, deployment, monkeypatch
+):
+    monkeypatch.setattr(index_forms, "KEPT_SIZE", 100)
+    store, write = deployment.store, LocalStore.write_index
+
+    def collect(self, key, parts):
+        write(self, key, parts)
+        if str(key).endswith(".gz"):
+            store.delete_index(parse_index_key(str(key).removesuffix(".gz") + ".zst"))
+
+    monkeypatch.setattr(LocalStore, "write_index", collect)
+
+    answer = get(client, "/get/forge/linux-64/repodata.json", Accept_Encoding="gzip")
+
+    assert answer.status_code == 503
+    assert not list((deployment.path / "store" / "index").rglob("*.gz"))
+
+
+def test_states_of_a_document_are_zipped_one_after_the_other(deployment, monkeypatch):
+    monkeypatch.setattr(index_forms, "KEPT_SIZE", 100)
+    under_way, most = [], []
+
+    def make(_self, file):
+        under_way.append(file)
+        most.append(len(under_way))
+        time.sleep(0.05)
+        under_way.remove(file)
+        raise TornDocument
+
+    monkeypatch.setattr(ZippedDocuments, "make", make)
+    forms = IndexForms(deployment.store)
+    files = [
+        IndexFile(f"index/1/noarch/{stem}-{n}-0a.json.zst", 1, "", 1_000)
+        for stem in ("repodata", "run_exports")
+        for n in range(4)
+    ]
+
+    async def ask() -> None:
+        place = Place(1, "noarch", "public", 0)
+        form = SUBDIR_FORMS["repodata.json.gz"]
+        asked = [forms.published(place, form, file, 0, frozenset()) for file in files]
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(ask())
+
+    assert len(most) == len(files)
+    assert max(most) == 2  # one of each document
 
 
 def read_zipped(client, path) -> set[str]:
