@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     for package in packages:
         package.path.unlink()
     basis = f"{len(packages)} uploads from {CLIENTS} clients in {last - began:.1f} s"
-    yield _flip_rate(channel, began, flips, basis)
+    yield _flip_rate(channel, flips, basis)
     name = f"burst in {channel}: from the last 201 until all forms show all"
     yield Figure(name, [shown], "s", 2, basis)
 
@@ -92,10 +92,10 @@ def _generation(database: sqlite3.Connection, channel: Channel) -> tuple[int, in
     return found
 
 
-def _flip_rate(channel: Channel, began: float, flips: Flips, basis: str) -> Figure:
-    """Count the flips after the first one, from the first upload on."""
-    (oldest, _), (newest, last) = flips[0], flips[-1]
-    rate = (newest - oldest) / (last / 1e3 - began)
-    basis = f"{newest - oldest + 1} flips; {basis}"
+def _flip_rate(channel: Channel, flips: Flips, basis: str) -> Figure:
+    """Count the flips after the first one, by the time since that."""
     name = f"burst in {channel}: flips of the json family a second"
+    (oldest, first), (newest, last) = flips[0], flips[-1]
+    rate = (newest - oldest) / max((last - first) / 1e3, 1)
+    basis = f"{newest - oldest + 1} flips; {basis}"
     return Figure(name, [rate], "a second", 3, basis)
