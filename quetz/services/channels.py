@@ -16,9 +16,9 @@ from quetz.db.queries import members
 from quetz.db.queries.channels import ChannelFilter
 from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BothLists, ChannelExists
+from quetz.services.collecting import forget_channel
 from quetz.services.events import record_event
 from quetz.services.permissions import Operation, Principal, Role, authorize, visible_channels
-from quetz.services.publishing import forget_channel
 
 TTL_SECONDS = 36000
 

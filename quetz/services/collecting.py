@@ -4,9 +4,17 @@ from collections import Counter
 
 from sqlalchemy.orm import Session
 
-from quetz.db.models import IndexSuperseded
+from quetz.db.base import now_ms
+from quetz.db.models import Channel, IndexSuperseded
 from quetz.db.queries import index as queries
-from quetz.services.publishing import SHARD, WHOLE_CHANNEL, gzip_key
+from quetz.services.index_names import gzip_key
+from quetz.services.publishing import (
+    CHANNEL_WIDE,
+    SHARD,
+    WHOLE_CHANNEL,
+    Switch,
+    supersede,
+)
 from quetz.storage import ObjectStore
 from quetz.storage.keys import parse_index_key
 
@@ -21,6 +29,12 @@ NEVER_MORE_THAN = 10
 SEEN = 50_000
 BATCH = 200
 """How many files go in one transaction: their removal holds a write lock."""
+
+
+def forget_channel(session: Session, channel: Channel) -> None:
+    """Let the index files of a channel that is being deleted be removed after a while."""
+    switch = Switch(channel.id, CHANNEL_WIDE, WHOLE_CHANNEL)
+    supersede(session, switch, [f"index/{channel.id}"], now_ms())
 
 
 def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int:

@@ -14,6 +14,7 @@ from quetz.conda.zstd import compress, decompress
 from quetz.db.base import now_ms
 from quetz.plugins import Plugins
 from quetz.services.index_documents import build_channeldata, build_repodata
+from quetz.services.index_names import is_shard
 from quetz.services.index_records import read_names
 from quetz.services.publishing import (
     CHANNELDATA,
@@ -23,13 +24,13 @@ from quetz.services.publishing import (
     Batch,
     Built,
     IndexFile,
-    is_shard,
     keys_of,
     new_key,
     read_file,
     shard_key,
 )
 from quetz.storage import ObjectStore
+from quetz.storage.keys import parse_index_key
 
 SHARD_LEVEL = 3
 SHARD_INDEX_LEVEL = 1
@@ -118,7 +119,7 @@ def _previous_shards(
     if file is None:
         return None
     known = memory.find(file)
-    if known is not None:
+    if known is not None and store.size(parse_index_key(file.key)) == file.size:
         return known
     data = read_file(store, file)
     return None if data is None else decode_shard_index(decompress(data, INDEX_LIMIT))
@@ -137,8 +138,10 @@ def _replaced_shards(
     switch = batch.switch
     if before is not None:
         names = before if batch.names is None else before.keys() & batch.names
-        gone = [before[name] for name in names if after.get(name) != before[name]]
-        return [str(shard_key(switch, digest.hex())) for digest in gone]
+        gone = {before[name] for name in names if after.get(name) != before[name]}
+        # Names have one shard together when plugins or hotfixes leave nothing of their records.
+        kept = gone.intersection(after.values())
+        return [str(shard_key(switch, digest.hex())) for digest in sorted(gone - kept)]
     current = {str(shard_key(switch, digest.hex())) for digest in after.values()}
     folder = str(shard_key(switch, "0" * 64)).rpartition("/")[0]
     return [

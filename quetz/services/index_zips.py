@@ -8,7 +8,8 @@ from quetz.conda.gzip_members import Zipped, zip_parts
 from quetz.conda.pieces import Fetch, Span, Table, TornDocument
 from quetz.errors import ObjectMissing
 from quetz.services.index_documents import reading
-from quetz.services.publishing import IndexFile, gzip_key, read_table
+from quetz.services.index_names import gzip_key
+from quetz.services.publishing import IndexFile, read_table
 from quetz.storage import ObjectStore, Slice, StoreKey
 from quetz.storage.keys import parse_index_key
 

@@ -18,6 +18,7 @@ from quetz.conda.pieces import Table, is_whole
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
 from quetz.db.queries import index as queries
+from quetz.services.index_names import is_shard
 from quetz.storage import ObjectStore
 from quetz.storage.keys import StoreKey, index_key, parse_index_key
 
@@ -172,14 +173,20 @@ def mark_for_rebuild(session: Session, switch: Switch) -> None:
 
     Asking again while the first request waits changes nothing.
     """
-    if queries.has_mark(session, switch.channel_id, switch.subdir, switch.family, EVERYTHING):
-        return
+    if not queries.has_mark(session, switch.channel_id, switch.subdir, switch.family, EVERYTHING):
+        _mark_everything(session, switch)
+
+
+def _mark_everything(session: Session, switch: Switch) -> None:
     place = (switch.subdir, switch.family)
     _note(session, queries.add_marks(session, switch.channel_id, EVERYTHING, [place]))
 
 
 def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
-    """Ask for every switch of a channel to be built anew; return which these are."""
+    """Ask for every switch of a channel to be built anew; return which these are.
+
+    What is being built anew at this moment may have read its records already: it is built again.
+    """
     published = {switch.subdir for switch in list_published(session, channel_id)}
     subdirs = published.union(queries.list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
     switches = [
@@ -189,7 +196,7 @@ def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
     ]
     switches.append(Switch(channel_id, CHANNEL_WIDE, CHANNELDATA))
     for switch in switches:
-        mark_for_rebuild(session, switch)
+        _mark_everything(session, switch)
     return switches
 
 
@@ -309,16 +316,6 @@ def new_key(batch: Batch, stem: str, suffix: str) -> StoreKey:
     return index_key(batch.switch.channel_id, batch.switch.subdir, name)
 
 
-def gzip_key(key: str) -> StoreKey:
-    """Return where the gzip form of a published ``.json.zst`` lies, once a server has made it."""
-    return parse_index_key(key.removesuffix(".zst") + ".gz")
-
-
-def is_shard(key: str) -> bool:
-    stem = key.rpartition("/")[2].partition(".")[0]
-    return len(stem) == 64 and "-" not in stem
-
-
 def keys_of(files: Files) -> list[str]:
     """Return the keys of the files and of their tables."""
     tables = [file.table for file in files.values() if file.table is not None]
@@ -351,7 +348,7 @@ def flip(session: Session, store: ObjectStore, batch: Batch, built: Built) -> bo
     if not queries.flip_state(session, state, read_generation=batch.generation):
         return False
     _revive(session, store, [*built.shards, *keys_of(built.files)])
-    _supersede(session, switch, built.replaced, now)
+    supersede(session, switch, built.replaced, now)
     remove_marks(session, batch.marks)
     return True
 
@@ -367,7 +364,8 @@ def _revive(session: Session, store: ObjectStore, keys: list[str]) -> None:
         raise StaleBuild
 
 
-def _supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) -> None:
+def supersede(session: Session, switch: Switch, keys: Iterable[str], now: int) -> None:
+    """Let the files with these keys be removed after a while."""
     rows = [
         {
             "key": key,
@@ -392,13 +390,3 @@ def discard(store: ObjectStore, batch: Batch, built: Built) -> None:
     for key in keys_of(built.files):
         if key not in keys_of(batch.files):
             store.delete_index(parse_index_key(key))
-
-
-def forget_channel(session: Session, channel: Channel) -> None:
-    """Let the index files of a channel that is being deleted be removed after a while."""
-    _supersede(
-        session,
-        Switch(channel.id, CHANNEL_WIDE, WHOLE_CHANNEL),
-        [f"index/{channel.id}"],
-        now_ms(),
-    )

@@ -3,7 +3,9 @@
 import ctypes
 import os
 import platform
+import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +19,12 @@ _COPIED = 1 << 18
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 # Older kernels keep it to themselves that bytes could not be written (syncfs(2), "ERRORS").
-_TELLS_FAILURES = tuple(map(int, platform.release().split(".")[:2])) >= (5, 8)
+_RELEASE = re.match(r"(\d+)\.(\d+)", platform.release())
+_TELLS_FAILURES = (
+    sys.platform == "linux"
+    and _RELEASE is not None
+    and tuple(map(int, _RELEASE.groups())) >= (5, 8)
+)
 
 
 def open_root(path: Path) -> int:

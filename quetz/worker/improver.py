@@ -11,7 +11,7 @@ from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import publishing
 from quetz.services.index_documents import exchange_pieces, improve_documents
-from quetz.services.publishing import Files, Switch
+from quetz.services.publishing import Batch, Files, Switch
 from quetz.worker.publisher import flip, lease
 
 _log = logging.getLogger("quetz.improver")
@@ -53,29 +53,34 @@ class Improver(threading.Thread):
                 return
             changed_at = state.published_at
             if now_ms() - changed_at > QUIET_MS and self._looked_at.get(switch) != changed_at:
-                self._improve(switch, state.files)
+                self._improve(switch)
                 self._looked_at[switch] = changed_at
 
-    def _improve(self, switch: Switch, files: Files) -> None:
+    def _improve(self, switch: Switch) -> None:
         with lease(self._deployment, switch, "improve") as mine:
-            if not mine:
+            before = self._read(switch) if mine else None
+            if before is None:
                 return
             began = time.monotonic()
-            if self._exchange(switch, files):
-                _log.info("compressed %s better, in %.1f s", switch, time.monotonic() - began)
+            try:
+                if self._exchange(switch, before.files):
+                    _log.info("compressed %s better, in %.1f s", switch, time.monotonic() - began)
+            except TornDocument:
+                after = self._read(switch)
+                if after is not None and after.files == before.files:  # or they were superseded
+                    with self._deployment.transaction(write=True) as session:
+                        publishing.mark_for_rebuild(session, switch)
+
+    def _read(self, switch: Switch) -> Batch | None:
+        with self._deployment.transaction() as session:
+            return publishing.read_quiet(session, switch)
 
     def _exchange(self, switch: Switch, files: Files) -> bool:
         deployment = self._deployment
-        try:
-            better = improve_documents(deployment.store, files, lambda: not self._stopping.is_set())
-            if not better or self._stopping.is_set():
-                return False
-            with deployment.transaction() as session:
-                batch = publishing.read_quiet(session, switch)
-            if batch is None:
-                return False
-            return flip(deployment, batch, exchange_pieces(deployment.store, batch, better))
-        except TornDocument:
-            with deployment.transaction(write=True) as session:
-                publishing.mark_for_rebuild(session, switch)
+        better = improve_documents(deployment.store, files, lambda: not self._stopping.is_set())
+        if not better or self._stopping.is_set():
             return False
+        batch = self._read(switch)
+        if batch is None:
+            return False
+        return flip(deployment, batch, exchange_pieces(deployment.store, batch, better))

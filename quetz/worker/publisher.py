@@ -112,7 +112,8 @@ class _Loop(threading.Thread):
             with lease(self._deployment, switch) as mine:
                 if not mine:
                     return BUSY_SECONDS
-                publish(self._deployment, switch, self._memory)
+                if not publish(self._deployment, switch, self._memory):
+                    return BUSY_SECONDS  # others did it, or are at it
         except Exception:  # noqa: BLE001  one index must not stop the others
             _log.exception("cannot publish %s; the index before it stays", switch)
             return RETRY_SECONDS

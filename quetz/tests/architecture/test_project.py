@@ -83,4 +83,4 @@ def test_the_wheel_leaves_the_tests_out(tmp_path):
 
 def distribution(requirement: str) -> str:
     """Return the name as a lock spells it: ``psycopg[binary]>=3.3`` is ``psycopg``."""
-    return re.split(r"[\[<>=]", requirement)[0].lower().replace("_", "-")
+    return re.sub(r"[._-]+", "-", re.split(r"[\[<>=;]", requirement)[0]).lower()

@@ -1,0 +1,122 @@
+"""Indexes that have to be built anew, and shards that several names have together."""
+
+import pytest
+
+from quetz.conda.shards import decode_shard_index
+from quetz.conda.zstd import decompress
+from quetz.db.base import now_ms
+from quetz.db.models import Channel
+from quetz.deployment import Deployment
+from quetz.services.collecting import SHARD_GRACE_MS, collect_superseded
+from quetz.services.index_builds import ShardMemory, build
+from quetz.services.publishing import (
+    SHARD_INDEX,
+    SHARDS,
+    Switch,
+    flip,
+    list_marked,
+    list_published,
+    mark_channel_for_rebuild,
+    mark_dirty,
+    read_batch,
+    read_file,
+    shard_key,
+)
+from quetz.storage.keys import parse_index_key
+from quetz.testing.factories import make_channel, make_file
+from quetz.testing.publishing import publish_all
+from quetz.worker.publisher import publish
+
+
+@pytest.fixture
+def channel(deployment: Deployment) -> Channel:
+    with deployment.transaction(write=True) as session:
+        return make_channel(session)
+
+
+@pytest.fixture
+def switch(channel):
+    return Switch(channel.id, "noarch", SHARDS)
+
+
+def add(deployment, channel, *names, version="1"):
+    with deployment.transaction(write=True) as session:
+        for name in names:
+            make_file(session, session.merge(channel), f"{name}-{version}-0.conda")
+            mark_dirty(session, channel.id, "noarch", name)
+
+
+def index_file(deployment, switch):
+    with deployment.transaction() as session:
+        return list_published(session)[switch].files[SHARD_INDEX]
+
+
+def digests(deployment, switch):
+    data = read_file(deployment.store, index_file(deployment, switch))
+    assert data is not None
+    return decode_shard_index(decompress(data, 1 << 20))
+
+
+def test_a_lost_shard_index_is_built_anew_by_a_publisher_that_remembers_it(
+    deployment, channel, switch
+):
+    memory = ShardMemory()
+    add(deployment, channel, "numpy")
+    assert publish(deployment, switch, memory)
+    deployment.store.delete_index(parse_index_key(index_file(deployment, switch).key))
+    with deployment.transaction(write=True) as session:
+        mark_dirty(session, channel.id, "noarch", "numpy")
+
+    assert publish(deployment, switch, memory)
+
+    assert digests(deployment, switch).keys() == {"numpy"}
+
+
+class Emptied:
+    """Plugins that leave nothing of the records of some names."""
+
+    def __init__(self, names):
+        self.names = names
+
+    def implements(self, hook):
+        return hook == "records_published"
+
+    def call(self, _hook, *, name, records, **_):
+        if name in self.names:
+            records.clear()
+
+    def tell(self, _hook, **_): ...
+
+
+def test_a_shard_of_two_names_is_kept_for_the_one_that_still_has_it(deployment, channel, switch):
+    deployment.plugins = plugins = Emptied({"numpy", "scipy"})
+    add(deployment, channel, "numpy", "scipy")
+    publish_all(deployment)
+    assert len(set(digests(deployment, switch).values())) == 1
+    plugins.names.remove("numpy")
+    add(deployment, channel, "numpy", version="2")
+    publish_all(deployment)
+
+    with deployment.transaction(write=True) as session:
+        while collect_superseded(session, deployment.store, now=now_ms() + SHARD_GRACE_MS + 60_000):
+            pass
+
+    key = shard_key(switch, digests(deployment, switch)["scipy"].hex())
+    assert deployment.store.size(key) is not None
+
+
+def test_a_rebuild_that_is_asked_for_during_another_is_made_after_it(deployment, channel, switch):
+    add(deployment, channel, "numpy")
+    publish_all(deployment)
+    with deployment.transaction(write=True) as session:
+        mark_channel_for_rebuild(session, channel.id)
+    with deployment.transaction() as session:
+        batch = read_batch(session, switch)
+        assert batch is not None
+        built = build(session, deployment.store, deployment.plugins, batch)
+    with deployment.transaction(write=True) as session:
+        mark_channel_for_rebuild(session, channel.id)
+        assert flip(session, deployment.store, batch, built)
+
+    with deployment.transaction() as session:
+        assert switch in list_marked(session)
