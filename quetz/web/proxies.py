@@ -11,7 +11,7 @@ from quetz.deployment import STORE_FOLDER, Deployment
 from quetz.web.representations import ACCEPT_RANGES, Headers, Representation
 
 FORWARDED_BY = "quetz.forwarded_by"
-"""Where a scope holds the address of the proxy that told who the client is, if one did."""
+"""Where a scope holds the address of the trusted proxy that told who the client is, if one did."""
 
 _NOT_KEPT = (b"cache-control", b"private, no-store")
 
