@@ -21,8 +21,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 IMMUTABLE_SECONDS = 31_536_000
 PACKAGE_SECONDS = 300
 
-CHUNK = 1 << 19
-"""How much of a file is in memory at once: more would hardly be faster, but fill it sooner."""
+CHUNK = 1 << 16
+"""How many bytes of a file are handed over at once.
+
+The web server holds several such copies for each client that reads slowly.
+"""
 
 ACCEPT_RANGES = (b"accept-ranges", b"bytes")
 CSP = b"content-security-policy"
