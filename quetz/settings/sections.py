@@ -257,10 +257,15 @@ class LocalStore(Section):
     redirect_secret: SecretStr = Field(
         default=SecretStr(""),
         description="The secret in nginx's `secure_link_md5`: clients are sent to a link that "
-        "expires. Empty for `X-Accel-Redirect`, with which no client sees that path.",
+        "expires, except for what is private. Empty for `X-Accel-Redirect`, with which no client "
+        "sees that path.",
     )
     redirect_expiration: int = Field(
-        default=3600, ge=1, description="How many seconds such a link is good for."
+        default=60,
+        ge=1,
+        le=300,
+        description="How many seconds such a link is good for, at most 300: whoever has it needs "
+        "no right meanwhile.",
     )
 
     @field_validator("redirect_endpoint")

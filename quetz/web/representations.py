@@ -57,6 +57,11 @@ class Representation:
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
 
+    @property
+    def private(self) -> bool:
+        """Whether not everybody may have it."""
+        return self.cache_control.startswith("private")
+
     def __post_init__(self) -> None:
         validators = [
             (b"etag", self.etag),

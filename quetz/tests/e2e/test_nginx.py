@@ -100,7 +100,7 @@ def site(request, tmp_path, pack):
         running_server(path) as server,
         nginx_before(server.url, path, configuration(links=links)) as url,
     ):
-        channel: dict[str, Any] = {"name": "forge", "private": True}
+        channel: dict[str, Any] = {"name": "forge", "private": not links}
         session.post(f"{url}/api/channels", json=channel).raise_for_status()
         upload = f"{url}/api/channels/forge/upload/{package.name}"
         session.post(upload, data=package.read_bytes()).raise_for_status()

@@ -152,7 +152,7 @@ def test_a_link_is_signed_as_nginx_checks_it(nginx, package):
     assert answer.status_code == 307
     assert link.path == f"/a/b/{key_of(package)}"
     assert signature["md5"] == base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    assert 3590 < int(signature["expires"]) - time.time() <= 3600
+    assert 50 < int(signature["expires"]) - time.time() <= 60
     assert answer.headers["cache-control"] == "private, no-store"
 
 
@@ -186,3 +186,12 @@ def test_a_private_package_is_handed_over_to_its_readers_only(client, nginx, key
     assert (stranger.status_code, "x-accel-redirect" in stranger.headers) == (401, False)
     assert reader.headers["x-accel-redirect"] == f"/files/{key_of(package)}"
     assert reader.headers["cache-control"].startswith("private")
+
+
+@pytest.mark.parametrize("local_store", [LINKS], ids=["links"])
+def test_there_is_no_link_to_a_private_package(client, nginx, key, package):
+    client.patch("/api/channels/forge", json={"private": True}, headers=key)
+
+    answer = nginx.get(url(package), headers=key)
+
+    assert (answer.status_code, answer.content) == (200, package.read_bytes())
