@@ -8,7 +8,7 @@ import pytest
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.readers import get, raw
-from quetz.web import index_forms
+from quetz.web import authentication, index_forms
 
 
 def test_the_gzip_file_is_not_encoded_once_more(client, package):
@@ -53,6 +53,21 @@ def test_a_large_gzip_form_is_made_whole_when_the_one_before_is_gone(
         file.unlink()
 
     assert read_zipped(client, path) == {package.name, more.name}
+
+
+def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, package, monkeypatch):
+    monkeypatch.setattr(authentication, "TRUST_SECONDS", 60.0)
+    monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
+    path, read, reads = "/get/forge/linux-64/repodata.json", index_forms.read_file, []
+    monkeypatch.setattr(
+        index_forms, "read_file", lambda *which: reads.append(which) or read(*which)
+    )
+
+    for number in range(9):
+        get(client, path, Accept_Encoding=f"gzip, x-{number}")
+        get(client, path, Accept_Encoding=f"gzip;q=0.{number + 1}, br")
+
+    assert len(reads) == 1
 
 
 def read_zipped(client, path) -> set[str]:
