@@ -247,8 +247,10 @@ async def _fill(buffer: bytearray, file: int, start: int) -> None:
 
 async def _unpacked(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        while chunk := await run_in_threadpool(reader.read, CHUNK):
-            yield chunk
+        # A thread for each chunk would take as long as unpacking it does.
+        while piece := await run_in_threadpool(reader.read, 8 * CHUNK):
+            for start in range(0, len(piece), CHUNK):
+                yield piece[start : start + CHUNK]
 
 
 async def _send_chunks(

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+from collections import Counter
 
 import pytest
 
+from quetz.services.publishing import read_file
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.readers import get, raw
@@ -58,16 +60,23 @@ def test_a_large_gzip_form_is_made_whole_when_the_one_before_is_gone(
 def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, package, monkeypatch):
     monkeypatch.setattr(authentication, "TRUST_SECONDS", 60.0)
     monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
-    path, read, reads = "/get/forge/linux-64/repodata.json", index_forms.read_file, []
-    monkeypatch.setattr(
-        index_forms, "read_file", lambda *which: reads.append(which) or read(*which)
+    path, read, reads = (
+        "/get/forge/linux-64/repodata.json",
+        index_forms.read_file,
+        Counter[object](),
     )
+
+    def counting_read(store, file):
+        reads[file.key] += 1
+        return read(store, file)
+
+    monkeypatch.setattr(index_forms, "read_file", counting_read)
 
     for number in range(9):
         get(client, path, Accept_Encoding=f"gzip, x-{number}")
         get(client, path, Accept_Encoding=f"gzip;q=0.{number + 1}, br")
 
-    assert len(reads) == 1
+    assert list(reads.values()) == [1]
 
 
 def read_zipped(client, path) -> set[str]:
