@@ -33,6 +33,8 @@ With Python's own 5 ms answers take longer meanwhile; this costs such a thread 1
 speed, and nothing while nobody waits.
 """
 
+_PEER = "quetz.peer"
+
 _log = logging.getLogger("quetz")
 
 
@@ -76,14 +78,20 @@ def _open_app() -> App:
 
 def behind_proxies(app: App, trusted: list[str]) -> App:
     """Believe the forwarding headers of trusted addresses, where there are any."""
-    believing: App = wrap_asgi_with_proxy_headers(app, trusted)
+
+    def told(scope: MutableMapping[str, Any], *channels: Any) -> Awaitable[Any]:
+        peer = scope.pop(_PEER)
+        if scope.get("client") is not peer:  # it is replaced only where the peer is trusted
+            scope[FORWARDED_BY] = peer[0] if peer else None
+        return app(scope, *channels)
+
+    believing: App = wrap_asgi_with_proxy_headers(told, trusted)
 
     def choose(scope: MutableMapping[str, Any], *channels: Any) -> Awaitable[Any]:
         # Parsing the client's address takes a tenth of the time of a small answer.
         if b"x-forwarded-for" not in dict(scope.get("headers", ())):
             return app(scope, *channels)
-        proxy = scope.get("client")
-        scope[FORWARDED_BY] = proxy[0] if proxy else None
+        scope[_PEER] = scope.get("client")
         return believing(scope, *channels)
 
     return choose

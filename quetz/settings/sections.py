@@ -40,6 +40,12 @@ Days = Annotated[int, Field(ge=0, le=36_500)]
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]+)?|https?://\[[0-9a-fA-F:.]+\](:[0-9]+)?")
 
 
+OWN_PATHS = frozenset({
+    "api", "auth", "docs", "get", "health", "metrics", "metricsp", "openapi.json", "t",
+})  # fmt: skip
+"""What paths of the server itself begin with: nothing else may be served there."""
+
+
 def _as_rate(value: object) -> object:
     if value in (0, "0", ""):  # a tuple: what else it may be has no hash
         return ""
@@ -257,17 +263,25 @@ class LocalStore(Section):
     redirect_secret: SecretStr = Field(
         default=SecretStr(""),
         description="The secret in nginx's `secure_link_md5`: clients are sent to a link that "
-        "expires. Empty for `X-Accel-Redirect`, with which no client sees that path.",
+        "expires, except for what is private. Empty for `X-Accel-Redirect`, with which no client "
+        "sees that path.",
     )
     redirect_expiration: int = Field(
-        default=3600, ge=1, description="How many seconds such a link is good for."
+        default=60,
+        ge=1,
+        le=300,
+        description="How many seconds such a link is good for, at most 300: whoever has it needs "
+        "no right meanwhile.",
     )
 
     @field_validator("redirect_endpoint")
     @classmethod
     def _check_endpoint(cls, path: str) -> str:
-        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path):
+        parts = path.strip("/").split("/")
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path) or not {".", ".."}.isdisjoint(parts):
             raise ValueError("it is not a path of the same nginx, such as /files")
+        if parts[0] in OWN_PATHS:
+            raise ValueError(f"/{parts[0]} is the server's own; name another path, such as /files")
         return path
 
 

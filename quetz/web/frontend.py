@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from quetz.deployment import Deployment
 from quetz.errors import BadConfig
+from quetz.settings.sections import OWN_PATHS
 from quetz.web.errors import problem
 from quetz.web.markup import welcome
 from quetz.web.representations import Representation, respond
@@ -16,10 +17,6 @@ from quetz.web.traffic import ROUTE
 
 PAGE = "index.html"
 ROUTE_NAME = "/{page}"
-# Addresses of the server itself: a wrong one is told so, and not answered with a page.
-RESERVED = frozenset({
-    "api", "auth", "docs", "get", "health", "metrics", "metricsp", "openapi.json", "t",
-})  # fmt: skip
 POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; "
     "font-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'"
@@ -76,7 +73,7 @@ class Frontend:
     def _find(self, path: str) -> Representation | None:
         """Return what to answer with; ``path`` is as it was sent, and decoded here once."""
         parts = [unquote(part) for part in path.split("/")[1:]]
-        if parts[0] in RESERVED:
+        if parts[0] in OWN_PATHS:  # a wrong one is told so, and not answered with a page
             return None
         if self._folder is None:
             return welcome() if parts == [""] else None

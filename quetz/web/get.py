@@ -89,10 +89,11 @@ class Downloads:
             return
         # What was found is kept under what decided on it; what raises is not, nor are pages.
         entries = self._cache.entries()
-        key = (path, headers.get(b"accept-encoding"), principal)
+        accepted = accepted_encodings(headers.get(b"accept-encoding", b""))
+        key = (path, accepted, principal)
         found: Any = entries.get(key)
         if found is None:
-            found = await self._find(path, principal, headers)
+            found = await self._find(path, principal, accepted)
             if not found.policy:
                 entries[key] = found
         elsewhere = self._redirects.find(found, scope)
@@ -101,7 +102,7 @@ class Downloads:
             self._deployment.tallies.count_download(found.file_id)
 
     async def _find(
-        self, path: str, principal: Principal, headers: Mapping[bytes, bytes]
+        self, path: str, principal: Principal, accepted: frozenset[str]
     ) -> Representation:
         # Each part is decoded once, and must then be a name by its own strict rule: nothing
         # of a URL ever becomes a path in the store.
@@ -109,7 +110,6 @@ class Downloads:
         if _is_page(parts):
             return await self._page(name, parts, principal)
         channel = await self._channel(name, principal)
-        accepted = accepted_encodings(headers.get(b"accept-encoding", b""))
         match parts:
             case ["notices.json"]:
                 return _notices(channel)

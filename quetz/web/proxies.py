@@ -11,7 +11,7 @@ from quetz.deployment import STORE_FOLDER, Deployment
 from quetz.web.representations import ACCEPT_RANGES, Headers, Representation
 
 FORWARDED_BY = "quetz.forwarded_by"
-"""Where a scope holds the address of the proxy that told who the client is, if one did."""
+"""Where a scope holds the address of the trusted proxy that told who the client is, if one did."""
 
 _NOT_KEPT = (b"cache-control", b"private, no-store")
 
@@ -42,6 +42,8 @@ class Redirects:
         if not self._secret:
             headers = [field for field in representation.headers if field != ACCEPT_RANGES]
             return 200, (*headers, (b"x-accel-redirect", path.encode()))
+        if representation.private:
+            return None  # a link would be good for whoever comes by it
         if representation.file_id is None:
             return None  # mamba takes an index for packed only where its last URL ends in .zst
         return 307, ((b"location", self._signed(path).encode()), _NOT_KEPT)

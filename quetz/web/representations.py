@@ -21,8 +21,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 IMMUTABLE_SECONDS = 31_536_000
 PACKAGE_SECONDS = 300
 
-CHUNK = 1 << 19
-"""How much of a file is in memory at once: more would hardly be faster, but fill it sooner."""
+CHUNK = 1 << 16
+"""How many bytes of a file are handed over at once.
+
+The web server holds several such copies for each client that reads slowly.
+"""
 
 ACCEPT_RANGES = (b"accept-ranges", b"bytes")
 CSP = b"content-security-policy"
@@ -53,6 +56,11 @@ class Representation:
     file_id: int | None = None
     validators: Headers = field(init=False)
     headers: Headers = field(init=False)
+
+    @property
+    def private(self) -> bool:
+        """Whether not everybody may have it."""
+        return self.cache_control.startswith("private")
 
     def __post_init__(self) -> None:
         validators = [
@@ -239,8 +247,10 @@ async def _fill(buffer: bytearray, file: int, start: int) -> None:
 
 async def _unpacked(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        while chunk := await run_in_threadpool(reader.read, CHUNK):
-            yield chunk
+        # A thread for each chunk would take as long as unpacking it does.
+        while piece := await run_in_threadpool(reader.read, 8 * CHUNK):
+            for start in range(0, len(piece), CHUNK):
+                yield piece[start : start + CHUNK]
 
 
 async def _send_chunks(

@@ -55,6 +55,7 @@ def nginx_before(url: str, deployment: Path, config: str):
     config = config.replace("127.0.0.1:8000", urlsplit(url).netloc)
     config = config.replace("listen 80", f"listen 127.0.0.1:{port}")
     config = config.replace("/srv/quetz", str(deployment))
+    config = config.replace("/var/log/nginx", str(work))
     user = "user root;" if os.geteuid() == 0 else ""  # who made the folder
     folders = "".join(
         f"{name}_temp_path {work}/{name};" for name in ("proxy", "client_body", "fastcgi")
@@ -100,7 +101,7 @@ def site(request, tmp_path, pack):
         running_server(path) as server,
         nginx_before(server.url, path, configuration(links=links)) as url,
     ):
-        channel: dict[str, Any] = {"name": "forge", "private": True}
+        channel: dict[str, Any] = {"name": "forge", "private": not links}
         session.post(f"{url}/api/channels", json=channel).raise_for_status()
         upload = f"{url}/api/channels/forge/upload/{package.name}"
         session.post(upload, data=package.read_bytes()).raise_for_status()
@@ -174,3 +175,30 @@ def test_nginx_takes_the_links_of_the_server_and_no_others(site):
     assert session.get(address).content == requests.get(link).content == package.read_bytes()
     assert requests.get(link.replace("expires=", "expires=1")).status_code == 403
     assert requests.get(link.partition("?")[0]).status_code == 403
+
+
+@pytest.mark.parametrize("site", ["X-Accel", "links"], indirect=True)
+def test_nginx_logs_neither_keys_nor_queries(site, tmp_path):
+    url, _, session, package = site
+    key, path = session.headers["X-API-Key"], f"/get/forge/noarch/{package.name}"
+
+    fetched = requests.get(f"{url}/t/{key}{path}")
+    for last in (f"{path}?key={key}", f"/t/{key}?a=/t/{key}", f"/t/{key}", "/get/end"):
+        requests.get(url + last, headers={"Referer": f"{url}/t/{key}/"})
+
+    log = logged(tmp_path / "nginx" / "quetz.log", until="GET /get/end")
+    assert fetched.content == package.read_bytes()
+    assert f'"GET /t/***{path} HTTP/1.1"' in log
+    assert f'"GET {path} HTTP/1.1"' in log
+    assert log.count('"GET /t/*** HTTP/1.1"') == 2
+    assert key not in log
+    assert "?" not in log
+
+
+def logged(file: Path, *, until: str) -> str:
+    """Return what a log holds once the last request is in it: nginx writes after it answered."""
+    for _ in range(100):
+        if until in (log := file.read_text()):
+            return log
+        time.sleep(0.05)
+    raise AssertionError("nginx did not log the last request")

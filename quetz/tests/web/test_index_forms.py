@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+from collections import Counter
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +18,7 @@ from quetz.storage.local import LocalStore
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.readers import get, raw
-from quetz.web import index_forms
+from quetz.web import authentication, index_forms
 from quetz.web.index_forms import SUBDIR_FORMS, IndexForms, Place
 
 
@@ -124,6 +125,28 @@ def test_states_of_a_document_are_zipped_one_after_the_other(deployment, monkeyp
 
     assert len(most) == len(files)
     assert max(most) == 2  # one of each document
+
+
+def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, package, monkeypatch):
+    monkeypatch.setattr(authentication, "TRUST_SECONDS", 60.0)
+    monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
+    path, read, reads = (
+        "/get/forge/linux-64/repodata.json",
+        index_forms.read_file,
+        Counter[object](),
+    )
+
+    def counting_read(store, file):
+        reads[file.key] += 1
+        return read(store, file)
+
+    monkeypatch.setattr(index_forms, "read_file", counting_read)
+
+    for number in range(9):
+        get(client, path, Accept_Encoding=f"gzip, x-{number}")
+        get(client, path, Accept_Encoding=f"gzip;q=0.{number + 1}, br")
+
+    assert list(reads.values()) == [1]
 
 
 def read_zipped(client, path) -> set[str]:

@@ -43,15 +43,24 @@ def package(client, key, channel, deployment, tmp_path):
 
 
 @pytest.fixture
-def nginx(deployment):
-    """Ask as nginx does when it passes a request on."""
-    believing = behind_proxies(create_app(deployment), ["*"])
+def passing_on(deployment):
+    """Return a function that opens a client at an address, which passes requests on."""
+    believing = behind_proxies(create_app(deployment), ["10.0.0.0/8", "::1"])
 
     async def app(scope, receive, send):  # for the client looks at its signature
         await believing(scope, receive, send)
 
-    headers = {"X-Forwarded-For": "192.0.2.7"}
-    return TestClient(app, headers=headers, follow_redirects=False)
+    def passing_on(address, forwarded="192.0.2.7"):
+        headers = {"X-Forwarded-For": forwarded}
+        return TestClient(app, client=(address, 1), headers=headers, follow_redirects=False)
+
+    return passing_on
+
+
+@pytest.fixture
+def nginx(passing_on):
+    """Ask as nginx does when it passes a request on."""
+    return passing_on("10.0.0.1")
 
 
 def url(package):
@@ -79,6 +88,24 @@ def test_who_asks_directly_gets_the_bytes(client, package):
 
     assert (answer.status_code, answer.content) == (200, package.read_bytes())
     assert "x-accel-redirect" not in answer.headers
+
+
+@pytest.mark.parametrize("local_store", [X_ACCEL, LINKS], ids=["X-Accel", "links"])
+@pytest.mark.parametrize(
+    ("address", "forwarded"),
+    [
+        pytest.param("192.0.2.1", "192.0.2.7", id="a stranger"),
+        pytest.param("192.0.2.1", "10.0.0.1", id="a stranger who names the proxy"),
+        pytest.param("192.0.2.1", "192.0.2.1", id="a stranger who names itself"),
+        pytest.param("10.0.0.1", " ", id="the proxy for nobody"),
+    ],
+)
+def test_a_header_of_proxies_gets_nobody_else_an_answer_for_nginx(
+    passing_on, package, address, forwarded
+):
+    answer = passing_on(address, forwarded).get(url(package))
+
+    assert (answer.status_code, answer.content) == (200, package.read_bytes())
 
 
 @pytest.mark.parametrize("local_store", [""], ids=["off"])
@@ -125,7 +152,7 @@ def test_a_link_is_signed_as_nginx_checks_it(nginx, package):
     assert answer.status_code == 307
     assert link.path == f"/a/b/{key_of(package)}"
     assert signature["md5"] == base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    assert 3590 < int(signature["expires"]) - time.time() <= 3600
+    assert 50 < int(signature["expires"]) - time.time() <= 60
     assert answer.headers["cache-control"] == "private, no-store"
 
 
@@ -159,3 +186,12 @@ def test_a_private_package_is_handed_over_to_its_readers_only(client, nginx, key
     assert (stranger.status_code, "x-accel-redirect" in stranger.headers) == (401, False)
     assert reader.headers["x-accel-redirect"] == f"/files/{key_of(package)}"
     assert reader.headers["cache-control"].startswith("private")
+
+
+@pytest.mark.parametrize("local_store", [LINKS], ids=["links"])
+def test_there_is_no_link_to_a_private_package(client, nginx, key, package):
+    client.patch("/api/channels/forge", json={"private": True}, headers=key)
+
+    answer = nginx.get(url(package), headers=key)
+
+    assert (answer.status_code, answer.content) == (200, package.read_bytes())
