@@ -29,6 +29,9 @@ PACKAGE_LIMIT: Final = 1 << 30
 MOST_FILES: Final = 300_000
 """What one package may name; for each there is a text in memory, and a row."""
 
+MOST_UNKNOWN: Final = 2_000_000
+"""Values under unknown keys of one package; to pass over them takes seconds."""
+
 MOST_SPECS: Final = 50_000
 SPECS_LIMIT: Final = 4 << 20
 """Different specifications of one package, and their characters: a million take over a second."""
@@ -137,6 +140,7 @@ class _Totals:
     """What the documents of one package hold together, counted before it is read any further."""
 
     def __init__(self) -> None:
+        self.unknown_left = MOST_UNKNOWN
         self._size = 0
         self._files = 0
         self._specs: set[str] = set()
@@ -191,7 +195,7 @@ class _Instructions:
             "revoke": lambda: self._read_names("revoke", self._revoked),
         }
         for key in self._stream.keys():  # noqa: SIM118 - no dictionary
-            readers.get(key, self._stream.skip)()
+            readers.get(key, self._skip)()
         if self._version is None:
             raise Fault(f"{self._field}: {_VERSION}", "is missing")
         if self._version < _FIRST_WITH_RUN_EXPORTS:
@@ -202,6 +206,9 @@ class _Instructions:
         for filename in self._revoked:
             self._amend(filename, revoked=True)
         return self._texts
+
+    def _skip(self) -> None:
+        self._totals.unknown_left = self._stream.skip(self._totals.unknown_left)
 
     def _read_version(self) -> None:
         version = self._stream.value()

@@ -308,6 +308,7 @@ def test_a_package_without_sound_instructions_is_refused(pack, monkeypatch, suff
             r"weak\[0\]: the package has more than 3 different specifications",
         ),
         ([fix(depends=["a" * 40, "b" * 61])], r"depends\[1\]: .* are longer than 100 characters"),
+        ([{"v3": [1, {"a": 2}]}, {"v3": {"b": []}}], "too many values under unknown keys, at"),
         ([{"comment": "long" * 60}, {"comment": "long" * 60}], "documents are larger than 500 b"),
     ],
 )
@@ -315,6 +316,7 @@ def test_there_is_an_end_to_what_one_package_may_say(pack, monkeypatch, document
     monkeypatch.setattr(patches, "MOST_FILES", 2)
     monkeypatch.setattr(patches, "MOST_SPECS", 3)
     monkeypatch.setattr(patches, "SPECS_LIMIT", 100)
+    monkeypatch.setattr(patches, "MOST_UNKNOWN", 5)
     monkeypatch.setattr(patches, "DOCUMENTS_LIMIT", 500)
     files = {
         f"{subdir}/patch_instructions.json": json.dumps({"patch_instructions_version": 1} | said)
