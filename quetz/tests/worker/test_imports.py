@@ -204,18 +204,6 @@ def write_and_list(key, value):
     return write
 
 
-def write_too_large(folder):
-    # What limits.upload_size is by default, and a byte; it takes no room on the disk.
-    with (folder / PKG).open("wb") as file:
-        file.truncate((8 << 30) + 1)
-
-
-def write_hotfixes_of_later_version(folder):
-    document = json.dumps({"patch_instructions_version": 9}).encode()
-    files = {"noarch/patch_instructions.json": document}
-    build_package(folder / "noarch", "forge-repodata-patches", files=files)
-
-
 def list_only(folder):
     write_repodata(folder, packages={"pkg-1.0-0.tar.bz2": {}})
 
@@ -230,8 +218,6 @@ def list_only(folder):
         pytest.param(write_and_list("size", 7), "its repodata says size 7, the", id="size"),
         pytest.param(write_and_list("md5", "ab"), "its repodata says md5 ab, the", id="md5"),
         pytest.param(write_and_list("sha256", "cd"), "says sha256 cd, the file has", id="sha256"),
-        pytest.param(write_too_large, "the file exceeds the limit of 8589934592", id="too large"),
-        pytest.param(write_hotfixes_of_later_version, "version: is 9; this server", id="hotfixes"),
         pytest.param(list_only, "its repodata lists it, and there is no such file", id="missing"),
     ],
 )
@@ -244,7 +230,7 @@ def test_a_file_that_breaks_a_rule_is_refused_and_the_others_are_not(
     report = run()
 
     [refusal] = report.refused
-    assert refusal.path.startswith(("noarch/pkg", "noarch/forge-repodata-patches"))
+    assert refusal.path.startswith("noarch/pkg")
     assert reason in str(refusal.error)
     assert report.imported == 1
     assert [file.name for file in rows(deployment, File)] == ["sound"]
