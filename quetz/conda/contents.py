@@ -8,7 +8,7 @@ import msgspec
 
 from quetz.conda.channeldata import FLAGS, TEXTS
 from quetz.conda.faults import Fault
-from quetz.conda.index_json import check_specs
+from quetz.conda.index_json import CheckSpecs, check_specs
 from quetz.conda.json_streams import JsonStream
 from quetz.conda.strict_json import BadJson
 
@@ -128,7 +128,9 @@ def _convert(field: str, value: Any, kind: type[T]) -> T:
         raise Fault(field, str(error)) from None
 
 
-def read_run_exports(exports: Any, document: str = RUN_EXPORTS) -> dict[str, Any]:
+def read_run_exports(
+    exports: Any, document: str = RUN_EXPORTS, check_specs: CheckSpecs = check_specs
+) -> dict[str, Any]:
     """Return run_exports, by default those of info/, as an object; a bare list is the weak ones.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
@@ -27,6 +28,8 @@ _LONGEST_REGEX: Final = 100
 _COSTLY: Final = re.compile(r"\{|\\[a-ce-zA-Z]")  # counts, and classes other than of digits
 _V3_KEY: Final = re.compile(r"\b(when|extras|flags)\s*=")
 _MOST_FIELDS: Final = 3  # name, version, build
+
+CheckSpecs = Callable[[str, list[str]], None]
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -75,11 +78,11 @@ def check_index(index: Any, filename: PackageFilename) -> dict[str, Any]:
             f"{_FIELD}: schema_version",
             f"is {known.schema_version}; repodata v3 records are not supported yet",
         )
-    _check(_FIELD, known)
+    _check(_FIELD, known, check_specs)
     return {**index, "depends": known.depends, "subdir": _subdir(known)}
 
 
-def check_fields(field: str, fields: dict[str, Any]) -> None:
+def check_fields(field: str, fields: dict[str, Any], check_specs: CheckSpecs) -> None:
     """Check fields that are to replace some of a record, other than those that identify a file.
 
     Raises:
@@ -89,10 +92,10 @@ def check_fields(field: str, fields: dict[str, Any]) -> None:
         known = msgspec.convert(fields, _Fields)
     except msgspec.ValidationError as error:
         raise Fault(field, str(error)) from None
-    _check(field, known)
+    _check(field, known, check_specs)
 
 
-def _check(field: str, known: _Fields) -> None:
+def _check(field: str, known: _Fields, check_specs: CheckSpecs) -> None:
     _check_timestamp(f"{field}: timestamp", known.timestamp)
     check_specs(f"{field}: depends", known.depends)
     check_specs(f"{field}: constrains", known.constrains)
@@ -121,11 +124,20 @@ def check_specs(field: str, specs: list[str]) -> None:
         Fault: one is not, naming its place in the list.
     """
     for place, spec in enumerate(specs):
-        if fault := _spec_fault(spec):
-            raise Fault(f"{field}[{place}]", f"{spec[:200]!r} {fault}")
+        check_spec(f"{field}[{place}]", spec)
 
 
-@lru_cache(maxsize=4_096)  # packages depend on the same few things, and hotfixes on thousands
+def check_spec(field: str, spec: str) -> None:
+    """Check one as ``check_specs`` does.
+
+    Raises:
+        Fault: it is none.
+    """
+    if fault := _spec_fault(spec):
+        raise Fault(field, f"{spec[:200]!r} {fault}")
+
+
+@lru_cache(maxsize=4_096)  # packages depend on the same few things
 def _spec_fault(spec: str) -> str | None:
     """Say what is wrong. The parser lets some text pass that conda's stumbles over."""
     if len(spec) > _LONGEST_SPEC or not spec.isprintable():

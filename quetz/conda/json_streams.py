@@ -100,30 +100,36 @@ class JsonStream:
         self._at = end
         return value
 
-    def skip(self) -> None:
+    def skip(self, most: int) -> int:
         """Pass the value that comes next, of any size; nothing of it is held.
+
+        It may consist of ``most`` values, itself among them; return how many fewer it does.
 
         Raises:
             BadJson: as ``value``, for each value inside that is no object and no array; a key may
-                stand twice.
+                stand twice. More than ``most`` values.
         """
-        self._skip(_DEEPEST)
+        return self._skip(_DEEPEST, most)
 
-    def _skip(self, levels: int) -> None:
+    def _skip(self, levels: int, left: int) -> int:
         found = self._peek()
         if levels == 0:
             raise BadJson(f"deeper than {_DEEPEST} levels")
+        if left == 0:
+            raise BadJson(f"too many values under unknown keys, at character {self._position}")
+        left -= 1
         if found == "{":
             for _ in self._items("{", "}"):
                 self._expect('"')
                 self.value()
                 self._take(":")
-                self._skip(levels - 1)
+                left = self._skip(levels - 1, left)
         elif found == "[":
             for _ in self._items("[", "]"):
-                self._skip(levels - 1)
+                left = self._skip(levels - 1, left)
         else:
             self.value()
+        return left
 
     @property
     def _position(self) -> int:

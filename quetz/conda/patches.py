@@ -12,7 +12,7 @@ import msgspec
 from quetz.conda.contents import read_run_exports
 from quetz.conda.faults import Fault
 from quetz.conda.filenames import PackageFilename
-from quetz.conda.index_json import check_fields
+from quetz.conda.index_json import check_fields, check_spec
 from quetz.conda.json_streams import JsonStream
 from quetz.conda.names import is_subdir
 from quetz.conda.strict_json import BadJson
@@ -23,10 +23,18 @@ from quetz.errors import BadArchive, BadFilename
 
 PACKAGE_SUFFIX: Final = "-repodata-patches"
 DOCUMENT: Final = "patch_instructions.json"
-DOCUMENT_LIMIT: Final = 256 << 20
+DOCUMENT_LIMIT: Final = 64 << 20
+DOCUMENTS_LIMIT: Final = 128 << 20
 PACKAGE_LIMIT: Final = 1 << 30
-MOST_PATCHES: Final = 1_000_000
-"""What one package may hold; for each there is a text in memory, and a row."""
+MOST_FILES: Final = 300_000
+"""What one package may name; for each there is a text in memory, and a row."""
+
+MOST_UNKNOWN: Final = 2_000_000
+"""Values under unknown keys of one package; to pass over them takes seconds."""
+
+MOST_SPECS: Final = 50_000
+SPECS_LIMIT: Final = 4 << 20
+"""Different specifications of one package, and their characters: a million take over a second."""
 
 _VERSION: Final = "patch_instructions_version"
 _KNOWN_VERSIONS: Final = (1, 2)
@@ -87,6 +95,7 @@ def read_patches(file: BinaryIO, filename: str) -> dict[str, dict[str, str]]:
 
 def _read_documents(file: BinaryIO, filename: PackageFilename) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
+    totals = _Totals()
     for member, pieces in read_members(file, filename, PACKAGE_LIMIT):
         subdir = _subdir_of(member)
         if subdir is None:
@@ -96,11 +105,8 @@ def _read_documents(file: BinaryIO, filename: PackageFilename) -> dict[str, dict
             raise Fault(field, "is there twice")
         if member.kind != FILE:
             raise Fault(field, "is no regular file")
-        if member.size > DOCUMENT_LIMIT:
-            raise Fault(field, f"is larger than {DOCUMENT_LIMIT} bytes")
-        found[subdir] = parse_instructions(field, pieces)
-        if sum(map(len, found.values())) > MOST_PATCHES:
-            raise Fault(field, f"the package holds more than {MOST_PATCHES} instructions")
+        totals.add_document(field, member.size)
+        found[subdir] = _parse(field, pieces, totals)
     if not found:
         raise Fault(f"<subdir>/{DOCUMENT}", f"is missing, such as noarch/{DOCUMENT}")
     return found
@@ -118,18 +124,62 @@ def parse_instructions(field: str, pieces: Iterable[bytes]) -> dict[str, str]:
     that no file can have.
 
     Raises:
-        Fault: it is no such document, or of a later version; ``field`` names it.
+        Fault: it is no such document, of a later version, or says too much; ``field`` names it.
     """
+    return _parse(field, pieces, _Totals())
+
+
+def _parse(field: str, pieces: Iterable[bytes], totals: "_Totals") -> dict[str, str]:
     try:
-        return _Instructions(field, JsonStream(pieces)).read()
+        return _Instructions(field, JsonStream(pieces), totals).read()
     except BadJson as error:
         raise Fault(field, str(error)) from None
 
 
+class _Totals:
+    """What the documents of one package hold together, counted before it is read any further."""
+
+    def __init__(self) -> None:
+        self.unknown_left = MOST_UNKNOWN
+        self._size = 0
+        self._files = 0
+        self._specs: set[str] = set()
+        self._specs_size = 0
+
+    def add_document(self, field: str, size: int) -> None:
+        if size > DOCUMENT_LIMIT:
+            raise Fault(field, f"is larger than {DOCUMENT_LIMIT} bytes")
+        self._size += size
+        if self._size > DOCUMENTS_LIMIT:
+            raise Fault(field, f"the package's documents are larger than {DOCUMENTS_LIMIT} bytes")
+
+    def add_file(self, field: str) -> None:
+        self._files += 1
+        if self._files > MOST_FILES:
+            raise Fault(field, f"the package names more than {MOST_FILES} files")
+
+    def check_specs(self, field: str, specs: list[str]) -> None:
+        """Check those that no other fix of the package has."""
+        for place, spec in enumerate(specs):
+            if spec not in self._specs:
+                self._add_spec(f"{field}[{place}]", spec)
+
+    def _add_spec(self, field: str, spec: str) -> None:
+        self._specs.add(spec)
+        self._specs_size += len(spec)
+        if len(self._specs) > MOST_SPECS:
+            raise Fault(field, f"the package has more than {MOST_SPECS} different specifications")
+        if self._specs_size > SPECS_LIMIT:
+            wrong = f"the package's specifications are longer than {SPECS_LIMIT} characters"
+            raise Fault(field, wrong)
+        check_spec(field, spec)
+
+
 class _Instructions:
-    def __init__(self, field: str, stream: JsonStream) -> None:
+    def __init__(self, field: str, stream: JsonStream, totals: _Totals) -> None:
         self._field = field
         self._stream = stream
+        self._totals = totals
         self._version: Any = None
         self._texts: dict[str, str] = {}
         self._with_run_exports: list[str] = []
@@ -145,7 +195,7 @@ class _Instructions:
             "revoke": lambda: self._read_names("revoke", self._revoked),
         }
         for key in self._stream.keys():  # noqa: SIM118 - no dictionary
-            readers.get(key, self._stream.skip)()
+            readers.get(key, self._skip)()
         if self._version is None:
             raise Fault(f"{self._field}: {_VERSION}", "is missing")
         if self._version < _FIRST_WITH_RUN_EXPORTS:
@@ -156,6 +206,9 @@ class _Instructions:
         for filename in self._revoked:
             self._amend(filename, revoked=True)
         return self._texts
+
+    def _skip(self) -> None:
+        self._totals.unknown_left = self._stream.skip(self._totals.unknown_left)
 
     def _read_version(self) -> None:
         version = self._stream.value()
@@ -168,13 +221,13 @@ class _Instructions:
         self._version = version
 
     def _read_fixes(self, section: str, suffix: str) -> None:
-        for number, filename in enumerate(self._stream.members()):
-            self._check_count(section, number)
+        for filename in self._stream.members():
+            self._totals.add_file(f"{self._field}: {section}")
             fix = self._stream.value()
             field = f"{self._field}: {section}: {filename[:211]}"
             if not isinstance(fix, dict):
                 raise Fault(field, "is no object")
-            patch = _read_fix(field, fix)
+            patch = _read_fix(field, fix, self._totals)
             if patch == _NOTHING or not filename.endswith(suffix) or not _may_exist(filename):
                 continue
             self._texts[filename] = encode_json(patch)
@@ -183,15 +236,11 @@ class _Instructions:
 
     def _read_names(self, key: str, names: set[str]) -> None:
         for number, name in enumerate(self._stream.elements()):
-            self._check_count(key, number)
+            self._totals.add_file(f"{self._field}: {key}")
             if not isinstance(name, str):
                 raise Fault(f"{self._field}: {key}[{number}]", "is no file name")
             if _may_exist(name):
                 names.add(name)
-
-    def _check_count(self, section: str, number: int) -> None:
-        if number >= MOST_PATCHES:
-            raise Fault(f"{self._field}: {section}", f"names more than {MOST_PATCHES} files")
 
     def _amend(self, filename: str, **changes: Any) -> None:
         patch = msgspec.structs.replace(decode_patch(self._texts.get(filename, "{}")), **changes)
@@ -201,12 +250,14 @@ class _Instructions:
             self._texts[filename] = encode_json(patch)
 
 
-def _read_fix(field: str, fix: dict[str, Any]) -> Patch:
+def _read_fix(field: str, fix: dict[str, Any], totals: _Totals) -> Patch:
     fields = {key: value for key, value in fix.items() if key not in _KEPT and key != _RUN_EXPORTS}
-    check_fields(field, {key: value for key, value in fields.items() if value is not None})
+    given = {key: value for key, value in fields.items() if value is not None}
+    check_fields(field, given, totals.check_specs)
     run_exports = None
     if _RUN_EXPORTS in fix:
-        run_exports = read_run_exports(fix[_RUN_EXPORTS] or {}, f"{field}: {_RUN_EXPORTS}")
+        exports, place = fix[_RUN_EXPORTS] or {}, f"{field}: {_RUN_EXPORTS}"
+        run_exports = read_run_exports(exports, place, totals.check_specs)
     return Patch(fields, run_exports)
 
 

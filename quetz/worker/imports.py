@@ -16,7 +16,7 @@ from quetz.services import imports as service
 from quetz.services.imports import Import, Refusal, Verdict
 from quetz.services.permissions import Principal
 from quetz.services.uploads import FORM_WEIGHT, Received
-from quetz.worker.receiving import Arrival, Candidate, Result, receivers
+from quetz.worker.receiving import Arrival, Candidate, Result, Rules, receivers
 
 LOOKED_UP: Final = 1_000
 """Files whose names are looked up at once."""
@@ -93,7 +93,8 @@ class _Import:
         self._report.refused += [Refusal(path, missing) for path in folder.missing]
         self._total = len(folder.files) + len(folder.missing)
         waiting: deque[tuple[list[Candidate], Future[list[Result]]]] = deque()
-        with receivers(self._deployment.store, len(folder.files)) as receive:
+        rules = Rules(self._channel_name, self._deployment.settings.limits.upload_size)
+        with receivers(self._deployment.store, rules, len(folder.files)) as receive:
             for chunk in _chunks(self._candidates(folder.files)):
                 waiting.append((chunk, receive(chunk)))
                 if len(waiting) > AHEAD:

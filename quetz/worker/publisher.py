@@ -11,7 +11,16 @@ from quetz.crashpoints import crashpoint
 from quetz.deployment import LOCK_FOLDER, Deployment
 from quetz.services import publishing
 from quetz.services.index_builds import ShardMemory, build
-from quetz.services.publishing import PATCHES, SHARDS, Batch, Built, StaleBuild, Switch
+from quetz.services.publishing import (
+    CHANNELDATA,
+    PATCHES,
+    REPODATA,
+    SHARDS,
+    Batch,
+    Built,
+    StaleBuild,
+    Switch,
+)
 from quetz.worker.patches import apply_patches
 
 _log = logging.getLogger("quetz.publisher")
@@ -35,34 +44,43 @@ class Publisher:
     """Publishes what is marked; one for each server process.
 
     Shards have a thread of their own, so that they never wait for a large repodata.json. It
-    wakes the other one: two that start at once would slow each other down.
+    wakes the others: those that start at once would slow each other down. So have hotfixes, of
+    which a large package holds up no index.
     """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._json = _Loop(deployment, shards=False)
-        self._shards = _Loop(deployment, shards=True, then=self._json.wake)
+        self._json = _Loop(deployment, "json", {REPODATA, CHANNELDATA})
+        self._patches = _Loop(deployment, "patches", {PATCHES})
+        then = (self._json.wake, self._patches.wake)
+        self._shards = _Loop(deployment, "shards", {SHARDS}, then)
 
     def start(self) -> None:
         self._deployment.marked.append(self._shards.wake)
         self._json.start()
+        self._patches.start()
         self._shards.start()
 
     def stop(self) -> None:
         """Finish what is being built, then return; marks left are published at the next start."""
         self._shards.stop()
+        self._patches.stop()
         self._json.stop()
         self._deployment.marked.remove(self._shards.wake)
 
 
 class _Loop(threading.Thread):
     def __init__(
-        self, deployment: Deployment, *, shards: bool, then: threading.Event | None = None
+        self,
+        deployment: Deployment,
+        name: str,
+        families: set[str],
+        then: tuple[threading.Event, ...] = (),
     ) -> None:
-        super().__init__(name=f"publish-{'shards' if shards else 'json'}", daemon=True)
+        super().__init__(name=f"publish-{name}", daemon=True)
         self.wake = threading.Event()
         self._deployment = deployment
-        self._shards = shards
+        self._families = families
         self._then = then
         self._stopping = False
         self._memory = ShardMemory()
@@ -85,8 +103,8 @@ class _Loop(threading.Thread):
             except Exception:  # noqa: BLE001  the publisher outlives every fault
                 _log.exception("cannot read the index marks; trying again")
                 pause = RETRY_SECONDS
-            if self._then is not None:
-                self._then.set()
+            for event in self._then:
+                event.set()
             self.wake.wait(pause)
 
     def _publish_due(self) -> float:
@@ -95,7 +113,7 @@ class _Loop(threading.Thread):
             marked = publishing.list_marked(session)
         pause = POLL_SECONDS
         for switch in marked:
-            if self._stopping or (switch.family == SHARDS) != self._shards:
+            if self._stopping or switch.family not in self._families:
                 continue
             wait = self._not_before.pop(switch, 0.0) - time.monotonic()
             if wait <= 0:
@@ -119,7 +137,7 @@ class _Loop(threading.Thread):
             return RETRY_SECONDS
         # A large index rests as long as it took, so that publishing leaves time for serving.
         took = time.monotonic() - started
-        return 0.0 if self._shards else max(JSON_INTERVAL_SECONDS - took, took)
+        return 0.0 if switch.family == SHARDS else max(JSON_INTERVAL_SECONDS - took, took)
 
 
 def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None = None) -> bool:

@@ -22,7 +22,8 @@ import msgspec
 from quetz.conda.archives import PackageArchive, read_opened_archive
 from quetz.conda.channel_folders import FolderFile
 from quetz.conda.filenames import PackageFilename
-from quetz.errors import BadFilename, Invalid, QuetzError
+from quetz.conda.patches import patches_package, read_patches
+from quetz.errors import BadFilename, Invalid, QuetzError, UploadTooLarge
 from quetz.errors.folders import FileUnreadable, ListedOtherwise, OtherSubdir
 from quetz.storage import ObjectStore, StagedFile
 
@@ -47,6 +48,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What holds for each file as for an upload to ``channel``; ``upload_size`` is in bytes."""
+
+    channel: str
+    upload_size: int
+
+
+@dataclass(frozen=True)
 class Arrival:
     """A sound file in the staging area; ``weight`` is the memory that its metadata take."""
 
@@ -62,7 +71,7 @@ Receive = Callable[[Sequence[Candidate]], Future[list[Result]]]
 
 
 @contextmanager
-def receivers(store: ObjectStore, files: int) -> Iterator[Receive]:
+def receivers(store: ObjectStore, rules: Rules, files: int) -> Iterator[Receive]:
     """Start what receives ``files`` files into a staging area of ``store``.
 
     Raises:
@@ -71,23 +80,26 @@ def receivers(store: ObjectStore, files: int) -> Iterator[Receive]:
     pool: Executor
     if files < ENOUGH_FOR_PROCESSES:
         with ThreadPoolExecutor(1, "receive") as pool:
-            yield lambda candidates: pool.submit(receive_all, store, candidates)
+            yield lambda candidates: pool.submit(receive_all, store, rules, candidates)
         return
     context = multiprocessing.get_context("spawn")  # this process has threads: it may not fork
     count = len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(store,))
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(store, rules))
     try:
         yield lambda candidates: pool.submit(_receive_all, candidates)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def receive_all(store: ObjectStore, candidates: Sequence[Candidate]) -> list[Result]:
-    return [_receive(store, candidate) for candidate in candidates]
+def receive_all(store: ObjectStore, rules: Rules, candidates: Sequence[Candidate]) -> list[Result]:
+    return [_receive(store, rules, candidate) for candidate in candidates]
 
 
-def _receive(store: ObjectStore, candidate: Candidate) -> Result:
+def _receive(store: ObjectStore, rules: Rules, candidate: Candidate) -> Result:
     file = candidate.file
+    # What the channel holds already may be larger: the limit was another then.
+    if candidate.held is None and file.size > rules.upload_size:
+        return UploadTooLarge("the file", rules.upload_size)
     try:
         name = PackageFilename.parse(file.filename)
         staged, data = _stage(store, candidate)
@@ -101,6 +113,9 @@ def _receive(store: ObjectStore, candidate: Candidate) -> Result:
         _check_listed(file, staged)
         with io.BytesIO(data) if data is not None else staged.path.open("rb") as opened:
             archive = read_opened_archive(opened, name)
+            if name.name == patches_package(rules.channel):
+                opened.seek(0)
+                read_patches(opened, file.filename)
         if archive.subdir != file.subdir:
             raise OtherSubdir(archive.subdir)
     except Invalid as error:
@@ -146,11 +161,12 @@ def _check_listed(file: FolderFile, staged: StagedFile) -> None:
 # In a process of the pool
 
 _store: ObjectStore
+_rules: Rules
 
 
-def _begin(store: ObjectStore) -> None:
-    global _store  # noqa: PLW0603  the pool gives its tasks no other place to keep it
-    _store = store
+def _begin(store: ObjectStore, rules: Rules) -> None:
+    global _store, _rules
+    _store, _rules = store, rules
     gc.set_threshold(OBJECTS)
     atexit.register(store.close)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
@@ -166,4 +182,4 @@ def _end_with_parent() -> None:
 
 
 def _receive_all(candidates: Sequence[Candidate]) -> list[Result]:
-    return receive_all(_store, candidates)
+    return receive_all(_store, _rules, candidates)

@@ -289,14 +289,35 @@ def test_a_package_without_sound_instructions_is_refused(pack, monkeypatch, suff
 @pytest.mark.parametrize(
     ("documents", "fault"),
     [
-        ([fix(license="BSD") | {"remove": ["a-1-0.conda", "b-1-0.conda"]}], "more than 2 instr"),
-        ([{"revoke": ["a-1-0.conda"] * 3}], "revoke: names more than 2 files"),
-        ([{"packages": {f"a-{n}-0.conda": {} for n in range(3)}}], "packages: names more than 2"),
-        ([{"remove": ["a-1-0.conda", "b-1-0.conda"]}, fix(license="BSD")], "more than 2 instr"),
+        (
+            [{"remove": ["a-1-0.conda", "b-1-0.conda"], "revoke": ["a-1-0.conda"], "packages": 1}],
+            "revoke: the package names more than 2 files",
+        ),
+        ([{"revoke": ["a-1-0.conda"] * 3}], "revoke: the package names more than 2 files"),
+        (
+            [{"packages": {f"a-{n}-0.conda": {} for n in range(3)}}],
+            "packages: the package names more than 2 files",
+        ),
+        (
+            [{"remove": ["a-1-0.conda", "b-1-0.conda"]}, fix(license="BSD")],
+            "packages.conda: the package names more than 2 files",
+        ),
+        ([fix(depends=["a", "b", "c", "d"])], r"depends\[3\]: the package has more than 3 diff"),
+        (
+            [fix(depends=["a", "b"]), fix(constrains=["b", "c"], run_exports=["d"])],
+            r"weak\[0\]: the package has more than 3 different specifications",
+        ),
+        ([fix(depends=["a" * 40, "b" * 61])], r"depends\[1\]: .* are longer than 100 characters"),
+        ([{"v3": [1, {"a": 2}]}, {"v3": {"b": []}}], "too many values under unknown keys, at"),
+        ([{"comment": "long" * 60}, {"comment": "long" * 60}], "documents are larger than 500 b"),
     ],
 )
 def test_there_is_an_end_to_what_one_package_may_say(pack, monkeypatch, documents, fault):
-    monkeypatch.setattr(patches, "MOST_PATCHES", 2)
+    monkeypatch.setattr(patches, "MOST_FILES", 2)
+    monkeypatch.setattr(patches, "MOST_SPECS", 3)
+    monkeypatch.setattr(patches, "SPECS_LIMIT", 100)
+    monkeypatch.setattr(patches, "MOST_UNKNOWN", 5)
+    monkeypatch.setattr(patches, "DOCUMENTS_LIMIT", 500)
     files = {
         f"{subdir}/patch_instructions.json": json.dumps({"patch_instructions_version": 1} | said)
         for subdir, said in zip(("noarch", "linux-64"), documents, strict=False)
@@ -304,6 +325,19 @@ def test_there_is_an_end_to_what_one_package_may_say(pack, monkeypatch, document
 
     with pytest.raises(BadArchive, match=fault):
         pack({name: text.encode() for name, text in files.items()})
+
+
+def test_each_specification_of_a_package_is_read_once(pack, monkeypatch):
+    read = []
+    check = patches.check_spec
+    monkeypatch.setattr(
+        patches, "check_spec", lambda field, spec: [read.append(spec), check(field, spec)]
+    )
+    same = instructions(depends=["python", "six"], constrains=["six"])
+
+    pack({DOCUMENT: same, "linux-64/patch_instructions.json": same})
+
+    assert read == ["python", "six"]
 
 
 def test_a_link_is_no_document(tmp_path):

@@ -8,11 +8,22 @@ import pytest
 from starlette.testclient import TestClient
 
 from quetz.cli.server import STOP_SECONDS
+from quetz.db.queries.channels import get_channel
 from quetz.deployment import Deployment
-from quetz.services.publishing import CHANNELDATA, REPODATA, SHARDS, list_marked
+from quetz.services.publishing import (
+    CHANNEL_WIDE,
+    CHANNELDATA,
+    PATCHES,
+    REPODATA,
+    SHARDS,
+    Switch,
+    list_marked,
+    mark_for_rebuild,
+)
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.api.uploading import upload
+from quetz.worker import publisher as publisher_module
 from quetz.worker.index_watch import IndexWatch
 from quetz.worker.publisher import Publisher, publish
 
@@ -54,6 +65,27 @@ def test_an_upload_that_waits_is_in_the_index_when_it_is_answered(
     assert listed(client) == ["pkg-1.0-0.conda"]
     with deployment.transaction() as session:
         assert list_marked(session) == []
+
+
+def test_no_index_waits_for_hotfixes_that_take_long(
+    client, key, channel, tmp_path, watch, deployment, monkeypatch
+):
+    begun, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr(
+        publisher_module, "apply_patches", lambda *_: [begun.set(), ended.wait(SECONDS * 2)]
+    )
+    with deployment.transaction(write=True) as session:
+        channel_id = get_channel(session, channel).id
+        mark_for_rebuild(session, Switch(channel_id, CHANNEL_WIDE, PATCHES))
+    publisher = Publisher(deployment)
+    publisher.start()
+    try:
+        assert begun.wait(SECONDS)
+        answer = upload(client, key, build_package(tmp_path), wait_for_index=SECONDS)
+        assert answer.headers["quetz-index"] == "published"
+    finally:
+        ended.set()
+        publisher.stop()
 
 
 def test_a_form_of_files_waits_for_all_of_them(client, key, channel, tmp_path, publishing):
