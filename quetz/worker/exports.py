@@ -106,10 +106,8 @@ def export_channel(
     """
     folder = target.folder
     _claim(folder, channel.name, force=target.force)
-    snapshot = _snapshot(deployment, channel)
     new = folder / OWN_FOLDER / _NEW
-    shutil.rmtree(new, ignore_errors=True)  # of an export that was cut off
-    indexes = list(_write_indexes(deployment.store, snapshot, new))
+    snapshot, indexes = _take_state(deployment, channel, new)
     report = _copy_packages(deployment.store, snapshot, folder, watch)
     if report.failed:
         return report
@@ -138,6 +136,21 @@ def _claim(folder: Path, channel: str, *, force: bool) -> None:
     own.write_bytes(document)
 
 
+def _take_state(deployment: Deployment, channel: Channel, new: Path) -> tuple[Snapshot, list[Path]]:
+    """Write the indexes of one state of the channel into the folder ``new``."""
+    snapshot = _snapshot(deployment, channel)
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(new, ignore_errors=True)  # of an export that was cut off
+        try:
+            return snapshot, _write_indexes(deployment.store, snapshot, new)
+        except IndexUnreadable:
+            # Files that were superseded meanwhile may have been collected.
+            before, snapshot = snapshot, _snapshot(deployment, channel)
+            if snapshot.published == before.published:
+                raise
+    raise IndexUnreadable(channel.name)
+
+
 def _snapshot(deployment: Deployment, channel: Channel) -> Snapshot:
     for _ in range(_ATTEMPTS):
         publish_channel(deployment, channel.id)
@@ -151,25 +164,33 @@ def _snapshot(deployment: Deployment, channel: Channel) -> Snapshot:
 # Indexes
 
 
-def _write_indexes(store: ObjectStore, snapshot: Snapshot, new: Path) -> Iterator[Path]:
-    """Write the index files into the folder ``new``; yield their paths there.
+def _write_indexes(store: ObjectStore, snapshot: Snapshot, new: Path) -> list[Path]:
+    """Write the index files into the folder ``new``; return their paths there.
 
     In the order in which they may appear: shards before the index that names them.
+
+    Raises:
+        IndexUnreadable: a file is missing or torn.
     """
-    for subdir in snapshot.subdirs:
-        yield from _write_shards(store, snapshot, subdir, new)
+    forms: list[Path] = []
+    shards: list[Path] = []
+    # Each publication supersedes the documents, and only few of the many shards.
     for subdir in (*snapshot.subdirs, CHANNEL_WIDE):
-        yield from _write_forms(store, snapshot, subdir, new)
+        (new / subdir).mkdir(parents=True, exist_ok=True)
+        forms.extend(_write_forms(store, snapshot, subdir, new))
+    for subdir in snapshot.subdirs:
+        shards.extend(_write_shards(store, snapshot, subdir, new))
+    return shards + forms
 
 
 def _write_shards(store: ObjectStore, snapshot: Snapshot, subdir: str, new: Path) -> Iterator[Path]:
     index = snapshot.index_of(subdir).get(SHARD_INDEX)
     folder = Path(subdir, _SHARDS)
-    (new / folder).mkdir(parents=True)
+    (new / folder).mkdir()
     if index is None:
         return
     switch = Switch(snapshot.channel.id, subdir, SHARDS)
-    raw = decompress(_whole(snapshot, read_file(store, index)), index.raw_size)
+    raw = decompress((new / subdir / SHARD_INDEX).read_bytes(), index.raw_size)
     for digest in sorted(decode_shard_index(raw).values()):
         data = _whole(snapshot, store.read_index(shard_key(switch, digest.hex())))
         if hashlib.sha256(data).digest() != digest:

@@ -9,8 +9,15 @@ from quetz.conda.zstd import decompress
 from quetz.db.models import File
 from quetz.db.queries.channels import get_channel
 from quetz.errors.folders import ChannelBusy, IndexUnreadable, NotAnExport, ObjectDamaged
+from quetz.services.exports import take_snapshot
 from quetz.services.permissions import OPERATOR
-from quetz.services.publishing import list_published, mark_dirty
+from quetz.services.publishing import (
+    list_published,
+    mark_channel_for_rebuild,
+    mark_dirty,
+    read_file,
+    shard_key,
+)
 from quetz.services.yanks import yank_file
 from quetz.storage.keys import object_key, parse_index_key
 from quetz.testing.clients import ClientHome, solve_with_rattler
@@ -264,6 +271,47 @@ def test_an_index_that_is_torn_is_named(deployment, forge, export):
 
     with pytest.raises(IndexUnreadable, match="quetz reindex forge"):
         export()
+
+
+def test_files_that_are_superseded_and_collected_meanwhile_are_taken_anew(
+    deployment, forge, export, folder, monkeypatch
+):
+    taken = []
+
+    def take_snapshot_and_go_on(session, channel):
+        taken.append(take_snapshot(session, channel))
+        return taken[-1]
+
+    def read_late(store, file):
+        if len(taken) == 1:
+            with deployment.transaction(write=True) as session:
+                mark_channel_for_rebuild(session, forge.id)
+            publish_channel(deployment, forge.id)
+            return None
+        return read_file(store, file)
+
+    monkeypatch.setattr(exports, "take_snapshot", take_snapshot_and_go_on)
+    monkeypatch.setattr(exports, "read_file", read_late)
+
+    report = export()
+
+    assert (report.copied, len(taken)) == (4, 2)
+    assert read_json(folder / "noarch/repodata.json")["removed"] == ["base-2.0-0.conda"]
+
+
+def test_documents_that_many_supersede_are_read_before_the_shards(export, monkeypatch):
+    read = []
+
+    def reading(what, call):
+        return lambda *arguments: read.append(what) or call(*arguments)
+
+    monkeypatch.setattr(exports, "read_file", reading("document", read_file))
+    monkeypatch.setattr(exports, "shard_key", reading("shard", shard_key))
+
+    export()
+
+    assert set(read) == {"document", "shard"}
+    assert read == sorted(read)
 
 
 def test_a_channel_that_never_rests_is_told(deployment, export, monkeypatch):
