@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -57,6 +58,7 @@ _ALWAYS: Final = (SHARD_INDEX, REPODATA_ZST, RUN_EXPORTS_ZST)
 _LEVEL: Final = 3
 _ATTEMPTS: Final = 10
 _THREADS: Final = 4
+_AT_ONCE: Final = 2_000  # files that are handed to the threads
 _PIECE: Final = 1 << 20
 
 
@@ -115,6 +117,7 @@ def export_channel(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (new / path).replace(folder / path)
     shutil.rmtree(new, ignore_errors=True)
+    _delete_unpatched(folder, snapshot, indexes)
     if target.delete:
         report.deleted = _delete_others(folder, snapshot, set(indexes))
     return report
@@ -235,16 +238,21 @@ def _copy_packages(
 ) -> Report:
     for subdir in {*snapshot.subdirs, *(file.subdir for file in snapshot.files)}:
         (folder / subdir).mkdir(exist_ok=True)
-    report = Report()
+    report, files = Report(), snapshot.files
     with ThreadPoolExecutor(_THREADS, "export") as threads:
-        outcomes = threads.map(lambda file: _export_file(store, file, folder), snapshot.files)
-        for done, (file, outcome) in enumerate(zip(snapshot.files, outcomes, strict=True), 1):
+        outcomes = chain.from_iterable(
+            threads.map(
+                lambda file: _export_file(store, file, folder), files[start : start + _AT_ONCE]
+            )
+            for start in range(0, len(files), _AT_ONCE)
+        )
+        for done, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
             if isinstance(outcome, QuetzError):
                 report.failed.append((f"{file.subdir}/{file.filename}", outcome))
             else:
                 report.copied += outcome
                 report.kept += not outcome
-            watch(done, len(snapshot.files))
+            watch(done, len(files))
     return report
 
 
@@ -276,18 +284,35 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _delete_unpatched(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) -> None:
+    """Delete what an export before wrote of records before patches, if there are none now."""
+    for subdir in snapshot.subdirs:
+        for form in (_JSON[FROM_PACKAGES_ZST], FROM_PACKAGES_ZST):
+            path = Path(subdir, form)
+            if path not in indexes:
+                (folder / path).unlink(missing_ok=True)
+
+
 def _delete_others(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) -> int:
     """Delete packages and shards that the channel does not have; return how many packages."""
     ours = {folder / path for path in indexes}
     ours |= {folder / file.subdir / file.filename for file in snapshot.files}
     deleted = 0
-    for subdir in [path for path in folder.iterdir() if path.is_dir() and is_subdir(path.name)]:
-        for path in [*subdir.iterdir(), *subdir.glob(f"{_SHARDS}/*.msgpack.zst")]:
-            if path in ours or not path.is_file():
-                continue
-            if path.name.endswith(SUFFIXES):
+    for subdir in folder.iterdir():
+        if not is_subdir(subdir.name) or subdir.is_symlink():
+            continue
+        for path in _files_in(subdir, "*"):
+            if path not in ours and path.name.endswith(SUFFIXES):
                 path.unlink()
                 deleted += 1
-            elif path.parent.name == _SHARDS:
+        for path in _files_in(subdir / _SHARDS, "*.msgpack.zst"):
+            if path not in ours:
                 path.unlink()
     return deleted
+
+
+def _files_in(folder: Path, pattern: str) -> list[Path]:
+    """List the files of a folder; none where it is a link, for they are of another place."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [path for path in folder.glob(pattern) if path.is_file()]

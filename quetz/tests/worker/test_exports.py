@@ -152,6 +152,37 @@ def test_an_import_of_an_export_gives_the_same_records(deployment, export, folde
     assert first == second
 
 
+def test_what_only_a_hotfix_removed_is_not_yanked_by_an_import(deployment, source, folder):
+    fixes = {"patch_instructions_version": 1, "remove": ["base-1.1-0.conda"]}
+    files = {"noarch/patch_instructions.json": json.dumps(fixes).encode()}
+    build_package(source / "noarch", "forge-repodata-patches", files=files)
+    with deployment.transaction(write=True) as session:
+        forge, copy = make_channel(session, "forge"), make_channel(session, "copy")
+    import_folder(deployment, OPERATOR, "forge", read_channel_folder(source))
+    export_channel(deployment, forge, Target(folder))
+    removed = ["base-1.1-0.conda", "base-2.0-0.conda"]
+    assert read_json(folder / "noarch/repodata.json")["removed"] == removed
+
+    import_folder(deployment, OPERATOR, "copy", read_channel_folder(folder))
+
+    with deployment.transaction() as session:
+        files_of_copy = session.query(File).filter(File.channel_id == copy.id)
+        yanked = [file.filename for file in files_of_copy if file.yanked_at is not None]
+        assert yanked == ["base-2.0-0.conda"]
+        fixed = files_of_copy.filter(File.filename == "base-1.1-0.conda").one()
+        assert json.loads(fixed.record)["indexed_timestamp"] == 1_600_000_000_000
+
+
+def test_records_before_patches_of_another_export_are_not_left_behind(export, folder):
+    export()
+    for suffix in ("", ".zst"):
+        (folder / f"noarch/repodata_from_packages.json{suffix}").write_text("of a channel before")
+
+    export()
+
+    assert not list(folder.glob("noarch/repodata_from_packages*"))
+
+
 def test_an_empty_channel_has_a_noarch(deployment, folder):
     with deployment.transaction(write=True) as session:
         empty = make_channel(session, "empty")
@@ -192,7 +223,9 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_written_again(export, sour
     assert not (folder / ".quetz-export/indexes").exists()
 
 
-def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, export, folder):
+def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(
+    deployment, export, folder, tmp_path
+):
     export()
     before = listed_files(folder)
     with deployment.transaction(write=True) as session:
@@ -203,6 +236,13 @@ def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, ex
         session.delete(app)
         mark_dirty(session, forge.id, "linux-64", "app")
     (folder / "linux-64/notes.txt").write_text("ours")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "shards").mkdir(parents=True)
+    for name in ("other-1.0-0.conda", "other.msgpack.zst", "shards/other.msgpack.zst"):
+        (elsewhere / name).write_text("of another channel")
+    (folder / "win-64").symlink_to(elsewhere)
+    (folder / "linux-aarch64").mkdir()
+    (folder / "linux-aarch64/shards").symlink_to(elsewhere)
 
     kept, deleted = export(), export(delete=True)
 
@@ -211,6 +251,7 @@ def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, ex
     assert {path for path in gone if "shards" not in path} == {"linux-64/app-1.0-0.conda"}
     assert len([path for path in gone if "shards" in path]) == 2
     assert (folder / "linux-64/notes.txt").exists()
+    assert len(listed_files(elsewhere)) == 3
     assert read_json(folder / "linux-64/repodata.json")["packages.conda"] == {}
 
 
@@ -303,7 +344,11 @@ def test_documents_that_many_supersede_are_read_before_the_shards(export, monkey
     read = []
 
     def reading(what, call):
-        return lambda *arguments: read.append(what) or call(*arguments)
+        def noting(*arguments):
+            read.append(what)
+            return call(*arguments)
+
+        return noting
 
     monkeypatch.setattr(exports, "read_file", reading("document", read_file))
     monkeypatch.setattr(exports, "shard_key", reading("shard", shard_key))
