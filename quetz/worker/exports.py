@@ -4,10 +4,13 @@ Packages come first and the indexes that list them last, each under its name by 
 reads the folder meanwhile finds what was there before, or what is there then.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
@@ -23,7 +26,13 @@ from quetz.conda.zstd import compress, decompress, unpack
 from quetz.db.models import Channel
 from quetz.deployment import Deployment
 from quetz.errors import ObjectMissing, QuetzError
-from quetz.errors.folders import ChannelBusy, IndexUnreadable, NotAnExport, ObjectDamaged
+from quetz.errors.folders import (
+    ChannelBusy,
+    ExportRunning,
+    IndexUnreadable,
+    NotAnExport,
+    ObjectDamaged,
+)
 from quetz.services.empty_indexes import EMPTY
 from quetz.services.exports import Snapshot, StoredFile, take_snapshot
 from quetz.services.publishing import (
@@ -46,6 +55,7 @@ OWN_FOLDER: Final = ".quetz-export"
 """What an export keeps of its own in the folder: of which channel it is, and new indexes."""
 
 _CHANNEL: Final = "channel.json"
+_LOCK: Final = "lock"
 _NEW: Final = "indexes"
 _SHARDS: Final = "shards"
 _JSON: Final = {
@@ -101,18 +111,27 @@ def export_channel(
 
     Raises:
         NotAnExport: the folder holds other things.
+        ExportRunning: another export writes to it.
         ChannelBusy: the channel changes all the time.
         IndexUnreadable: published files are missing or torn.
         PluginFailed: the channel's indexes cannot be built.
         OSError: the folder cannot be written.
     """
+    _claim(target.folder, channel.name, force=target.force)
+    with _lock(target.folder):
+        return _export(deployment, channel, target, watch)
+
+
+def _export(
+    deployment: Deployment, channel: Channel, target: Target, watch: Callable[[int, int], None]
+) -> Report:
     folder = target.folder
-    _claim(folder, channel.name, force=target.force)
     new = folder / OWN_FOLDER / _NEW
     snapshot, indexes = _take_state(deployment, channel, new)
     report = _copy_packages(deployment.store, snapshot, folder, watch)
     if report.failed:
         return report
+    os.sync()  # a power cut must not leave indexes of packages that are not whole
     for path in indexes:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (new / path).replace(folder / path)
@@ -137,6 +156,21 @@ def _claim(folder: Path, channel: str, *, force: bool) -> None:
         raise NotAnExport(folder, channel)
     own.parent.mkdir(exist_ok=True)
     own.write_bytes(document)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep other exports from the folder.
+
+    Raises:
+        ExportRunning: one is at it.
+    """
+    with (folder / OWN_FOLDER / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportRunning(folder) from None
+        yield
 
 
 def _take_state(deployment: Deployment, channel: Channel, new: Path) -> tuple[Snapshot, list[Path]]:
