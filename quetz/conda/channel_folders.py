@@ -13,8 +13,14 @@ from quetz.conda.names import is_subdir
 from quetz.conda.zstd import BadFrame, decompress
 from quetz.errors.folders import BadRepodata, NoChannelFolder
 
-_REPODATA: Final = ("repodata.json", "repodata.json.zst")
-_LIMIT: Final = 2 << 30  # bytes, of repodata.json.zst unpacked
+# What was before patches comes first: a file that only these remove is to be imported as it is.
+_REPODATA: Final = (
+    "repodata_from_packages.json",
+    "repodata_from_packages.json.zst",
+    "repodata.json",
+    "repodata.json.zst",
+)
+_LIMIT: Final = 1 << 30  # bytes, packed and unpacked
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -38,7 +44,8 @@ class _Repodata(msgspec.Struct):
 class FolderFile:
     """A package file of a static channel; ``removed`` says that its repodata no longer offers it.
 
-    ``size`` is in bytes; ``listed`` is None without a record.
+    ``size`` is in bytes, 0 of what has a package's name and is no file; ``listed`` is None without
+    a record.
     """
 
     path: Path
@@ -70,7 +77,7 @@ def read_channel_folder(folder: Path) -> ChannelFolder:
 
     Raises:
         NoChannelFolder: it is no folder, or has no subdir.
-        BadRepodata: a repodata.json cannot be read.
+        BadRepodata: a repodata.json cannot be read, or is too large.
     """
     if not folder.is_dir():
         raise NoChannelFolder(folder)
@@ -89,32 +96,39 @@ def read_channel_folder(folder: Path) -> ChannelFolder:
 
 
 def _is_subdir(entry: "os.DirEntry[str]") -> bool:
-    return is_subdir(entry.name) and entry.is_dir()
+    return is_subdir(entry.name) and Path(entry).is_dir()  # no error of a loop of links
 
 
 def _files(folder: Path, listed: dict[str, Listed], removed: set[str]) -> Iterator[FolderFile]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not entry.name.endswith(SUFFIXES) or not entry.is_file():
+        if not entry.name.endswith(SUFFIXES):
             continue
+        path = Path(entry.path)
         yield FolderFile(
-            path=Path(entry.path),
+            path=path,
             subdir=folder.name,
             # A name that is no UTF-8 is told as an escape, and refused.
             filename=os.fsencode(entry.name).decode(errors="backslashreplace"),
-            size=entry.stat().st_size,
+            size=path.stat().st_size if path.is_file() else 0,
             listed=listed.get(entry.name),
             removed=entry.name in removed,
         )
 
 
 def _read_repodata(folder: Path) -> _Repodata:
-    path = next((folder / name for name in _REPODATA if (folder / name).exists()), None)
+    path = next((folder / name for name in _REPODATA if os.path.lexists(folder / name)), None)
     if path is None:
         return _Repodata()
     try:
+        if not path.is_file():
+            raise BadRepodata(path, "it is no file")
+        if path.stat().st_size > _LIMIT:
+            raise BadRepodata(path, f"it is larger than {_LIMIT} bytes")
         data = path.read_bytes()
         if path.suffix == ".zst":
             data = decompress(data, _LIMIT)
         return msgspec.json.decode(data, type=_Repodata)
     except (BadFrame, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRepodata(path, str(error)) from None
+    except OSError as error:
+        raise BadRepodata(path, error.strerror or type(error).__name__) from None

@@ -49,6 +49,13 @@ class NotAnExport(Conflict):
         )
 
 
+class ExportRunning(Conflict):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"another export to '{folder}' is running; wait for it, or choose another folder"
+        )
+
+
 class IndexUnreadable(Conflict):
     def __init__(self, channel: str) -> None:
         super().__init__(

@@ -4,12 +4,16 @@ Packages come first and the indexes that list them last, each under its name by 
 reads the folder meanwhile finds what was there before, or what is there then.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -22,7 +26,13 @@ from quetz.conda.zstd import compress, decompress, unpack
 from quetz.db.models import Channel
 from quetz.deployment import Deployment
 from quetz.errors import ObjectMissing, QuetzError
-from quetz.errors.folders import ChannelBusy, IndexUnreadable, NotAnExport, ObjectDamaged
+from quetz.errors.folders import (
+    ChannelBusy,
+    ExportRunning,
+    IndexUnreadable,
+    NotAnExport,
+    ObjectDamaged,
+)
 from quetz.services.empty_indexes import EMPTY
 from quetz.services.exports import Snapshot, StoredFile, take_snapshot
 from quetz.services.publishing import (
@@ -45,6 +55,7 @@ OWN_FOLDER: Final = ".quetz-export"
 """What an export keeps of its own in the folder: of which channel it is, and new indexes."""
 
 _CHANNEL: Final = "channel.json"
+_LOCK: Final = "lock"
 _NEW: Final = "indexes"
 _SHARDS: Final = "shards"
 _JSON: Final = {
@@ -57,6 +68,7 @@ _ALWAYS: Final = (SHARD_INDEX, REPODATA_ZST, RUN_EXPORTS_ZST)
 _LEVEL: Final = 3
 _ATTEMPTS: Final = 10
 _THREADS: Final = 4
+_AT_ONCE: Final = 2_000  # files that are handed to the threads
 _PIECE: Final = 1 << 20
 
 
@@ -99,24 +111,32 @@ def export_channel(
 
     Raises:
         NotAnExport: the folder holds other things.
+        ExportRunning: another export writes to it.
         ChannelBusy: the channel changes all the time.
         IndexUnreadable: published files are missing or torn.
         PluginFailed: the channel's indexes cannot be built.
         OSError: the folder cannot be written.
     """
+    _claim(target.folder, channel.name, force=target.force)
+    with _lock(target.folder):
+        return _export(deployment, channel, target, watch)
+
+
+def _export(
+    deployment: Deployment, channel: Channel, target: Target, watch: Callable[[int, int], None]
+) -> Report:
     folder = target.folder
-    _claim(folder, channel.name, force=target.force)
-    snapshot = _snapshot(deployment, channel)
     new = folder / OWN_FOLDER / _NEW
-    shutil.rmtree(new, ignore_errors=True)  # of an export that was cut off
-    indexes = list(_write_indexes(deployment.store, snapshot, new))
+    snapshot, indexes = _take_state(deployment, channel, new)
     report = _copy_packages(deployment.store, snapshot, folder, watch)
     if report.failed:
         return report
+    os.sync()  # a power cut must not leave indexes of packages that are not whole
     for path in indexes:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (new / path).replace(folder / path)
     shutil.rmtree(new, ignore_errors=True)
+    _delete_unpatched(folder, snapshot, indexes)
     if target.delete:
         report.deleted = _delete_others(folder, snapshot, set(indexes))
     return report
@@ -138,6 +158,36 @@ def _claim(folder: Path, channel: str, *, force: bool) -> None:
     own.write_bytes(document)
 
 
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep other exports from the folder.
+
+    Raises:
+        ExportRunning: one is at it.
+    """
+    with (folder / OWN_FOLDER / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportRunning(folder) from None
+        yield
+
+
+def _take_state(deployment: Deployment, channel: Channel, new: Path) -> tuple[Snapshot, list[Path]]:
+    """Write the indexes of one state of the channel into the folder ``new``."""
+    snapshot = _snapshot(deployment, channel)
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(new, ignore_errors=True)  # of an export that was cut off
+        try:
+            return snapshot, _write_indexes(deployment.store, snapshot, new)
+        except IndexUnreadable:
+            # Files that were superseded meanwhile may have been collected.
+            before, snapshot = snapshot, _snapshot(deployment, channel)
+            if snapshot.published == before.published:
+                raise
+    raise IndexUnreadable(channel.name)
+
+
 def _snapshot(deployment: Deployment, channel: Channel) -> Snapshot:
     for _ in range(_ATTEMPTS):
         publish_channel(deployment, channel.id)
@@ -151,25 +201,33 @@ def _snapshot(deployment: Deployment, channel: Channel) -> Snapshot:
 # Indexes
 
 
-def _write_indexes(store: ObjectStore, snapshot: Snapshot, new: Path) -> Iterator[Path]:
-    """Write the index files into the folder ``new``; yield their paths there.
+def _write_indexes(store: ObjectStore, snapshot: Snapshot, new: Path) -> list[Path]:
+    """Write the index files into the folder ``new``; return their paths there.
 
     In the order in which they may appear: shards before the index that names them.
+
+    Raises:
+        IndexUnreadable: a file is missing or torn.
     """
-    for subdir in snapshot.subdirs:
-        yield from _write_shards(store, snapshot, subdir, new)
+    forms: list[Path] = []
+    shards: list[Path] = []
+    # Each publication supersedes the documents, and only few of the many shards.
     for subdir in (*snapshot.subdirs, CHANNEL_WIDE):
-        yield from _write_forms(store, snapshot, subdir, new)
+        (new / subdir).mkdir(parents=True, exist_ok=True)
+        forms.extend(_write_forms(store, snapshot, subdir, new))
+    for subdir in snapshot.subdirs:
+        shards.extend(_write_shards(store, snapshot, subdir, new))
+    return shards + forms
 
 
 def _write_shards(store: ObjectStore, snapshot: Snapshot, subdir: str, new: Path) -> Iterator[Path]:
     index = snapshot.index_of(subdir).get(SHARD_INDEX)
     folder = Path(subdir, _SHARDS)
-    (new / folder).mkdir(parents=True)
+    (new / folder).mkdir()
     if index is None:
         return
     switch = Switch(snapshot.channel.id, subdir, SHARDS)
-    raw = decompress(_whole(snapshot, read_file(store, index)), index.raw_size)
+    raw = decompress((new / subdir / SHARD_INDEX).read_bytes(), index.raw_size)
     for digest in sorted(decode_shard_index(raw).values()):
         data = _whole(snapshot, store.read_index(shard_key(switch, digest.hex())))
         if hashlib.sha256(data).digest() != digest:
@@ -214,16 +272,21 @@ def _copy_packages(
 ) -> Report:
     for subdir in {*snapshot.subdirs, *(file.subdir for file in snapshot.files)}:
         (folder / subdir).mkdir(exist_ok=True)
-    report = Report()
+    report, files = Report(), snapshot.files
     with ThreadPoolExecutor(_THREADS, "export") as threads:
-        outcomes = threads.map(lambda file: _export_file(store, file, folder), snapshot.files)
-        for done, (file, outcome) in enumerate(zip(snapshot.files, outcomes, strict=True), 1):
+        outcomes = chain.from_iterable(
+            threads.map(
+                lambda file: _export_file(store, file, folder), files[start : start + _AT_ONCE]
+            )
+            for start in range(0, len(files), _AT_ONCE)
+        )
+        for done, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
             if isinstance(outcome, QuetzError):
                 report.failed.append((f"{file.subdir}/{file.filename}", outcome))
             else:
                 report.copied += outcome
                 report.kept += not outcome
-            watch(done, len(snapshot.files))
+            watch(done, len(files))
     return report
 
 
@@ -255,18 +318,35 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _delete_unpatched(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) -> None:
+    """Delete what an export before wrote of records before patches, if there are none now."""
+    for subdir in snapshot.subdirs:
+        for form in (_JSON[FROM_PACKAGES_ZST], FROM_PACKAGES_ZST):
+            path = Path(subdir, form)
+            if path not in indexes:
+                (folder / path).unlink(missing_ok=True)
+
+
 def _delete_others(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) -> int:
     """Delete packages and shards that the channel does not have; return how many packages."""
     ours = {folder / path for path in indexes}
     ours |= {folder / file.subdir / file.filename for file in snapshot.files}
     deleted = 0
-    for subdir in [path for path in folder.iterdir() if path.is_dir() and is_subdir(path.name)]:
-        for path in [*subdir.iterdir(), *subdir.glob(f"{_SHARDS}/*.msgpack.zst")]:
-            if path in ours or not path.is_file():
-                continue
-            if path.name.endswith(SUFFIXES):
+    for subdir in folder.iterdir():
+        if not is_subdir(subdir.name) or subdir.is_symlink():
+            continue
+        for path in _files_in(subdir, "*"):
+            if path not in ours and path.name.endswith(SUFFIXES):
                 path.unlink()
                 deleted += 1
-            elif path.parent.name == _SHARDS:
+        for path in _files_in(subdir / _SHARDS, "*.msgpack.zst"):
+            if path not in ours:
                 path.unlink()
     return deleted
+
+
+def _files_in(folder: Path, pattern: str) -> list[Path]:
+    """List the files of a folder; none where it is a link, for they are of another place."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [path for path in folder.glob(pattern) if path.is_file()]

@@ -137,6 +137,8 @@ class _Import:
 
     def _record(self) -> None:
         """Put and record what was received."""
+        if not self._batch:
+            return
         batch, self._batch = self._batch, []
         staged = {file.place: arrival.staged for file, arrival in batch}
         deployment, channel_name = self._deployment, self._channel_name

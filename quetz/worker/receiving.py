@@ -103,7 +103,7 @@ def _receive(store: ObjectStore, rules: Rules, candidate: Candidate) -> Result:
     try:
         name = PackageFilename.parse(file.filename)
         staged, data = _stage(store, candidate)
-    except BadFilename as error:
+    except (BadFilename, FileUnreadable) as error:
         return error
     except OSError as error:  # the store's are translated
         return FileUnreadable(error.strerror or type(error).__name__)
@@ -133,7 +133,12 @@ def _stage(store: ObjectStore, candidate: Candidate) -> tuple[StagedFile | None,
     """Copy the file into the staging area, unless it is what the channel holds.
 
     Return its bytes, too, if they came at once.
+
+    Raises:
+        FileUnreadable: it is a folder, a pipe or the like.
     """
+    if not candidate.file.path.is_file():  # to open a pipe would wait for who writes to it
+        raise FileUnreadable("it is no file")
     with candidate.file.path.open("rb", buffering=0) as source:
         if candidate.held is not None:
             if hashlib.file_digest(source, "sha256").hexdigest() == candidate.held:

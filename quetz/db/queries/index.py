@@ -145,6 +145,11 @@ def list_marks_of_name(
     return session.scalars(query).all()
 
 
+def list_marks_of_channel(session: Session, channel_id: int) -> Sequence[int]:
+    """Return the ids of all marks of a channel."""
+    return session.scalars(select(IndexDirty.id).where(IndexDirty.channel_id == channel_id)).all()
+
+
 def list_present_marks(session: Session, ids: Sequence[int]) -> set[int]:
     """Return those of the marks that are still there."""
     found: set[int] = set()

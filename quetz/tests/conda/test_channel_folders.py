@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -32,7 +33,6 @@ def test_the_packages_of_all_subdirs_are_found(folder):
     (folder / "pkgs-extra").mkdir()
     (folder / ".tmp").mkdir()
     (folder / "noarch" / "repodata_shards.msgpack.zst").write_text("not looked at")
-    (folder / "noarch" / "folder-1.0-0.conda").mkdir()
 
     found = read_channel_folder(folder)
 
@@ -80,6 +80,66 @@ def test_repodata_that_cannot_be_read_is_named(folder, name, content):
 
     with pytest.raises(BadRepodata, match=f"noarch/{name}' cannot be read: .*take it away"):
         read_channel_folder(folder)
+
+
+def make_folder(path):
+    path.mkdir()
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_loop(path):
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+def test_repodata_that_is_no_file_is_named(folder, make):
+    make(folder / "noarch" / "repodata.json")
+
+    with pytest.raises(BadRepodata, match=r"noarch/repodata\.json' cannot be read: it is no file"):
+        read_channel_folder(folder)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+def test_what_has_a_name_of_a_package_and_is_no_file_is_found_without_a_size(folder, make):
+    make(folder / "noarch" / "odd-1.0-0.conda")
+
+    odd, _ = [file for file in read_channel_folder(folder).files if file.subdir == "noarch"]
+
+    assert (odd.filename, odd.size) == ("odd-1.0-0.conda", 0)
+
+
+def test_a_loop_of_links_is_no_subdir(folder):
+    make_loop(folder / "win-64")
+
+    assert {file.subdir for file in read_channel_folder(folder).files} == {"linux-64", "noarch"}
+
+
+@pytest.mark.parametrize("name", ["repodata.json", "repodata.json.zst"])
+def test_repodata_above_the_limit_is_named(folder, name):
+    with (folder / "noarch" / name).open("wb") as file:
+        file.truncate((1 << 30) + 1)
+
+    with pytest.raises(BadRepodata, match="it is larger than 1073741824 bytes"):
+        read_channel_folder(folder)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["json", "zst"])
+def test_what_was_before_patches_is_preferred(folder, packed):
+    patched = {"removed": ["pkg-1.0-0.conda", "gone-1.0-0.conda"]}
+    (folder / "noarch" / "repodata.json").write_text(json.dumps(patched))
+    text = json.dumps(REPODATA).encode()
+    name = "repodata_from_packages.json"
+    (folder / "noarch" / (f"{name}.zst" if packed else name)).write_bytes(
+        compress(text, 3) if packed else text
+    )
+
+    _, listed = read_channel_folder(folder).files
+
+    assert not listed.removed
+    assert listed.listed == Listed(size=7, sha256="ab", md5=None, indexed_timestamp=12)
 
 
 @pytest.mark.parametrize("made", ["nothing", "a file", "no subdir"])

@@ -6,7 +6,7 @@ import pytest
 from quetz.plugins import PluginFailed
 from quetz.services.publishing import SHARDS, Switch, has_marks, list_published, mark_dirty
 from quetz.testing.factories import make_channel, make_file
-from quetz.worker import publisher
+from quetz.worker import catching_up, publisher
 from quetz.worker.catching_up import publish_channel
 from quetz.worker.publisher import lease, publish
 
@@ -59,6 +59,26 @@ def test_what_another_process_publishes_is_left_to_it_and_waited_for(deployment,
     assert len(published) == 2
     with deployment.transaction() as session:
         assert not has_marks(session, forge.id)
+
+
+def test_what_is_marked_meanwhile_is_not_waited_for(deployment, forge, monkeypatch):
+    tries = []
+
+    def publish_while_uploads_go_on(deployment, switch):
+        tries.append(switch)
+        assert len(tries) < 30
+        done = publish(deployment, switch)
+        with deployment.transaction(write=True) as session:
+            mark_dirty(session, forge.id, "noarch", "pkg")
+        return done
+
+    monkeypatch.setattr(catching_up, "publish", publish_while_uploads_go_on)
+
+    published = publish_channel(deployment, forge.id)
+
+    assert len(set(published)) == 3
+    with deployment.transaction() as session:
+        assert has_marks(session, forge.id)
 
 
 def test_an_index_that_cannot_be_built_ends_it(deployment, forge, monkeypatch):

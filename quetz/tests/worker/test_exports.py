@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -8,9 +9,22 @@ from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
 from quetz.db.models import File
 from quetz.db.queries.channels import get_channel
-from quetz.errors.folders import ChannelBusy, IndexUnreadable, NotAnExport, ObjectDamaged
+from quetz.errors.folders import (
+    ChannelBusy,
+    ExportRunning,
+    IndexUnreadable,
+    NotAnExport,
+    ObjectDamaged,
+)
+from quetz.services.exports import take_snapshot
 from quetz.services.permissions import OPERATOR
-from quetz.services.publishing import list_published, mark_dirty
+from quetz.services.publishing import (
+    list_published,
+    mark_channel_for_rebuild,
+    mark_dirty,
+    read_file,
+    shard_key,
+)
 from quetz.services.yanks import yank_file
 from quetz.storage.keys import object_key, parse_index_key
 from quetz.testing.clients import ClientHome, solve_with_rattler
@@ -145,6 +159,37 @@ def test_an_import_of_an_export_gives_the_same_records(deployment, export, folde
     assert first == second
 
 
+def test_what_only_a_hotfix_removed_is_not_yanked_by_an_import(deployment, source, folder):
+    fixes = {"patch_instructions_version": 1, "remove": ["base-1.1-0.conda"]}
+    files = {"noarch/patch_instructions.json": json.dumps(fixes).encode()}
+    build_package(source / "noarch", "forge-repodata-patches", files=files)
+    with deployment.transaction(write=True) as session:
+        forge, copy = make_channel(session, "forge"), make_channel(session, "copy")
+    import_folder(deployment, OPERATOR, "forge", read_channel_folder(source))
+    export_channel(deployment, forge, Target(folder))
+    removed = ["base-1.1-0.conda", "base-2.0-0.conda"]
+    assert read_json(folder / "noarch/repodata.json")["removed"] == removed
+
+    import_folder(deployment, OPERATOR, "copy", read_channel_folder(folder))
+
+    with deployment.transaction() as session:
+        files_of_copy = session.query(File).filter(File.channel_id == copy.id)
+        yanked = [file.filename for file in files_of_copy if file.yanked_at is not None]
+        assert yanked == ["base-2.0-0.conda"]
+        fixed = files_of_copy.filter(File.filename == "base-1.1-0.conda").one()
+        assert json.loads(fixed.record)["indexed_timestamp"] == 1_600_000_000_000
+
+
+def test_records_before_patches_of_another_export_are_not_left_behind(export, folder):
+    export()
+    for suffix in ("", ".zst"):
+        (folder / f"noarch/repodata_from_packages.json{suffix}").write_text("of a channel before")
+
+    export()
+
+    assert not list(folder.glob("noarch/repodata_from_packages*"))
+
+
 def test_an_empty_channel_has_a_noarch(deployment, folder):
     with deployment.transaction(write=True) as session:
         empty = make_channel(session, "empty")
@@ -185,7 +230,9 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_written_again(export, sour
     assert not (folder / ".quetz-export/indexes").exists()
 
 
-def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, export, folder):
+def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(
+    deployment, export, folder, tmp_path
+):
     export()
     before = listed_files(folder)
     with deployment.transaction(write=True) as session:
@@ -196,6 +243,13 @@ def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, ex
         session.delete(app)
         mark_dirty(session, forge.id, "linux-64", "app")
     (folder / "linux-64/notes.txt").write_text("ours")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "shards").mkdir(parents=True)
+    for name in ("other-1.0-0.conda", "other.msgpack.zst", "shards/other.msgpack.zst"):
+        (elsewhere / name).write_text("of another channel")
+    (folder / "win-64").symlink_to(elsewhere)
+    (folder / "linux-aarch64").mkdir()
+    (folder / "linux-aarch64/shards").symlink_to(elsewhere)
 
     kept, deleted = export(), export(delete=True)
 
@@ -204,6 +258,7 @@ def test_what_the_channel_has_no_more_is_deleted_if_that_is_asked(deployment, ex
     assert {path for path in gone if "shards" not in path} == {"linux-64/app-1.0-0.conda"}
     assert len([path for path in gone if "shards" in path]) == 2
     assert (folder / "linux-64/notes.txt").exists()
+    assert len(listed_files(elsewhere)) == 3
     assert read_json(folder / "linux-64/repodata.json")["packages.conda"] == {}
 
 
@@ -218,6 +273,36 @@ def test_a_folder_of_other_things_is_refused_unless_that_is_forced(export, folde
     assert export(force=True).copied == 4
     assert export().kept == 4
     assert (folder / "thesis.txt").read_text() == "the only copy"
+
+
+def test_of_two_exports_to_a_folder_the_second_is_refused(deployment, forge, export, folder):
+    refused = []
+
+    def export_again(done, _total):
+        if done == 1:
+            with pytest.raises(ExportRunning, match=r"another export to '.*' is running"):
+                export()
+            refused.append(done)
+
+    report = export_channel(deployment, forge, Target(folder), watch=export_again)
+
+    assert (report.copied, refused) == (4, [1])
+    assert export().kept == 4
+
+
+def test_packages_are_on_the_disk_before_an_index_names_them(export, folder, monkeypatch):
+    synced = []
+
+    def sync():
+        synced.append(listed_files(folder))
+
+    monkeypatch.setattr(os, "sync", sync)
+
+    export()
+
+    assert [[path.rsplit("/")[-1] for path in paths] for paths in synced] == [
+        ["app-1.0-0.conda", "base-1.0-0.tar.bz2", "base-1.1-0.conda", "base-2.0-0.conda"]
+    ]
 
 
 def test_an_export_of_another_channel_is_refused(deployment, export, folder):
@@ -264,6 +349,51 @@ def test_an_index_that_is_torn_is_named(deployment, forge, export):
 
     with pytest.raises(IndexUnreadable, match="quetz reindex forge"):
         export()
+
+
+def test_files_that_are_superseded_and_collected_meanwhile_are_taken_anew(
+    deployment, forge, export, folder, monkeypatch
+):
+    taken = []
+
+    def take_snapshot_and_go_on(session, channel):
+        taken.append(take_snapshot(session, channel))
+        return taken[-1]
+
+    def read_late(store, file):
+        if len(taken) == 1:
+            with deployment.transaction(write=True) as session:
+                mark_channel_for_rebuild(session, forge.id)
+            publish_channel(deployment, forge.id)
+            return None
+        return read_file(store, file)
+
+    monkeypatch.setattr(exports, "take_snapshot", take_snapshot_and_go_on)
+    monkeypatch.setattr(exports, "read_file", read_late)
+
+    report = export()
+
+    assert (report.copied, len(taken)) == (4, 2)
+    assert read_json(folder / "noarch/repodata.json")["removed"] == ["base-2.0-0.conda"]
+
+
+def test_documents_that_many_supersede_are_read_before_the_shards(export, monkeypatch):
+    read = []
+
+    def reading(what, call):
+        def noting(*arguments):
+            read.append(what)
+            return call(*arguments)
+
+        return noting
+
+    monkeypatch.setattr(exports, "read_file", reading("document", read_file))
+    monkeypatch.setattr(exports, "shard_key", reading("shard", shard_key))
+
+    export()
+
+    assert set(read) == {"document", "shard"}
+    assert read == sorted(read)
 
 
 def test_a_channel_that_never_rests_is_told(deployment, export, monkeypatch):
