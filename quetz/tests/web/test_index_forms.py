@@ -130,15 +130,11 @@ def test_states_of_a_document_are_zipped_one_after_the_other(deployment, monkeyp
 def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, package, monkeypatch):
     monkeypatch.setattr(authentication, "TRUST_SECONDS", 60.0)
     monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
-    path, read, reads = (
-        "/get/forge/linux-64/repodata.json",
-        index_forms.read_file,
-        Counter[object](),
-    )
+    path, reads = "/get/forge/linux-64/repodata.json", Counter[str]()
 
     def counting_read(store, file):
         reads[file.key] += 1
-        return read(store, file)
+        return read_file(store, file)
 
     monkeypatch.setattr(index_forms, "read_file", counting_read)
 
