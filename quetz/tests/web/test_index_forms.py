@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from quetz.services.publishing import read_file
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.readers import get, raw
@@ -62,7 +61,7 @@ def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, packa
     monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
     path, read, reads = (
         "/get/forge/linux-64/repodata.json",
-        index_forms.read_file,
+        read_file,
         Counter[object](),
     )
 
