@@ -12,7 +12,7 @@ import pytest
 from quetz.conda import gzip_members
 from quetz.conda.pieces import TornDocument
 from quetz.services.index_zips import ZippedDocuments
-from quetz.services.publishing import IndexFile
+from quetz.services.publishing import IndexFile, read_file
 from quetz.storage.keys import parse_index_key
 from quetz.storage.local import LocalStore
 from quetz.testing.packages import build_package
