@@ -71,9 +71,12 @@ def test_no_index_waits_for_hotfixes_that_take_long(
     client, key, channel, tmp_path, watch, deployment, monkeypatch
 ):
     begun, ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(
-        publisher_module, "apply_patches", lambda *_: [begun.set(), ended.wait(SECONDS * 2)]
-    )
+
+    def take_long(*_):
+        begun.set()
+        return ended.wait(2 * SECONDS)
+
+    monkeypatch.setattr(publisher_module, "apply_patches", take_long)
     with deployment.transaction(write=True) as session:
         channel_id = get_channel(session, channel).id
         mark_for_rebuild(session, Switch(channel_id, CHANNEL_WIDE, PATCHES))
