@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 
 import pytest
 
@@ -11,7 +10,6 @@ from quetz.db.models import File
 from quetz.db.queries.channels import get_channel
 from quetz.errors.folders import (
     ChannelBusy,
-    ExportRunning,
     IndexUnreadable,
     NotAnExport,
     ObjectDamaged,
@@ -273,36 +271,6 @@ def test_a_folder_of_other_things_is_refused_unless_that_is_forced(export, folde
     assert export(force=True).copied == 4
     assert export().kept == 4
     assert (folder / "thesis.txt").read_text() == "the only copy"
-
-
-def test_of_two_exports_to_a_folder_the_second_is_refused(deployment, forge, export, folder):
-    refused = []
-
-    def export_again(done, _total):
-        if done == 1:
-            with pytest.raises(ExportRunning, match=r"another export to '.*' is running"):
-                export()
-            refused.append(done)
-
-    report = export_channel(deployment, forge, Target(folder), watch=export_again)
-
-    assert (report.copied, refused) == (4, [1])
-    assert export().kept == 4
-
-
-def test_packages_are_on_the_disk_before_an_index_names_them(export, folder, monkeypatch):
-    synced = []
-
-    def sync():
-        synced.append(listed_files(folder))
-
-    monkeypatch.setattr(os, "sync", sync)
-
-    export()
-
-    assert [[path.rsplit("/")[-1] for path in paths] for paths in synced] == [
-        ["app-1.0-0.conda", "base-1.0-0.tar.bz2", "base-1.1-0.conda", "base-2.0-0.conda"]
-    ]
 
 
 def test_an_export_of_another_channel_is_refused(deployment, export, folder):

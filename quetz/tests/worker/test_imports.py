@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 import sys
 
 import pytest
@@ -185,18 +184,6 @@ def write_broken(folder):
     (folder / PKG).write_bytes(b"no package")
 
 
-def make_pipe(folder):
-    os.mkfifo(folder / PKG)
-
-
-def make_loop(folder):
-    (folder / PKG).symlink_to("pkg-1.0-0.conda")
-
-
-def make_folder(folder):
-    (folder / PKG).mkdir()
-
-
 def write_of_other_subdir(folder):
     build_package(folder / "noarch", subdir="linux-64")
 
@@ -225,9 +212,6 @@ def list_only(folder):
     ("write", "reason"),
     [
         pytest.param(write_broken, "'pkg-1.0-0.conda': the zip: is broken", id="broken"),
-        pytest.param(make_pipe, "it cannot be read: it is no file", id="pipe"),
-        pytest.param(make_loop, "it cannot be read: it is no file", id="loop of links"),
-        pytest.param(make_folder, "it cannot be read: it is no file", id="folder"),
         pytest.param(write_of_other_subdir, "its subdir is 'linux-64'", id="another subdir"),
         pytest.param(write_of_other_name, "info-pkg-1.0-0.tar.zst: is missing", id="other name"),
         pytest.param(write_badly_named, "'pkg_1.0.conda' is not a package file", id="bad name"),
@@ -251,14 +235,6 @@ def test_a_file_that_breaks_a_rule_is_refused_and_the_others_are_not(
     assert report.imported == 1
     assert [file.name for file in rows(deployment, File)] == ["sound"]
     assert len(list(deployment.store.list_objects())) == 1
-
-
-def test_nothing_is_put_or_recorded_when_there_is_nothing_new(folder, run, monkeypatch):
-    build_package(folder / "noarch")
-    run()
-    monkeypatch.delattr("quetz.services.imports.sort_out")
-
-    assert run().unchanged == 1
 
 
 def test_hashes_of_repodata_that_are_right_refuse_nothing(folder, run):
