@@ -60,11 +60,7 @@ def test_a_large_gzip_form_is_made_whole_when_the_one_before_is_gone(
 def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, package, monkeypatch):
     monkeypatch.setattr(authentication, "TRUST_SECONDS", 60.0)
     monkeypatch.setattr(index_forms, "MEMORY", 0)  # what was found for a request is kept still
-    path, read, reads = (
-        "/get/forge/linux-64/repodata.json",
-        index_forms.read_file,
-        Counter[object](),
-    )
+    path, read, reads = "/get/forge/linux-64/repodata.json", read_file, Counter[object]()
 
     def counting_read(store, file):
         reads[file.key] += 1
