@@ -381,7 +381,7 @@ def test_a_route_of_a_plugin_changes_nothing_for_who_lost_his_rights_while_he_wa
         lock_channel(session, get_channel(session, "forge"))
         set_role(session, OPERATOR, "alice", None)
         sent = pool.submit(client.post, path)
-        wait([sent], timeout=0.3)  # let it come as far as it can
+        wait([sent], timeout=1)  # let it come as far as it can
 
     assert sent.result().status_code == 409
     assert client.get("/api/channels/forge").json()["ttl"] != 7
