@@ -54,9 +54,14 @@ def workers_of(server):
     """Return the ids of the processes that serve; multiprocessing starts one more, to clean up."""
     master = server.process.pid
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return [
-        int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [int(pid) for pid in children if b"spawn_main" in command_of(pid)]
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:  # it ended meanwhile
+        return b""
 
 
 def test_start_needs_a_deployment(quetz, tmp_path):
