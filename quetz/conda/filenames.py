@@ -59,3 +59,8 @@ class PackageFilename:
     def stem(self) -> str:
         """The name without its suffix, such as ``numpy-2.1.0-py312h1_0``."""
         return f"{self.name}-{self.version}-{self.build}"
+
+
+def name_of_file(filename: str) -> str:
+    """Return the package name in a file name that is known to be one, without checking it."""
+    return filename.rsplit("-", 2)[0]

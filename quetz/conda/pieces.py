@@ -116,8 +116,7 @@ class _Made:
 class Builder:
     """Builds a document anew from its fragments, which come in the order of their names."""
 
-    def __init__(self, sections: int, level: int = LEVEL) -> None:
-        self._level = level
+    def __init__(self, sections: int) -> None:
         self._made: list[list[_Made]] = [[] for _ in range(sections)]
         self._open: list[_Run] = [_Run() for _ in range(sections)]
 
@@ -138,7 +137,7 @@ class Builder:
         return _assemble(texts, self._made)
 
     def _close(self, section: int) -> None:
-        self._made[section].append(_make(self._open[section], self._level))
+        self._made[section].append(_make(self._open[section]))
         self._open[section] = _Run()
 
 
@@ -187,7 +186,7 @@ def improve(table: Table, fetch: Fetch, go_on: Callable[[], bool]) -> dict[bytes
         TornDocument: as ``splice``.
     """
     found: dict[bytes, bytes] = {}
-    for pieces, places in zip(table.sections, table.places(), strict=False):
+    for pieces, places in zip(table.sections, table.places(), strict=True):
         for piece, place in zip(pieces, places, strict=True):
             if not go_on():
                 return found
@@ -223,11 +222,8 @@ def is_whole(table: Table, data: bytes) -> bool:
         if [_digest(body) for body in bodies] != [piece.digest for piece in pieces]:
             return False
         sections.append([_Made(*made) for made in zip(pieces, bodies, strict=True)])
-    return _joined(_assemble(table.texts, sections)) == data
-
-
-def _joined(document: Document) -> bytes:
-    return b"".join(part for part in document.parts if isinstance(part, bytes))
+    expected = _assemble(table.texts, sections).parts
+    return b"".join(part for part in expected if isinstance(part, bytes)) == data
 
 
 # Sections
@@ -300,20 +296,20 @@ def _changed(
 def _cut(run: _Run) -> list[_Made]:
     """Make pieces of about the same size."""
     if run.size <= LARGEST:
-        return [_make(run, LEVEL)] if run.fragments else []
+        return [_make(run)] if run.fragments else []
     made, some, rest = [], _Run(), run.size
     for name, fragment in run.fragments:
         share = rest / -(-rest // TARGET)
         if some.size and some.size + len(fragment) / 2 > share:
-            made.append(_make(some, LEVEL))
+            made.append(_make(some))
             some, rest = _Run(), rest - some.size
         some.add(name, fragment)
-    return [*made, _make(some, LEVEL)]
+    return [*made, _make(some)]
 
 
-def _make(run: _Run, level: int) -> _Made:
+def _make(run: _Run) -> _Made:
     raw = JOINT.join([fragment for _, fragment in run.fragments])
-    packed, level = _pack(raw, level)
+    packed, level = _pack(raw, LEVEL)
     piece = Piece(run.fragments[0][0], len(packed), len(raw), _digest(packed), level)
     return _Made(piece, packed)
 

@@ -36,8 +36,3 @@ def join_sections(texts: Sequence[bytes], sections: Sequence[bytes]) -> bytes:
     """Return the document of ``sections`` and the texts before, between and behind them."""
     parts = [part for pair in zip(texts, sections, strict=False) for part in pair]
     return b"".join([*parts, texts[-1]])
-
-
-def name_of_file(filename: str) -> str:
-    """Return the package name in the name of a stored file."""
-    return filename.rsplit("-", 2)[0]

@@ -25,7 +25,7 @@ from quetz.services.permissions import Operation, Principal, authorize
 from quetz.services.publishing import mark_many
 from quetz.services.quotas import used_room
 from quetz.services.uploads import Received, ask_plugins, columns_of, taken_by
-from quetz.services.yanks import told
+from quetz.services.yanks import describe_yank
 
 YANK_REASON = "removed in the imported channel"
 
@@ -249,7 +249,7 @@ def _record_events(
 ) -> None:
     uploaded = [Change(one.received.path, after=one.received.sha256) for one in imports]
     record_events(session, principal, Operation.FILE_UPLOAD, channel, uploaded)
-    before, after = told(None, None), told(now_ms(), YANK_REASON)
+    before, after = describe_yank(None, None), describe_yank(now_ms(), YANK_REASON)
     yanked = [Change(one.received.path, before, after) for one in imports if one.removed]
     record_events(session, principal, Operation.VERSION_YANK, channel, yanked)
 

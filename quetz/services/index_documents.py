@@ -10,6 +10,7 @@ from operator import itemgetter
 from sqlalchemy.orm import Session
 
 from quetz.conda.channeldata import channeldata_fragment, channeldata_texts, encode_entry
+from quetz.conda.filenames import name_of_file
 from quetz.conda.pieces import (
     Builder,
     Document,
@@ -24,8 +25,8 @@ from quetz.conda.pieces import (
 )
 from quetz.conda.repodata import repodata_fragments, repodata_texts
 from quetz.conda.run_exports import run_exports_fragments, run_exports_texts
-from quetz.conda.texts import name_of_file
 from quetz.db.queries import index as queries
+from quetz.db.queries.files import list_subdirs
 from quetz.errors import ObjectMissing
 from quetz.plugins import Plugins
 from quetz.services.index_records import NAMES_AT_ONCE, Entry, may_differ, read_names
@@ -259,7 +260,7 @@ def build_channeldata(
         TornDocument: the file before is not what it should be.
     """
     channel_id = batch.switch.channel_id
-    subdirs = queries.list_subdirs(session, channel_id)
+    subdirs = list_subdirs(session, channel_id)
     draft = _Draft(store, batch.files.get(CHANNELDATA_ZST), sections=1, name_of=str)
     names = _names_to_read(batch, [draft])
     if names is None:

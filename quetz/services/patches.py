@@ -13,7 +13,7 @@ import msgspec
 from rattler import Version
 from sqlalchemy.orm import Session
 
-from quetz.conda.filenames import PackageFilename
+from quetz.conda.filenames import PackageFilename, name_of_file
 from quetz.conda.patches import apply_patch, find_patch, patches_package, read_patches
 from quetz.conda.timestamps import to_seconds
 from quetz.conda.versions import parse_version
@@ -163,7 +163,7 @@ def _replace(session: Session, channel_id: int, subdir: str, wanted: dict[str, s
         row = _row(channel_id, subdir, name, filename, text or patch)
         (gone if text is None else other).append(row)
     new = [
-        _row(channel_id, subdir, filename.rsplit("-", 2)[0], filename, text)
+        _row(channel_id, subdir, name_of_file(filename), filename, text)
         for filename, text in left.items()
     ]
     patches.delete_patches(session, gone)
@@ -210,7 +210,6 @@ class SubdirPatches:
             for name, group in groupby(rows, key=lambda row: row.name)
         )
         self._next = next(self._groups, None)
-        self.exist = self._next is not None
 
     def apply(self, name: str, rows: Iterable[tuple[str, str, str, int | None]]) -> list[Shown]:
         """Return what an index shows of the files of a name; names must come in their order.

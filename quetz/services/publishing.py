@@ -18,6 +18,7 @@ from quetz.conda.pieces import Table, is_whole
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexState
 from quetz.db.queries import index as queries
+from quetz.db.queries.files import list_subdirs
 from quetz.services.index_names import is_shard
 from quetz.storage import ObjectStore
 from quetz.storage.keys import StoreKey, index_key, parse_index_key
@@ -188,7 +189,7 @@ def mark_channel_for_rebuild(session: Session, channel_id: int) -> list[Switch]:
     What is being built anew at this moment may have read its records already: it is built again.
     """
     published = {switch.subdir for switch in list_published(session, channel_id)}
-    subdirs = published.union(queries.list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
+    subdirs = published.union(list_subdirs(session, channel_id)) - {CHANNEL_WIDE}
     switches = [
         Switch(channel_id, subdir, family)
         for subdir in sorted(subdirs)

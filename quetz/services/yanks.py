@@ -60,7 +60,7 @@ def _change(
     yanked_at: int | None,
     reason: str | None,
 ) -> int | None:
-    before, was_yanked = told(file.yanked_at, file.yank_reason), file.yanked_at is not None
+    before, was_yanked = describe_yank(file.yanked_at, file.yank_reason), file.yanked_at is not None
     if (file.yanked_at, file.yank_reason) == (yanked_at, reason):
         note_unpublished(session, channel.id, file.subdir, file.name)
         return None
@@ -72,7 +72,7 @@ def _change(
         channel=channel,
         subject=f"{file.subdir}/{file.filename}",
         before=before,
-        after=told(file.yanked_at, file.yank_reason),
+        after=describe_yank(file.yanked_at, file.yank_reason),
     )
     session.flush()
     if was_yanked == (yanked_at is not None):  # another reason, which no index tells
@@ -82,6 +82,6 @@ def _change(
     return mark_dirty(session, channel.id, file.subdir, file.name)
 
 
-def told(yanked_at: int | None, reason: str | None) -> str:
+def describe_yank(yanked_at: int | None, reason: str | None) -> str:
     """Return what an event says of a file before or after a change."""
     return json.dumps({"yanked": yanked_at is not None, "reason": reason})

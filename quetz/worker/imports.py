@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from quetz.conda.channel_folders import ChannelFolder, FolderFile
+from quetz.conda.filenames import name_of_file
 from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors.folders import ListedAndMissing
@@ -115,7 +116,7 @@ class _Import:
 
     def _held(self, subdir: str, files: Iterable[FolderFile]) -> dict[str, str]:
         # What has no such name is no package, and refused when it is read.
-        places = [(file.filename.rsplit("-", 2)[0], file.filename) for file in files]
+        places = [(name_of_file(file.filename), file.filename) for file in files]
         with self._deployment.transaction() as session:
             return service.list_held(session, self._channel_name, subdir, places)
 

@@ -272,24 +272,6 @@ def list_channeldata_of_names(
     return session.execute(query).all()
 
 
-def list_subdirs(session: Session, channel_id: int) -> list[str]:
-    """Return the subdirs that hold files, by skipping from one to the next in the index."""
-    found: list[str] = []
-    last = ""
-    while True:
-        query = (
-            select(File.subdir)
-            .where(File.channel_id == channel_id, File.subdir > last)
-            .order_by(File.channel_id, File.subdir)
-            .limit(1)
-        )
-        subdir = session.scalar(query)
-        if subdir is None:
-            return found
-        found.append(subdir)
-        last = subdir
-
-
 def list_names(session: Session, channel_id: int, subdir: str | None = None) -> list[str]:
     """Return the names that have a file in the subdir, or in any."""
     query = select(File.name).distinct().where(File.channel_id == channel_id).order_by(File.name)

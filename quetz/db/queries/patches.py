@@ -7,7 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from quetz.db.models import File, PatchSource, RecordPatch
-from quetz.db.queries.index import STREAM_ROWS, list_subdirs
+from quetz.db.queries.files import list_subdirs
+from quetz.db.queries.index import STREAM_ROWS
 from quetz.db.queries.windows import batches
 
 _PATCHES = (

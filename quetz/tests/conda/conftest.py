@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from quetz.conda import pieces
 from quetz.conda.archives import read_archive
+from quetz.conda.filenames import name_of_file
 from quetz.conda.records import encode_record
 from quetz.conda.repodata import encode_repodata
 from quetz.conda.shards import encode_shard, encode_shard_index
@@ -66,7 +67,7 @@ def _publish(packages: Iterable[Path]) -> dict[str, bytes]:
 def _index(subdir: str, files: list[tuple[str, str, str]]) -> dict[str, bytes]:
     by_name = defaultdict(list)
     for file in files:
-        by_name[file[0].rsplit("-", 2)[0]].append(file)
+        by_name[name_of_file(file[0])].append(file)
     shards = {name: compress(encode_shard(group), 3) for name, group in by_name.items()}
     digests = {name: sha256(shard).digest() for name, shard in shards.items()}
     index = encode_shard_index(subdir, 1_700_000_000_123, digests)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import zstandard
 
 from quetz.conda import splicing
+from quetz.conda.filenames import name_of_file
 from quetz.conda.pieces import (
     JOINT,
     Builder,
@@ -18,7 +19,6 @@ from quetz.conda.pieces import (
     improve,
     splice,
 )
-from quetz.conda.texts import name_of_file
 
 TARGET, SMALLEST, LARGEST = 2_000, 500, 4_000
 """How large pieces are here, in bytes, so that few names make many."""

@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 
@@ -7,6 +6,7 @@ from quetz.conda.channel_folders import Listed, read_channel_folder
 from quetz.conda.zstd import compress
 from quetz.errors.folders import BadRepodata, NoChannelFolder
 from quetz.testing.packages import build_package
+from quetz.tests.no_files import NO_FILES
 
 
 @pytest.fixture
@@ -82,19 +82,7 @@ def test_repodata_that_cannot_be_read_is_named(folder, name, content):
         read_channel_folder(folder)
 
 
-def make_folder(path):
-    path.mkdir()
-
-
-def make_pipe(path):
-    os.mkfifo(path)
-
-
-def make_loop(path):
-    path.symlink_to(path.name)
-
-
-@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+@pytest.mark.parametrize("make", NO_FILES)
 def test_repodata_that_is_no_file_is_named(folder, make):
     make(folder / "noarch" / "repodata.json")
 
@@ -102,7 +90,7 @@ def test_repodata_that_is_no_file_is_named(folder, make):
         read_channel_folder(folder)
 
 
-@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+@pytest.mark.parametrize("make", NO_FILES)
 def test_what_has_a_name_of_a_package_and_is_no_file_is_found_without_a_size(folder, make):
     make(folder / "noarch" / "odd-1.0-0.conda")
 
@@ -112,7 +100,7 @@ def test_what_has_a_name_of_a_package_and_is_no_file_is_found_without_a_size(fol
 
 
 def test_a_loop_of_links_is_no_subdir(folder):
-    make_loop(folder / "win-64")
+    (folder / "win-64").symlink_to("win-64")
 
     assert {file.subdir for file in read_channel_folder(folder).files} == {"linux-64", "noarch"}
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quetz.conda import pieces
+from quetz.conda.filenames import name_of_file
 from quetz.conda.pieces import (
     BEST_LEVEL,
     JOINT,
@@ -19,7 +20,6 @@ from quetz.conda.pieces import (
     is_whole,
     splice,
 )
-from quetz.conda.texts import name_of_file
 from quetz.tests.conda.compressors import RepeatedOffset, Treeless
 from quetz.tests.conda.documents import (
     LARGEST,

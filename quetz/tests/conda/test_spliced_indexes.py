@@ -5,9 +5,10 @@ import random
 
 import pytest
 
+from quetz.conda import pieces
+from quetz.conda.filenames import name_of_file
 from quetz.conda.pieces import BEST_LEVEL, LEVEL, PLAIN, Builder, exchange, improve, splice
 from quetz.conda.repodata import repodata_fragments, repodata_texts
-from quetz.conda.texts import name_of_file
 from quetz.testing.clients import ClientFailed, ClientHome, create_with_conda, solve_with_rattler
 from quetz.testing.packages import build_package
 from quetz.tests.conda.compressors import Wrong
@@ -35,11 +36,13 @@ def change(file: File, subdir: str, changes: dict[str, list[tuple[str, str]]]) -
 
 def make_large(subdir: str, index: bytes, monkeypatch: pytest.MonkeyPatch) -> File:
     """Put the records of an index among many others, into pieces of all levels."""
-    builder = Builder(3, level=FAST)
-    for name in NAMES:
-        for section, fragment in enumerate(repodata_fragments(filler(name), [])):
-            builder.add(section, name, fragment)
-    file = File.write(builder.finish(repodata_texts(subdir)))
+    builder = Builder(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "LEVEL", FAST)
+        for name in NAMES:
+            for section, fragment in enumerate(repodata_fragments(filler(name), [])):
+                builder.add(section, name, fragment)
+        file = File.write(builder.finish(repodata_texts(subdir)))
     answers = iter([True, True, False])
     better = improve(file.table, file.fetch, lambda: next(answers))
     file = File.write(exchange(file.table, better), file.data)

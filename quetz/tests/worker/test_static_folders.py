@@ -7,6 +7,7 @@ from quetz.errors.folders import ExportRunning
 from quetz.services.permissions import OPERATOR
 from quetz.testing.factories import make_channel
 from quetz.testing.packages import build_package
+from quetz.tests.no_files import NO_FILES
 from quetz.worker.exports import Target, export_channel
 from quetz.worker.imports import import_folder
 
@@ -35,19 +36,7 @@ def run(deployment, forge, source):
     return run
 
 
-def make_folder(path):
-    path.mkdir()
-
-
-def make_pipe(path):
-    os.mkfifo(path)
-
-
-def make_loop(path):
-    path.symlink_to(path.name)
-
-
-@pytest.mark.parametrize("make", [make_folder, make_pipe, make_loop])
+@pytest.mark.parametrize("make", NO_FILES)
 def test_what_is_no_file_is_refused_by_name(source, run, make):
     make(source / "noarch/odd-1.0-0.conda")
 
