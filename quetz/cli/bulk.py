@@ -55,7 +55,7 @@ def import_channel(
         raise BadOption("--private and --public are for a channel that is made: add --create")
     found = read_channel_folder(folder)
     with opened(path, deployment) as server:
-        channel_id = _find_channel(server, channel, create=create, private=private is not False)
+        channel_id = _find_or_create(server, channel, create=create, private=private is not False)
         with _progress("Importing") as watch:
             report = import_folder(server, OPERATOR, channel, found, watch=watch)
         publish_channel(server, channel_id)
@@ -120,27 +120,28 @@ def reindex(
     as_json: options.AsJson = False,
 ) -> None:
     """Build every index file of a channel anew from the database, and publish it."""
+    from quetz.db.queries.channels import get_channel
     from quetz.services.publishing import mark_channel_for_rebuild
     from quetz.worker.catching_up import publish_channel
 
     with opened(path, deployment) as server:
-        channel_id = _find_channel(server, channel)
         with server.transaction(write=True) as session:
+            channel_id = get_channel(session, channel).id
             switches = mark_channel_for_rebuild(session, channel_id)
         here = publish_channel(server, channel_id)
     rows = [_switch_document(switch, here=switch in here) for switch in switches]
     print_rows(rows, _switch_cells, nothing="The channel has no files", as_json=as_json)
 
 
-def _find_channel(
-    server: "Deployment", name: str, *, create: bool = False, private: bool = True
-) -> int:
-    from quetz.db.queries.channels import find_channel, get_channel
+def _find_or_create(server: "Deployment", name: str, *, create: bool, private: bool) -> int:
+    from quetz.db.queries.channels import find_channel
     from quetz.services.channels import NewChannel, create_channel
     from quetz.services.permissions import OPERATOR
 
     with server.transaction() as session:
-        found = find_channel(session, name) if create else get_channel(session, name)
+        found = find_channel(session, name)
+    if found is None and not create:
+        raise BadOption(f"there is no channel '{name}'; check the name, or make it with --create")
     if found is None:
         quota = server.settings.quotas.channel_quota
         with server.transaction(write=True) as session:

@@ -147,7 +147,7 @@ def test_a_rebuild_builds_each_index_anew(told, folder, deployment_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        pytest.param("import {} forge", 2, "there is no channel 'forge'", id="no channel"),
+        pytest.param("import {} forge", 2, "or make it with --create", id="no channel"),
         pytest.param("import {}/none forge --create", 2, "is no folder of a", id="no folder"),
         pytest.param("import {} linux-64 --create", 2, "name of a subdir", id="bad name"),
         pytest.param("import {} forge --public", 2, "add --create", id="no channel is made"),
