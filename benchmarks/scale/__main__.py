@@ -1,16 +1,14 @@
 """Run the campaign, print one line a figure, and write them into benchmarks/README.md."""
 
 import argparse
-import importlib
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import serving
+from benchmarks import imports, serving
 from benchmarks.figures import Figure, NotRun
 from benchmarks.report import report_campaign
 from benchmarks.scale import (
@@ -37,11 +35,9 @@ def measure_serving(bench: Bench) -> Iterable[Figure | NotRun]:
 
 
 def measure_imports(bench: Bench) -> Iterable[Figure | NotRun]:
-    if find_spec("benchmarks.imports") is None:
-        return [NotRun("import of 10,000 archives", "there is no benchmarks/imports.py")]
     folder = bench.folder / "imports"
     folder.mkdir()
-    return importlib.import_module("benchmarks.imports").measure(folder, bench.rounds)
+    return imports.measure(folder, bench.rounds)
 
 
 PARTS: dict[str, Part] = {
