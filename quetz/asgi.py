@@ -15,13 +15,11 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
-from quetz.web.app import Background, create_app
+from quetz.services.background import Background
+from quetz.web.app import create_app
 from quetz.web.proxies import FORWARDED_BY
-from quetz.worker.improver import Improver
 from quetz.worker.index_watch import IndexWatch
-from quetz.worker.publisher import Publisher
-from quetz.worker.sealer import Sealer
-from quetz.worker.upkeep import Upkeep
+from quetz.worker.tally_writer import TallyWriter
 
 MASTER_SECONDS = 1.0
 """How long a worker may not know that its master was killed."""
@@ -67,11 +65,8 @@ def _open_app() -> App:
     deployment = Deployment.open(Path(os.environ["QUETZ_DEPLOYMENT"]))
     background: list[Background] = [
         deployment.schema,
-        Publisher(deployment),
         IndexWatch(deployment),
-        Upkeep(deployment),
-        Improver(deployment),
-        Sealer(deployment),
+        TallyWriter(deployment),
     ]
     return create_app(deployment, background, root_path=os.environ.get("QUETZ_ROOT_PATH", ""))
 

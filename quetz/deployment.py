@@ -35,6 +35,7 @@ from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import Plugins, check_usable, load_plugins
 from quetz.plugins.leaving import leave_out
+from quetz.services.bells import Bell
 from quetz.services.events import has_recorded
 from quetz.services.index_waits import IndexWaits
 from quetz.services.publishing import has_flipped, marks_of
@@ -45,6 +46,7 @@ from quetz.storage.local import LocalStore
 
 STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
+BELL = "changed"
 
 
 _WITHOUT_BACKUP = "quetz init-db --no-backup goes on without one"
@@ -196,10 +198,8 @@ class Deployment:
     schema: SchemaWatch
     tallies: Tallies = field(default_factory=Tallies)
     waits: IndexWaits = field(default_factory=IndexWaits)
-    marked: list[threading.Event] = field(default_factory=list)
-    """Set after a commit that left index marks: what publishes waits for one of these."""
-    recorded: list[threading.Event] = field(default_factory=list)
-    """Set after a commit that left events: what seals them waits for one of these."""
+    sleepers: list[threading.Event] = field(default_factory=list)
+    """Set after a commit that left index marks or events: what publishes or seals waits for it."""
 
     @classmethod
     def open(cls, path: Path) -> "Deployment":
@@ -241,6 +241,7 @@ class Deployment:
         return cls(path, settings, engine, store, plugins, watch_changes(engine), schema)
 
     def __post_init__(self) -> None:
+        self.bell = Bell(self.path / LOCK_FOLDER / BELL)
         self._writer = self.engine.execution_options(write=True)
         self._reader = self.engine
         if self.engine.dialect.name == "postgresql":  # SQLite's readers see one state anyway
@@ -275,16 +276,17 @@ class Deployment:
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _translated(error) from error
         self.changes.committed()
-        self._wake(session)
-
-    def _wake(self, session: Session) -> None:
-        """Wake what waits for a commit such as that of ``session``."""
-        due = self.marked if marks_of(session) else []
-        due = due + (self.recorded if has_recorded(session) else [])
-        for event in due:
-            event.set()
+        if marks_of(session) or has_recorded(session):
+            self.wake()
+            if not self.sleepers:
+                self.bell.ring()
         if has_flipped(session):
             self.waits.wake.set()
+
+    def wake(self) -> None:
+        """Wake what publishes and seals in this process."""
+        for event in self.sleepers:
+            event.set()
 
     def check_writable(self) -> None:
         """Raises SchemaChanged: the database was migrated while this process ran."""

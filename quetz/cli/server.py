@@ -26,7 +26,9 @@ from quetz.cli.logs import ACCESS_FORMAT, is_verbose, log_config
 from quetz.cli.options import LogLevel
 from quetz.deployment import Deployment
 from quetz.errors import BadConfig, BadOption, PortTaken
+from quetz.services.background import running
 from quetz.settings import Settings
+from quetz.worker.background import background_of
 
 # Connections, idle ones included; each takes a file descriptor.
 MAX_CONNECTIONS = 20_000
@@ -68,17 +70,18 @@ class Serving:
             settings = deployment.settings
             _check_routes(deployment)
             _check_frontend(deployment)
-        address = _resolve(self.host, self.port)
-        _check_exposure(settings, address)
-        _check_port(address, self.port)
-        level = self.log_level.upper() if self.log_level else settings.logging.level
-        server = self._server(address, level, _log_file(path, settings))
-        self._pass_on(path, root_path, settings)
-        _raise_open_files()
-        greet_when_ready(path, address, self.port, root_path, tour=tour)
-        # Workers must start afresh: threads and locks of this process would be dead in a fork.
-        multiprocessing.set_start_method("spawn", force=True)
-        server.serve()
+            address = _resolve(self.host, self.port)
+            _check_exposure(settings, address)
+            _check_port(address, self.port)
+            level = self.log_level.upper() if self.log_level else settings.logging.level
+            server = self._server(address, level, _log_file(path, settings))
+            self._pass_on(path, root_path, settings)
+            _raise_open_files()
+            greet_when_ready(path, address, self.port, root_path, tour=tour)
+            # Workers must start afresh: threads and locks of this process would be dead in a fork.
+            multiprocessing.set_start_method("spawn", force=True)
+            with running(background_of(deployment)):
+                server.serve()
 
     def _check_reload(self) -> None:
         if self.reload and importlib.util.find_spec("watchfiles") is None:

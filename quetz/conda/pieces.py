@@ -22,7 +22,7 @@ TARGET: Final = 1 << 18
 """How many bytes a piece has before compression, about."""
 LARGEST: Final = 2 * TARGET
 SMALLEST: Final = TARGET // 4
-LEVEL: Final = 9
+LEVEL: Final = 1
 BEST_LEVEL: Final = 19
 PLAIN: Final = 0
 """The level of a piece that is kept as it is, since it could not be compressed soundly."""

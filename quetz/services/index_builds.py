@@ -85,10 +85,10 @@ def _build_shards(
     before = _previous_shards(store, file, memory)
     names = batch.names if before is not None else None
     shards = {} if before is None or names is None else dict(before)
-    written, is_sorted = [], True
+    written, is_sorted, changed = [], True, False
     for read in read_names(session, plugins, switch, names):
         if read.is_empty:
-            shards.pop(read.name, None)
+            changed = shards.pop(read.name, None) is not None or changed
             continue
         data = compress(encode_shard(read.shown, read.removed), SHARD_LEVEL)
         digest = sha256(data)
@@ -97,9 +97,12 @@ def _build_shards(
             key = shard_key(switch, digest.hexdigest())
             store.write_index(key, data)
             written.append(str(key))
-        is_sorted = is_sorted and (names is None or read.name in shards)
-        shards[read.name] = digest.digest()
-    if shards == before:
+        if shards.get(read.name) != digest.digest():
+            is_sorted = is_sorted and (names is None or read.name in shards)
+            shards[read.name] = digest.digest()
+            changed = True
+    # Only a rebuild compares them all: there are many more names than were read.
+    if shards == before if names is None else not changed:
         return Built(batch.files, [], [])  # created_at stays frozen when nothing changed
     if not is_sorted:
         shards = dict(sorted(shards.items()))

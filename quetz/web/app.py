@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
@@ -11,6 +11,7 @@ from quetz import __version__
 from quetz.deployment import Deployment
 from quetz.errors import PluginError
 from quetz.plugins import Plugins
+from quetz.services.background import Background, running
 from quetz.web.api import (
     api_keys,
     audit,
@@ -71,14 +72,6 @@ ROUTERS = (
     description,
     logout,
 )
-
-
-class Background(Protocol):
-    """Work that runs beside the requests of a server process."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 def create_app(
@@ -149,11 +142,8 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        for work in background:
-            work.start()
-        yield
-        for work in reversed(background):
-            work.stop()
+        with running(background):
+            yield
         deployment.close()
 
     return lifespan

@@ -22,7 +22,7 @@ QUIET_MS = 10 * 60 * 1000
 
 
 class Improver(threading.Thread):
-    """Runs in every server process, with what processor time nobody else wants."""
+    """One for each server, with what processor time nobody else wants."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(name="improver", daemon=True)

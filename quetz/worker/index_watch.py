@@ -8,18 +8,20 @@ from quetz.deployment import Deployment
 
 _log = logging.getLogger("quetz.index_watch")
 
-POLL_SECONDS = 0.5
-"""How long a wait may not know what the publisher of another process did."""
+POLL_SECONDS = 0.005
+"""How often, while somebody waits, it is asked whether the database has changed at all."""
 
 PAUSE_SECONDS = 0.01
-"""The least time between two looks: each of them is for all who wait."""
+"""The least time between two looks at the marks: each of them is for all who wait."""
+
+LONGEST_REST_SECONDS = 0.5
 
 REST = 4
 """How many times as long as a look took the watch rests, so that a thousand waits harm nobody."""
 
 
 class IndexWatch(threading.Thread):
-    """Runs in every server process; sleeps while nobody waits."""
+    """Runs in every process that answers requests; sleeps while nobody waits."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(name="index-watch", daemon=True)
@@ -33,17 +35,25 @@ class IndexWatch(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        seen = 0
         while True:
-            self._wake.wait(POLL_SECONDS if self._deployment.waits else None)
-            self._wake.clear()  # before the look: what is published later sets it again
+            woken = self._wake.wait(POLL_SECONDS if self._deployment.waits else None)
+            self._wake.clear()  # before the look: a wait that is new later sets it again
             if self._stopping:  # looked at after the clearing, or a stop could be overheard
                 return
-            began = time.monotonic()
-            try:
-                self._tell()
-            except Exception:  # noqa: BLE001  the watch outlives every fault
-                _log.exception("cannot look for index marks; trying again")
-            time.sleep(max(PAUSE_SECONDS, min(REST * (time.monotonic() - began), POLL_SECONDS)))
+            number = self._deployment.changes.number()
+            if woken or number != seen:
+                seen = number
+                self._look()
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        try:
+            self._tell()
+        except Exception:  # noqa: BLE001  the watch outlives every fault
+            _log.exception("cannot look for index marks; trying again")
+        took = time.monotonic() - began
+        time.sleep(max(PAUSE_SECONDS, min(REST * took, LONGEST_REST_SECONDS)))
 
     def _tell(self) -> None:
         if not self._deployment.waits:

@@ -21,12 +21,13 @@ from quetz.services.publishing import (
     StaleBuild,
     Switch,
 )
+from quetz.worker.memory import give_back_memory
 from quetz.worker.patches import apply_patches
 
 _log = logging.getLogger("quetz.publisher")
 
 POLL_SECONDS = 2.0
-"""How long a mark may wait whose writer died before it could wake a publisher."""
+"""How long a mark may wait whose writer could not wake a publisher."""
 
 JSON_INTERVAL_SECONDS = 1 / 3
 """The json family of a subdir flips at most three times a second."""
@@ -41,7 +42,7 @@ ATTEMPTS = 5
 
 
 class Publisher:
-    """Publishes what is marked; one for each server process.
+    """Publishes what is marked; one for each server.
 
     Shards have a thread of their own, so that they never wait for a large repodata.json. It
     wakes the others: those that start at once would slow each other down. So have hotfixes, of
@@ -56,7 +57,7 @@ class Publisher:
         self._shards = _Loop(deployment, "shards", {SHARDS}, then)
 
     def start(self) -> None:
-        self._deployment.marked.append(self._shards.wake)
+        self._deployment.sleepers.append(self._shards.wake)
         self._json.start()
         self._patches.start()
         self._shards.start()
@@ -66,7 +67,7 @@ class Publisher:
         self._shards.stop()
         self._patches.stop()
         self._json.stop()
-        self._deployment.marked.remove(self._shards.wake)
+        self._deployment.sleepers.remove(self._shards.wake)
 
 
 class _Loop(threading.Thread):
@@ -150,6 +151,8 @@ def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None =
             if batch is None:
                 return False
             built = build(session, deployment.store, deployment.plugins, batch, memory)
+        if batch.names is None:
+            give_back_memory()
         crashpoint("publish.built")
         if flip(deployment, batch, built):
             return True

@@ -16,7 +16,7 @@ GATHER_SECONDS = 0.05
 """How long events are gathered, so that a burst costs one commit."""
 
 POLL_SECONDS = 1.0
-"""How long an event may wait that another process left: a command, or a server that died."""
+"""How long an event may wait whose writer could not wake a sealer."""
 
 RETRY_SECONDS = 5.0
 
@@ -25,7 +25,7 @@ REST_SECONDS = 0.1
 
 
 class Sealer(threading.Thread):
-    """Runs in every server process; the transaction itself lets one seal at a time."""
+    """One for each server; the transaction itself lets one seal at a time."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(name="sealer", daemon=True)
@@ -34,7 +34,7 @@ class Sealer(threading.Thread):
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        self._deployment.recorded.append(self._wake)
+        self._deployment.sleepers.append(self._wake)
         super().start()
 
     def stop(self) -> None:
@@ -42,7 +42,7 @@ class Sealer(threading.Thread):
         self._stopping.set()
         self._wake.set()
         self.join()
-        self._deployment.recorded.remove(self._wake)
+        self._deployment.sleepers.remove(self._wake)
 
     def run(self) -> None:
         stopping = False

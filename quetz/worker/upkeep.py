@@ -1,4 +1,4 @@
-"""Upkeep: a thread that writes tallies, removes what is kept no longer, and mends torn indexes."""
+"""Upkeep: a thread that removes what is kept no longer, and mends torn indexes."""
 
 import logging
 import threading
@@ -14,13 +14,12 @@ from quetz.services.index_checks import find_torn
 
 _log = logging.getLogger("quetz.upkeep")
 
-TALLY_SECONDS = 2.0
 COLLECT_SECONDS = 5.0  # a large index may be superseded three times a second
 FORGET_SECONDS = 3600.0
 
 
 class Upkeep(threading.Thread):
-    """Runs in every server process; what several do at once is done once, or does no harm."""
+    """One for each server; what several do at once is done once, or does no harm."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(name="upkeep", daemon=True)
@@ -28,19 +27,14 @@ class Upkeep(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Write the last tallies and return."""
         self._stopping.set()
         self.join()
-        self._attempt(self.write_tallies)
 
     def run(self) -> None:
         self._attempt(self.mend_indexes)
-        collected = forgotten = 0.0
-        while not self._stopping.wait(TALLY_SECONDS):
-            self._attempt(self.write_tallies)
-            if time.monotonic() - collected > COLLECT_SECONDS:
-                collected = time.monotonic()
-                self._attempt(self.collect)
+        forgotten = 0.0
+        while not self._stopping.wait(COLLECT_SECONDS):
+            self._attempt(self.collect)
             if time.monotonic() - forgotten > FORGET_SECONDS:
                 forgotten = time.monotonic()
                 self._attempt(self.forget_hours)
@@ -66,17 +60,6 @@ class Upkeep(threading.Thread):
             with self._deployment.transaction(write=True) as session:
                 for switch in torn:
                     publishing.mark_for_rebuild(session, switch)
-
-    def write_tallies(self) -> None:
-        taken = self._deployment.tallies.take()
-        if not taken:
-            return
-        try:
-            with self._deployment.transaction(write=True) as session:
-                taken.write(session)
-        except Exception:
-            self._deployment.tallies.put_back(taken)
-            raise
 
     def collect(self) -> None:
         removed = BATCH

@@ -15,7 +15,7 @@ from quetz.testing.crashes import CHANNEL, Driver, create_deployment
 from quetz.testing.factories import make_channel, make_user
 from quetz.testing.packages import build_package
 from quetz.testing.servers import doomed_server
-from quetz.worker.upkeep import TALLY_SECONDS
+from quetz.worker.tally_writer import TALLY_SECONDS
 
 
 @pytest.fixture

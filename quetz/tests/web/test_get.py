@@ -15,7 +15,7 @@ from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.tests.web.conftest import make_key
 from quetz.tests.web.readers import get, raw
-from quetz.worker.upkeep import Upkeep
+from quetz.worker.tally_writer import write_tallies
 
 SHARD_INDEX = "repodata_shards.msgpack.zst"
 FORMS = [
@@ -321,7 +321,7 @@ def test_only_whole_downloads_are_counted(client, key, package, deployment):
     get(client, path, If_None_Match=etag)
     client.head(path)
 
-    Upkeep(deployment).write_tallies()
+    write_tallies(deployment)
 
     with deployment.transaction() as session:
         assert session.query(FileDownloads.count).scalar() == 2

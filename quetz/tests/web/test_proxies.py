@@ -14,7 +14,7 @@ from quetz.storage.keys import object_key
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
 from quetz.web.app import create_app
-from quetz.worker.upkeep import Upkeep
+from quetz.worker.tally_writer import write_tallies
 
 X_ACCEL = "redirect_enabled = true\n"
 LINKS = f"{X_ACCEL}redirect_secret = 'hush'\n"
@@ -135,7 +135,7 @@ def test_only_what_is_wanted_whole_counts_as_a_download(nginx, package, deployme
     nginx.get(url(package), headers={"Range": "bytes=0-9"})
     nginx.head(url(package))
 
-    Upkeep(deployment).write_tallies()
+    write_tallies(deployment)
 
     assert [answer.status_code for answer in asked] == [status, status]
     with deployment.transaction() as session:

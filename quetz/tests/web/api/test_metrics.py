@@ -6,6 +6,7 @@ from quetz.db.base import now_ms
 from quetz.db.models import DownloadCounts, FileDownloads
 from quetz.services.downloads import HOUR_MS, HOURS_KEPT_MS, add_downloads
 from quetz.testing.factories import make_channel, make_file
+from quetz.worker.tally_writer import write_tallies
 from quetz.worker.upkeep import Upkeep
 
 CHANNEL = "/metrics/channels/forge"
@@ -187,7 +188,7 @@ def test_a_download_counts_for_its_own_hour_beside_the_total(numpy, deployment):
     deployment.tallies.count_download(numpy.id)
     counted = now_ms()
 
-    Upkeep(deployment).write_tallies()
+    write_tallies(deployment)
 
     with deployment.transaction() as session:
         hours = session.query(DownloadCounts.count, DownloadCounts.at)
