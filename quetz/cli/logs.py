@@ -3,14 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-ACCESS_FORMAT = '%(addr)s "%(method)s %(path)s" %(status)d %(dt_ms).1f ms'
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_ACCESS_FORMAT = "%(asctime)s %(message)s"
-
-
-def is_verbose(level: str) -> bool:
-    """Requests are logged from INFO on."""
-    return level in ("INFO", "DEBUG", "TRACE")
 
 
 def log_config(level: str, file: Path | None) -> dict[str, Any]:
@@ -39,13 +32,13 @@ def log_config(level: str, file: Path | None) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "plain": {"()": "quetz.cli.redaction.RedactingFormatter", "fmt": _FORMAT},
-            "access": {"()": "quetz.cli.redaction.AccessFormatter", "fmt": _ACCESS_FORMAT},
+            "access": {"()": "quetz.cli.redaction.AccessFormatter"},
         },
         "handlers": handlers,
         "root": {"level": "WARNING", "handlers": plain},
         "loggers": {
             "quetz": {"level": ours},
             "_granian": {},  # its level is an option of the server
-            "granian.access": {"level": "INFO", "handlers": access, "propagate": False},
+            "quetz.access": {"level": ours, "handlers": access, "propagate": False},
         },
     }

@@ -8,13 +8,14 @@ from typing import Any
 from quetz.errors.redaction import redact_keys
 
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)"""
+# With a text that each match holds in lower case, as for keys.
 _PASSWORDS = [
     # The password of a URL; to the last @, which a password may hold.
-    (re.compile(r"(://[^\s/:@]*:)\S*@"), r"\1***@"),
+    ("://", re.compile(r"(://[^\s/:@]*:)\S*@"), r"\1***@"),
     # The same with blanks, of the databases that there are; to the last @ of the line.
-    (re.compile(r"((?:postgres|sqlite)[\w+]*://[^\s/:@]*:).*@"), r"\1***@"),
+    ("://", re.compile(r"((?:postgres|sqlite)[\w+]*://[^\s/:@]*:).*@"), r"\1***@"),
     # As in a connection string, and in what Python prints of a dictionary.
-    (re.compile(rf"(password(?:=|[\"']: )){_VALUE}", re.IGNORECASE), r"\1***"),
+    ("word", re.compile(rf"(password(?:=|[\"']: )){_VALUE}", re.IGNORECASE), r"\1***"),
 ]
 # What ends a line, moves the cursor, or turns the direction of writing (UAX #9): C0, DEL, C1,
 # separators of lines, and marks of direction.
@@ -28,8 +29,9 @@ _CONTROLS |= {
 def redact(text: str) -> str:
     """Replace API keys, cookies, tokens and passwords in ``text``."""
     text = redact_keys(text)
-    for pattern, replacement in _PASSWORDS:
-        text = pattern.sub(replacement, text)
+    for literal, pattern, replacement in _PASSWORDS:
+        if literal in text.lower():
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -69,8 +71,12 @@ class RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
-class AccessFormatter(RedactingFormatter):
-    """For lines that hold a client's path: it cannot end the line and forge another."""
+class AccessFormatter(logging.Formatter):
+    """For records with ``lines`` that hold a client's path: none can forge or hide another.
+
+    Each is redacted by itself, or the next ones could be taken for a part of its secret.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record))
+        lines: list[str] = vars(record)["lines"]
+        return "\n".join(plain(redact(line)) for line in lines)

@@ -22,7 +22,7 @@ from granian.log import LogLevels
 import quetz
 from quetz.cli.greeting import greet_when_ready
 from quetz.cli.locks import serving
-from quetz.cli.logs import ACCESS_FORMAT, is_verbose, log_config
+from quetz.cli.logs import log_config
 from quetz.cli.options import LogLevel
 from quetz.deployment import Deployment
 from quetz.errors import BadConfig, BadOption, PortTaken
@@ -106,8 +106,6 @@ class Serving:
             respawn_failed_workers=True,
             reload=self.reload,
             reload_paths=[Path(quetz.__file__).parent],
-            log_access=is_verbose(level),
-            log_access_format=ACCESS_FORMAT,
             log_dictconfig=log_config(level, log_file),
             # At info granian logs a line for each chunk that a gone client does not get.
             log_level=LogLevels.info if verbose else LogLevels.warning,

@@ -12,6 +12,7 @@ from quetz.deployment import Deployment
 from quetz.errors import PluginError
 from quetz.plugins import Plugins
 from quetz.services.background import Background, running
+from quetz.web.access_log import AccessLog
 from quetz.web.api import (
     api_keys,
     audit,
@@ -84,17 +85,18 @@ def create_app(
         PluginError: as ``check_routes``.
         BadConfig: as ``frontend_folder``.
     """
+    access_log = AccessLog()
     app = FastAPI(
         title="quetz",
         version=__version__,
-        lifespan=_lifespan(deployment, background),
+        lifespan=_lifespan(deployment, [access_log, *background]),
         redirect_slashes=False,
         openapi_url=None,  # served by a guarded route of ours
         routes=core_routes(),
     )
     app.state.deployment = deployment
     app.state.rates = rates = Rates(deployment.settings.limits)
-    traffic = Traffic()
+    traffic = Traffic(access_log)
     app.state.registry = make_registry(deployment, traffic)
     install_error_handlers(app)
     if deployment.settings.general.dev:

@@ -143,7 +143,7 @@ class Front:
             await answer(scope, receive, send)
             return
         if token is not None:
-            # The access log reads the path after the answer was sent.
+            # The access log reads the path when the answer was sent.
             scope["path"] = "/t/***" + path
         if self._dev and not _is_from_here(headers):
             answer = problem(421, FROM_ELSEWHERE)

@@ -13,6 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from starlette.types import Message, Receive, Scope, Send
 
+from quetz.web.access_log import AccessLog
+
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Upper bounds of the buckets of durations, in seconds."""
 
@@ -35,7 +37,8 @@ class Durations:
 class Traffic:
     """The requests that one application answered, and those that it is answering."""
 
-    def __init__(self) -> None:
+    def __init__(self, access_log: AccessLog | None = None) -> None:
+        self._access_log = access_log
         self.requests: dict[tuple[str, str, int], Durations] = {}
         self.in_progress = 0
         self.received = 0
@@ -79,6 +82,8 @@ class Traffic:
             counted = self.requests[key] = Durations()
         counted.seconds += seconds
         counted.buckets[bisect_left(BOUNDS, seconds)] += 1
+        if self._access_log is not None:
+            self._access_log.note(scope, status, seconds)
 
 
 class Exchange:

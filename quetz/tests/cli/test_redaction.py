@@ -82,7 +82,7 @@ def test_a_line_of_progress_without_secrets_is_json(capsys):
 def log(tmp_path):
     """Log as the server does; returns what was written so far."""
     file = tmp_path / "quetz.log"
-    loggers = [logging.getLogger(name) for name in ("", "quetz", "granian.access")]
+    loggers = [logging.getLogger(name) for name in ("", "quetz", "quetz.access")]
     before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
     logging.config.dictConfig(log_config("INFO", file))
     yield file.read_text
@@ -94,7 +94,7 @@ def log(tmp_path):
         logger.propagate = propagate
 
 
-@pytest.mark.parametrize("name", ["quetz.web", "_granian", "sqlalchemy", "granian.access"])
+@pytest.mark.parametrize("name", ["quetz.web", "_granian", "sqlalchemy"])
 def test_no_logger_writes_a_secret(log, name):
     logging.getLogger(name).warning("it was %s", KEY)
 
@@ -113,10 +113,26 @@ def test_no_traceback_shows_a_secret(log):
     assert "s3cret" not in log()
 
 
-def test_a_path_cannot_forge_a_line_of_the_access_log(log):
-    logging.getLogger("granian.access").info("%(path)s", {"path": "/get/a\n2026 forged \x1b[31m"})
+def log_requests(*lines):
+    logging.getLogger("quetz.access").info("requests", extra={"lines": lines})
 
-    assert log().endswith("/get/a\\x0a2026 forged \\x1b[31m\n")
+
+def test_no_line_of_the_access_log_holds_a_secret(log):
+    log_requests("GET /one", f"GET /{KEY}", "GET /two")
+
+    assert log() == "GET /one\nGET /qz-***\nGET /two\n"
+
+
+def test_a_path_cannot_forge_a_line_of_the_access_log(log):
+    log_requests("/get/a\n2026 forged \x1b[31m")
+
+    assert log() == "/get/a\\x0a2026 forged \\x1b[31m\n"
+
+
+def test_a_path_cannot_hide_the_next_line_of_the_access_log(log):
+    log_requests('GET /password="', "GET /next", 'GET /"')
+
+    assert log().splitlines()[1:] == ["GET /next", 'GET /"']
 
 
 def test_messages_below_the_level_are_not_logged(log):

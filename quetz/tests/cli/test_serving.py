@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -323,7 +324,7 @@ def run_until_ready(path):
         text=True,
     ) as process:
         assert process.stdout
-        lines = list(iter(process.stdout.readline, "Install it:\n"))
+        lines = list(takewhile(lambda line: line != "Install it:\n", process.stdout))
         process.terminate()
     assert process.returncode == 0
     assert f"at http://127.0.0.1:{port} " in "".join(lines)
