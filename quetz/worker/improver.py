@@ -1,8 +1,6 @@
 """The improver: a thread that compresses quiet indexes better than there was time for."""
 
 import logging
-import os
-import sys
 import threading
 import time
 
@@ -13,6 +11,7 @@ from quetz.services import publishing
 from quetz.services.index_documents import exchange_pieces, improve_documents
 from quetz.services.publishing import Batch, Files, Switch
 from quetz.worker.publisher import flip, lease
+from quetz.worker.resources import give_way
 
 _log = logging.getLogger("quetz.improver")
 
@@ -36,8 +35,7 @@ class Improver(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        if sys.platform == "linux":  # elsewhere this is of the whole process
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        give_way(19)
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self.improve_quiet()

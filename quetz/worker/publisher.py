@@ -21,8 +21,8 @@ from quetz.services.publishing import (
     StaleBuild,
     Switch,
 )
-from quetz.worker.memory import give_back_memory
 from quetz.worker.patches import apply_patches
+from quetz.worker.resources import give_back_memory, give_way
 
 _log = logging.getLogger("quetz.publisher")
 
@@ -37,6 +37,9 @@ BUSY_SECONDS = 0.02
 
 RETRY_SECONDS = 5.0
 """How soon to try a switch again whose publication failed."""
+
+NICENESS = 5
+"""Of the threads that no client waits for: those who read, upload or ask for shards go first."""
 
 ATTEMPTS = 5
 
@@ -93,6 +96,8 @@ class _Loop(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        if SHARDS not in self._families:
+            give_way(NICENESS)
         while True:
             self.wake.clear()  # before the marks are read: a later one sets it again
             if self._stopping:  # looked at after the clearing, or a stop could be overheard

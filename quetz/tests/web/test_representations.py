@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from quetz.web.representations import CHUNK, Representation, respond
+from quetz.web.representations import AT_ONCE, CHUNK, Representation, respond
 
 pytestmark = pytest.mark.anyio
 
-DATA = secrets.token_bytes(3 * CHUNK + 7)
+DATA = secrets.token_bytes(AT_ONCE + CHUNK + 7)
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def let_the_disk_be(monkeypatch, *, cached, seconds=0.0):
     [
         (b"", 0, None),
         (b"bytes=5-9", 5, 10),
-        (b"bytes=7-%d" % (2 * CHUNK), 7, 2 * CHUNK + 1),
-        (b"bytes=-%d" % (CHUNK + 1), -CHUNK - 1, None),
+        (b"bytes=7-%d" % (AT_ONCE + CHUNK), 7, AT_ONCE + CHUNK + 1),
+        (b"bytes=-%d" % (AT_ONCE + 1), -AT_ONCE - 1, None),
     ],
     ids=["whole", "few bytes", "many bytes", "its end"],
 )
