@@ -14,7 +14,7 @@ from quetz.conda.texts import encode_json
 from quetz.db.queries import index as queries
 from quetz.db.queries.patches import has_patches
 from quetz.plugins import Plugins
-from quetz.services.patches import SubdirPatches
+from quetz.services.patches import SubdirPatches, show
 from quetz.services.publishing import Switch, find_channel_of
 
 NAMES_AT_ONCE = 500
@@ -87,12 +87,23 @@ class _Reader:
             files = [(row[1], row[2], row[3], row[4]) for row in group]
             uploaded = [file[:3] for file in files if file[3] is None]
             yanked = [file[0] for file in files if file[3] is not None]
-            patched = self._patches.apply(name, files)
-            shown: Sequence[Entry] = [file[:3] for file in patched if not file.removed]
+            shown, removed = self._patched(name, files) or (uploaded, yanked)
             if self._hooked and shown:
                 shown = _changed_by_plugins(self._session, self._plugins, self._switch, name, shown)
-            removed = [file.filename for file in patched if file.removed]
             yield NameRecords(name, uploaded, yanked, shown, removed)
+
+    def _patched(
+        self, name: str, files: Sequence[tuple[str, str, str, int | None]]
+    ) -> tuple[list[Entry], list[str]] | None:
+        """Return what is shown and what is removed of a name; None if it has no hotfixes."""
+        patches = self._patches.of(name)
+        if not patches:
+            return None
+        shown = [show(patches, *file) for file in files]
+        return (
+            [file[:3] for file in shown if not file.removed],
+            [file.filename for file in shown if file.removed],
+        )
 
 
 def _changed_by_plugins(

@@ -4,7 +4,7 @@ The package is read once, when it came; its patches are rows beside the files' o
 still built of the names that changed, and a file uploaded later is corrected from the first.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -211,21 +211,22 @@ class SubdirPatches:
         )
         self._next = next(self._groups, None)
 
-    def apply(self, name: str, rows: Iterable[tuple[str, str, str, int | None]]) -> list[Shown]:
-        """Return what an index shows of the files of a name; names must come in their order.
-
-        ``rows`` are (filename, record, run_exports, yanked at).
-        """
+    def of(self, name: str) -> Mapping[str, str]:
+        """Return the patches of a name by file name; names must be asked for in their order."""
         while self._next is not None and self._next[0] < name:
             self._next = next(self._groups, None)
-        by_filename = self._next[1] if self._next is not None and self._next[0] == name else {}
-        return [_shown(by_filename, *row) for row in rows]
+        return self._next[1] if self._next is not None and self._next[0] == name else {}
 
 
-def _shown(
-    by_filename: dict[str, str], filename: str, record: str, run_exports: str, yanked_at: int | None
+def show(
+    patches_of_name: Mapping[str, str],
+    filename: str,
+    record: str,
+    run_exports: str,
+    yanked_at: int | None,
 ) -> Shown:
-    patch = find_patch(by_filename, filename) if by_filename else None
+    """Return what an index shows of a file whose name has these patches."""
+    patch = find_patch(patches_of_name, filename)
     if patch is None:
         return Shown(filename, record, run_exports, yanked_at is not None)
     record, run_exports = apply_patch(patch, record, run_exports)

@@ -361,7 +361,7 @@ def _revive(session: Session, store: ObjectStore, keys: list[str]) -> None:
     them off waits for it; what is still there after that, no collector can remove.
     """
     queries.delete_superseded(session, keys)
-    if any(store.size(parse_index_key(key)) is None for key in keys):
+    if not store.has_all([parse_index_key(key) for key in keys]):
         raise StaleBuild
 
 

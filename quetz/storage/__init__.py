@@ -53,6 +53,9 @@ class ObjectStore(Protocol):
     def size(self, key: StoreKey) -> int | None:
         """Return the size in bytes; None where there is no such object or index file."""
 
+    def has_all(self, keys: Iterable[StoreKey]) -> bool:
+        """Say whether each key is that of an object or index file that is there."""
+
     def open_file(self, key: StoreKey) -> BinaryIO:
         """Open for reading; what was opened can be read to its end even if it is deleted.
 

@@ -38,9 +38,13 @@ def folder_below(root: int, parts: Iterable[str], *, make: bool = False) -> Iter
     folder = os.dup(root)
     try:
         for part in parts:
-            if make:
+            try:
+                inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            except FileNotFoundError:
+                if not make:
+                    raise
                 make_folder(folder, part)
-            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
         yield folder

@@ -118,6 +118,19 @@ class LocalStore:
             return plain_file_size(folder, name)
         return None
 
+    def has_all(self, keys: Iterable[StoreKey]) -> bool:
+        names: dict[str, list[str]] = {}
+        for key in keys:
+            folder_name, _, name = str(key).rpartition("/")
+            names.setdefault(folder_name, []).append(name)
+        with store_failures(), suppress(FileNotFoundError):
+            return all(self._holds(*found) for found in names.items())
+        return False
+
+    def _holds(self, folder_name: str, names: list[str]) -> bool:
+        with folder_below(self._root, folder_name.split("/")) as folder:
+            return all(plain_file_size(folder, name) is not None for name in names)
+
     def open_file(self, key: StoreKey) -> BinaryIO:
         file = self._open(key)
         if file is None:

@@ -251,6 +251,18 @@ class StoreConformance:
         assert list(store.list_index()) == []
         assert list(store.list_index(7)) == []
 
+    def test_a_store_has_all_files_that_were_written_and_none_beside(
+        self, store: ObjectStore
+    ) -> None:
+        keys = [index_key(1, "noarch", "a.json"), index_key(1, "linux-64", "b.json")]
+        for key in keys:
+            store.write_index(key, b"data")
+
+        assert store.has_all([])
+        assert store.has_all(keys)
+        assert not store.has_all([*keys, index_key(1, "noarch", "b.json")])
+        assert not store.has_all([index_key(2, "noarch", "a.json")])
+
     def test_a_deleted_index_file_is_missing(self, store: ObjectStore) -> None:
         store.write_index(MISSING_INDEX, b"{}")
 

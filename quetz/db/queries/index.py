@@ -252,7 +252,12 @@ def stream_records(
         .order_by(File.name, File.filename)
         .execution_options(yield_per=STREAM_ROWS)
     )
-    yield from session.execute(query)
+    # The session itself would look through each row for entities.
+    found = session.connection().execute(query)
+    try:
+        yield from found
+    finally:
+        found.close()  # whoever builds an index may stop before the last
 
 
 def list_channeldata_of_names(
@@ -269,7 +274,7 @@ def list_channeldata_of_names(
         )
         .order_by(File.name, File.subdir, File.filename)
     )
-    return session.execute(query).all()
+    return session.connection().execute(query).all()
 
 
 def list_names(session: Session, channel_id: int, subdir: str | None = None) -> list[str]:
