@@ -41,10 +41,12 @@ class _Record(msgspec.Struct):
 
 
 class _File(NamedTuple):
+    """``about`` and ``run_exports`` are JSON text: of most files neither is read."""
+
     subdir: str
     record: _Record
-    about: dict[str, Any]
-    run_exports: dict[str, Any]
+    about: str
+    run_exports: str
 
 
 _RECORD: Final = msgspec.json.Decoder(_Record)
@@ -61,15 +63,17 @@ def encode_entry(files: Iterable[tuple[str, str, str, str]]) -> bytes:
     newest_first = sorted(map(_decode, files), key=_age, reverse=True)
     newest = newest_first[0]
     version = newest.record.version
-    of_version = [file for file in newest_first if file.record.version == version]
-    texts = {"license": newest.record.license} | newest.about
+    abouts = [
+        _OBJECT.decode(file.about) for file in newest_first if file.record.version == version
+    ]
+    texts = {"license": newest.record.license} | abouts[0]
     entry: dict[str, Any] = {key: texts[key] for key in TEXTS if texts.get(key)}
     for flag in FLAGS:
-        entry[flag] = any(file.about.get(flag) for file in of_version)
+        entry[flag] = any(about.get(flag) for about in abouts)
     entry["run_exports"] = {
-        file.record.version: file.run_exports
+        file.record.version: _OBJECT.decode(file.run_exports)
         for file in reversed(newest_first)  # the newest build of each version stays
-        if file.run_exports
+        if file.run_exports != "{}"
     }
     entry["subdirs"] = sorted({file.subdir for file in newest_first})
     entry["timestamp"] = max(to_seconds(file.record.timestamp or 0) for file in newest_first)
@@ -90,7 +94,7 @@ def channeldata_fragment(name: str, entry: bytes) -> bytes:
 
 def _decode(file: tuple[str, str, str, str]) -> _File:
     subdir, record, about, run_exports = file
-    return _File(subdir, _RECORD.decode(record), _OBJECT.decode(about), _OBJECT.decode(run_exports))
+    return _File(subdir, _RECORD.decode(record), about, run_exports)
 
 
 def _age(file: _File) -> tuple[Version, str, int, int, str]:
