@@ -10,6 +10,9 @@ _MSGPACK: Final = msgspec.msgpack.Encoder(order="sorted")
 _ORDERED: Final = msgspec.msgpack.Encoder()  # sorting would take longer than all the rest
 _JSON: Final = msgspec.json.Decoder()
 
+SHARD_INDEX_END: Final = _ORDERED.encode("version") + _ORDERED.encode(1)
+"""An index behind its last name."""
+
 
 class _ShardIndex(msgspec.Struct):
     shards: dict[str, bytes]
@@ -45,6 +48,12 @@ def encode_shard_index(subdir: str, created_at: int, shards: Mapping[str, bytes]
     shard as served, in the order of the names. Relative URLs keep whatever prefix a client came
     by, such as a token.
     """
+    start = start_shard_index(subdir, created_at, len(shards))
+    return start + encode_entries(shards) + SHARD_INDEX_END
+
+
+def start_shard_index(subdir: str, created_at: int, count: int) -> bytes:
+    """Return an index of ``count`` names up to the first of them."""
     moment = datetime.fromtimestamp(created_at / 1000, tz=UTC)
     about = {
         "base_url": "",
@@ -52,7 +61,22 @@ def encode_shard_index(subdir: str, created_at: int, shards: Mapping[str, bytes]
         "shards_base_url": "./shards/",
         "subdir": subdir,
     }
-    return _ORDERED.encode({"info": about, "shards": shards, "version": 1})
+    parts = [_map_header(3), *map(_ORDERED.encode, ("info", about, "shards")), _map_header(count)]
+    return b"".join(parts)
+
+
+def encode_entries(shards: Mapping[str, bytes]) -> bytes:
+    """Return the part of an index that holds ``shards``."""
+    return _ORDERED.encode(shards)[len(_map_header(len(shards))) :]
+
+
+def _map_header(count: int) -> bytes:
+    """Return what is before the entries of a map in msgpack."""
+    if count < 1 << 4:
+        return bytes([0x80 | count])
+    if count < 1 << 16:
+        return b"\xde" + count.to_bytes(2, "big")
+    return b"\xdf" + count.to_bytes(4, "big")
 
 
 def decode_shard_index(data: bytes) -> dict[str, bytes]:

@@ -10,6 +10,9 @@ that there are no earlier tables to use again, and that the repeated offsets are
 that are not there cannot be referred to. The third is brought about by a *bridge* before each
 piece: a text, and blocks that unpack to spaces, whose matches leave the offsets as they are at
 the start. That is what whitespace of JSON is good for.
+
+msgpack has none. But a piece of it seldom needs a bridge: before its first match elsewhere, it
+would have to repeat a byte several times. ``pack_alone`` proves that it did not.
 """
 
 from typing import Final
@@ -21,6 +24,7 @@ _WINDOW_LOG: Final = 23  # 8 MiB: what the highest level needs, and what every c
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _LARGEST_BLOCK: Final = 1 << 17
 _LAST: Final = 1
+_MATCHED: Final = 8
 
 
 class BadPiece(ValueError):
@@ -32,22 +36,23 @@ def _block(kind: int, content: bytes, size: int | None = None) -> bytes:
     return (size << 3 | kind << 1).to_bytes(3, "little") + content
 
 
-def _spaces(literals: int, offset: int) -> bytes:
-    """Make a block of ``literals`` spaces and a match of eight more at ``offset``.
+def _match(literals: int, offset: int) -> bytes:
+    """Make a block of ``literals`` spaces and a match of eight bytes at ``offset``.
 
     Its one sequence has all codes in RLE mode (RFC 8878, section 3.1.1.3.2). An offset is written
     as a value three higher, of which the code is the number of bits after the first, so that the
-    first, which ends the bitstream, and the others are the value itself. Eight spaces are more
-    than the block has bytes, as RFC 8478 (section 3.1.1.2) demanded of a compressed block.
+    first, which ends the bitstream, and the others are the value itself. Eight bytes are more
+    than the block has in a bridge, as RFC 8478 (section 3.1.1.2) demanded of a compressed block.
     """
     value = offset + 3
     rle_section = bytes([literals << 3 | _RLE]) + b" " if literals else b"\x00"
-    sequences = bytes([1, 0b01_01_01_00, literals, value.bit_length() - 1, 8 - 3, value])
-    return _block(_COMPRESSED, rle_section + sequences)
+    bits = value.bit_length()
+    sequences = bytes([1, 0b01_01_01_00, literals, bits - 1, _MATCHED - 3])
+    return _block(_COMPRESSED, rle_section + sequences + value.to_bytes(-(-bits // 8), "little"))
 
 
 # The latest offset comes first among the repeated ones.
-_RESET: Final = _spaces(8, offset=8) + _spaces(0, offset=4) + _spaces(0, offset=1)
+_RESET: Final = _match(8, offset=8) + _match(0, offset=4) + _match(0, offset=1)
 SPACES: Final = b" " * 32
 """What a bridge unpacks to behind its text."""
 
@@ -79,8 +84,19 @@ def pack(raw: bytes, level: int) -> bytes:
     Raises:
         BadPiece: what the compressor made cannot stand in the middle of a frame.
     """
-    packed = _strip(zstandard.ZstdCompressor(level=level, write_checksum=False).compress(raw))
+    packed = _compress(raw, level)
     _check(packed, raw)
+    return packed
+
+
+def pack_alone(raw: bytes, level: int) -> bytes:
+    """Compress a piece of at least one byte that can stand behind anything, without a bridge.
+
+    Raises:
+        BadPiece: what the compressor made needs what is before it, or is wrong.
+    """
+    packed = _compress(raw, level)
+    _prove(packed, raw)
     return packed
 
 
@@ -101,6 +117,10 @@ def _unpack(frame: bytes, raw_size: int) -> bytes:
     if len(raw) != raw_size:
         raise BadPiece(f"{len(raw)} bytes instead of {raw_size}")
     return raw
+
+
+def _compress(raw: bytes, level: int) -> bytes:
+    return _strip(zstandard.ZstdCompressor(level=level, write_checksum=False).compress(raw))
 
 
 def _strip(frame: bytes) -> bytes:
@@ -133,3 +153,33 @@ def _check(packed: bytes, raw: bytes) -> None:
     frame = b"".join((start(len(whole)), _UNLIKE, joint, packed, joint, _UNLIKE, END))
     if _unpack(frame, len(whole)) != whole:
         raise BadPiece("it unpacks to other bytes behind another piece")
+
+
+def _prove(packed: bytes, raw: bytes) -> None:
+    """Unpack a piece where it would show that a match of it begins before it.
+
+    First at the start of a frame, where there are no tables to use again; then behind two
+    histories whose bytes all differ. Each leaves repeated offsets that lead back to it from
+    anywhere in the piece, so that whatever needs them unpacks to other bytes behind the other.
+
+    Raises:
+        BadPiece: it needs what is before it, or does not unpack to ``raw``.
+    """
+    blocks, unpacked = [packed], [raw]
+    for byte in (b"\x00", b"\xff"):
+        history, content = _history(byte, len(raw) + 1)
+        blocks += [history, packed]
+        unpacked += [content, raw]
+    whole = b"".join(unpacked)
+    if _unpack(b"".join((start(len(whole)), *blocks, END)), len(whole)) != whole:
+        raise BadPiece("it unpacks to other bytes behind others")
+
+
+def _history(byte: bytes, offset: int) -> tuple[bytes, bytes]:
+    """Return blocks that leave ``offset`` as all repeated offsets, and what they unpack to.
+
+    The latter is one byte over and over, at least ``offset`` times.
+    """
+    runs = -(-offset // _LARGEST_BLOCK)
+    blocks = _block(_RLE, byte, _LARGEST_BLOCK) * runs + _match(0, offset) * 3
+    return blocks, byte * (runs * _LARGEST_BLOCK + 3 * _MATCHED)
