@@ -19,12 +19,12 @@ from typing import TypeVar
 from benchmarks import limits
 from benchmarks.records import SUBDIR
 from benchmarks.scale.bench import mark_everything
-from quetz.conda import pieces
+from quetz.conda import pieces, shard_indexes
 from quetz.conda.channeldata import encode_entry
 from quetz.conda.shards import encode_shard, encode_shard_index
 from quetz.conda.zstd import compress
 from quetz.deployment import Deployment
-from quetz.services.index_builds import SHARD_INDEX_LEVEL, SHARD_LEVEL
+from quetz.services.index_builds import SHARD_LEVEL
 from quetz.testing.publishing import publish_all
 
 # Of what is packed piece by piece; whole documents have other levels.
@@ -99,7 +99,7 @@ def _shards(rows: Iterable[Row]) -> Iterator[tuple[str, bytes]]:
         digest = sha256(data)
         shards[name] = digest.digest()
         yield f"{digest.hexdigest()}.msgpack.zst", data
-    yield "index", compress(encode_shard_index(SUBDIR, 0, shards), SHARD_INDEX_LEVEL)
+    yield "index", compress(encode_shard_index(SUBDIR, 0, shards), shard_indexes.LEVEL)
 
 
 def _records(rows: Iterable[Row]) -> Iterator[str]:

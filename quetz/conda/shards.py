@@ -10,6 +10,9 @@ _MSGPACK: Final = msgspec.msgpack.Encoder(order="sorted")
 _ORDERED: Final = msgspec.msgpack.Encoder()  # sorting would take longer than all the rest
 _JSON: Final = msgspec.json.Decoder()
 
+SHARD_INDEX_END: Final = _ORDERED.encode("version") + _ORDERED.encode(1)
+"""An index behind its last name."""
+
 
 class _ShardIndex(msgspec.Struct):
     shards: dict[str, bytes]
@@ -67,15 +70,13 @@ def encode_entries(shards: Mapping[str, bytes]) -> bytes:
     return _ORDERED.encode(shards)[len(_map_header(len(shards))) :]
 
 
-SHARD_INDEX_END: Final = _ORDERED.encode("version") + _ORDERED.encode(1)
-"""An index behind its last name."""
-
-
 def _map_header(count: int) -> bytes:
     """Return what is before the entries of a map in msgpack."""
     if count < 1 << 4:
         return bytes([0x80 | count])
-    return b"\xde" + count.to_bytes(2) if count < 1 << 16 else b"\xdf" + count.to_bytes(4)
+    if count < 1 << 16:
+        return b"\xde" + count.to_bytes(2, "big")
+    return b"\xdf" + count.to_bytes(4, "big")
 
 
 def decode_shard_index(data: bytes) -> dict[str, bytes]:

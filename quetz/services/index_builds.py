@@ -2,20 +2,21 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 
 from sqlalchemy.orm import Session
 
 from quetz.conda.pieces import TornDocument
-from quetz.conda.shards import decode_shard_index, encode_shard, encode_shard_index
+from quetz.conda.shard_indexes import Piece, ShardIndex
+from quetz.conda.shards import decode_shard_index, encode_shard
 from quetz.conda.zstd import compress, decompress
 from quetz.db.base import now_ms
 from quetz.plugins import Plugins
 from quetz.services.index_documents import build_channeldata, build_repodata
 from quetz.services.index_names import is_shard
-from quetz.services.index_records import read_names
+from quetz.services.index_records import NameRecords, read_names
 from quetz.services.publishing import (
     CHANNELDATA,
     REPODATA,
@@ -24,6 +25,7 @@ from quetz.services.publishing import (
     Batch,
     Built,
     IndexFile,
+    Switch,
     keys_of,
     new_key,
     read_file,
@@ -33,7 +35,6 @@ from quetz.storage import ObjectStore
 from quetz.storage.keys import parse_index_key
 
 SHARD_LEVEL = 3
-SHARD_INDEX_LEVEL = 1
 INDEX_LIMIT = 2 << 30  # bytes, a bound on what reading back our own files may unpack
 
 _log = logging.getLogger("quetz.publisher")
@@ -46,15 +47,15 @@ class ShardMemory:
     """How many names are remembered; each takes about 250 bytes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, dict[str, bytes]] = OrderedDict()
+        self._kept: OrderedDict[str, ShardIndex] = OrderedDict()
 
-    def find(self, file: IndexFile) -> dict[str, bytes] | None:
+    def find(self, file: IndexFile) -> ShardIndex | None:
         return self._kept.get(file.key)
 
-    def keep(self, file: IndexFile, shards: dict[str, bytes], before: IndexFile | None) -> None:
+    def keep(self, file: IndexFile, index: ShardIndex, before: IndexFile | None) -> None:
         if before is not None:
             self._kept.pop(before.key, None)
-        self._kept[file.key] = shards
+        self._kept[file.key] = index
         while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self.NAMES:
             self._kept.popitem(last=False)
 
@@ -82,70 +83,93 @@ def _build_shards(
 ) -> Built:
     switch = batch.switch
     file = batch.files.get(SHARD_INDEX)
-    before = _previous_shards(store, file, memory)
-    names = batch.names if before is not None else None
-    shards = {} if before is None or names is None else dict(before)
-    written, is_sorted, changed = [], True, False
-    for read in read_names(session, plugins, switch, names):
-        if read.is_empty:
-            changed = shards.pop(read.name, None) is not None or changed
-            continue
-        data = compress(encode_shard(read.shown, read.removed), SHARD_LEVEL)
-        digest = sha256(data)
-        # A rebuild writes every shard: a missing one may be why it was asked for.
-        if names is None or shards.get(read.name) != digest.digest():
-            key = shard_key(switch, digest.hexdigest())
-            store.write_index(key, data)
-            written.append(str(key))
-        if shards.get(read.name) != digest.digest():
-            is_sorted = is_sorted and (names is None or read.name in shards)
-            shards[read.name] = digest.digest()
-            changed = True
-    # Only a rebuild compares them all: there are many more names than were read.
-    if shards == before if names is None else not changed:
+    before = _previous_index(store, file, memory)
+    names = None if before is None else batch.names
+    known = ShardIndex() if before is None else before
+    reads = read_names(session, plugins, switch, names)
+    changes, written = _write_shards(store, switch, reads, known, rebuild=names is None)
+    if before is not None and not changes:
         return Built(batch.files, [], [])  # created_at stays frozen when nothing changed
-    if not is_sorted:
-        shards = dict(sorted(shards.items()))
-    raw = encode_shard_index(switch.subdir, now_ms(), shards)
-    data = compress(raw, SHARD_INDEX_LEVEL)
+    index = known.change(changes)
+    data, raw_size = index.encode(switch.subdir, now_ms())
+    _log_plain(switch, set(index.pieces).difference(known.pieces))
     key = new_key(batch, "shards", ".msgpack.zst")
     store.write_index(key, data)
-    new = IndexFile(str(key), len(data), sha256(data).hexdigest(), len(raw))
-    memory.keep(new, shards, file)
-    replaced = _replaced_shards(store, batch, before, shards)
+    new = IndexFile(str(key), len(data), sha256(data).hexdigest(), raw_size)
+    memory.keep(new, index, file)
+    gone = None if before is None else [known.find(name) for name in changes]
+    replaced = _replaced_shards(store, switch, gone, index)
     return Built({SHARD_INDEX: new}, written, [*keys_of(batch.files), *replaced])
 
 
-def _previous_shards(
+def _previous_index(
     store: ObjectStore, file: IndexFile | None, memory: ShardMemory
-) -> dict[str, bytes] | None:
+) -> ShardIndex | None:
     if file is None:
         return None
     known = memory.find(file)
     if known is not None and store.size(parse_index_key(file.key)) == file.size:
         return known
     data = read_file(store, file)
-    return None if data is None else decode_shard_index(decompress(data, INDEX_LIMIT))
+    if data is None:
+        return None
+    return ShardIndex.of(decode_shard_index(decompress(data, INDEX_LIMIT)))
+
+
+def _write_shards(
+    store: ObjectStore,
+    switch: Switch,
+    reads: Iterable[NameRecords],
+    known: ShardIndex,
+    *,
+    rebuild: bool,
+) -> tuple[dict[str, bytes | None], list[str]]:
+    """Write shards; return the digests that differ from the known, by name, and the keys written.
+
+    A digest of None is of a name without files. In a rebuild that is each name not read, and
+    every shard is written: a missing one may be why it was asked for.
+    """
+    changes: dict[str, bytes | None] = dict.fromkeys(known.names()) if rebuild else {}
+    written = []
+    for read in reads:
+        digest, old = None, known.find(read.name)
+        if not read.is_empty:
+            data = compress(encode_shard(read.shown, read.removed), SHARD_LEVEL)
+            digest = sha256(data).digest()
+            if rebuild or digest != old:
+                key = shard_key(switch, digest.hex())
+                store.write_index(key, data)
+                written.append(str(key))
+        if digest == old:
+            changes.pop(read.name, None)
+        else:
+            changes[read.name] = digest
+    return changes, written
+
+
+def _log_plain(switch: Switch, pieces: Iterable[Piece]) -> None:
+    if plain := sum(piece.packed.is_plain for piece in pieces):
+        _log.warning(
+            "%d pieces of the shard index of %s are kept uncompressed: what the compressor made "
+            "of them could not stand behind others",
+            plain,
+            switch,
+        )
 
 
 def _replaced_shards(
-    store: ObjectStore,
-    batch: Batch,
-    before: Mapping[str, bytes] | None,
-    after: Mapping[str, bytes],
+    store: ObjectStore, switch: Switch, gone: Iterable[bytes | None] | None, index: ShardIndex
 ) -> list[str]:
     """Return the keys of shards that the new index does not name.
 
-    Without the index before, the files themselves say what there was.
+    ``gone`` are the digests before of names that changed; of new ones, None. Without the index
+    before, the files themselves say what there was.
     """
-    switch = batch.switch
-    if before is not None:
-        names = before if batch.names is None else before.keys() & batch.names
-        gone = {before[name] for name in names if after.get(name) != before[name]}
+    if gone is not None:
         # Names have one shard together when plugins or hotfixes leave nothing of their records.
-        kept = gone.intersection(after.values())
-        return [str(shard_key(switch, digest.hex())) for digest in sorted(gone - kept)]
-    current = {str(shard_key(switch, digest.hex())) for digest in after.values()}
+        digests = sorted(digest for digest in set(gone) if digest and not index.has_shard(digest))
+        return [str(shard_key(switch, digest.hex())) for digest in digests]
+    current = {str(shard_key(switch, digest.hex())) for digest in index.digests()}
     folder = str(shard_key(switch, "0" * 64)).rpartition("/")[0]
     return [
         key

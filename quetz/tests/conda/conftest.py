@@ -16,7 +16,8 @@ from quetz.conda.archives import read_archive
 from quetz.conda.filenames import name_of_file
 from quetz.conda.records import encode_record
 from quetz.conda.repodata import encode_repodata
-from quetz.conda.shards import encode_shard, encode_shard_index
+from quetz.conda.shard_indexes import ShardIndex
+from quetz.conda.shards import encode_shard
 from quetz.conda.texts import encode_json
 from quetz.conda.zstd import compress
 from quetz.tests.conda.documents import LARGEST, SMALLEST, TARGET
@@ -70,10 +71,10 @@ def _index(subdir: str, files: list[tuple[str, str, str]]) -> dict[str, bytes]:
         by_name[name_of_file(file[0])].append(file)
     shards = {name: compress(encode_shard(group), 3) for name, group in by_name.items()}
     digests = {name: sha256(shard).digest() for name, shard in shards.items()}
-    index = encode_shard_index(subdir, 1_700_000_000_123, digests)
+    index, _ = ShardIndex.of(digests).encode(subdir, 1_700_000_000_123)
     repodata = encode_repodata(subdir, [(name, record) for name, record, _ in files])
     return {
-        "repodata_shards.msgpack.zst": compress(index, 1),
+        "repodata_shards.msgpack.zst": index,
         "repodata.json": repodata,
         "repodata.json.zst": compress(repodata, 3),
     } | {f"shards/{digests[name].hex()}.msgpack.zst": shards[name] for name in shards}

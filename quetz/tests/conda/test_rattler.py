@@ -1,10 +1,14 @@
 """rattler, the engine of pixi, reads every form of index that is written, and installs from it."""
 
 import json
+from hashlib import sha256
 
 import pytest
+import zstandard
 from rattler import RepoData
 
+from quetz.conda.shard_indexes import ShardIndex
+from quetz.conda.shards import decode_shard_index
 from quetz.testing.clients import ClientHome, solve_with_rattler
 from quetz.testing.packages import build_package
 
@@ -50,6 +54,20 @@ def test_rattler_solves_and_installs_from_each_form(tmp_path, publish, serve, pa
     assert solved["app"]["constrains"] == ["other <0"]
     assert (prefix / "share/app.txt").read_bytes() == b"app"
     assert (prefix / "share/lib.txt").read_bytes() == b"lib"
+
+
+def test_rattler_solves_from_a_shard_index_in_many_pieces(tmp_path, publish, serve, packages):
+    documents = publish(packages)
+    path = "noarch/repodata_shards.msgpack.zst"
+    others = {f"pkg-{number}": sha256(b"%d" % number).digest() for number in range(5_000)}
+    index = ShardIndex.of(others | decode_shard_index(zstandard.decompress(documents[path])))
+    index = index.change(dict.fromkeys(list(others)[1_000:3_000:7]))
+    documents[path], _ = index.encode("noarch", 1_700_000_000_123)
+    assert len(index.pieces) > 3
+
+    solved = solve_with_rattler(ClientHome(tmp_path), serve(documents), "app", form="shards")
+
+    assert solved.keys() == {"app", "lib"}
 
 
 def test_rattler_reads_repodata_from_a_file(tmp_path, publish, packages):

@@ -9,8 +9,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quetz.conda.splicing import END, SPACES, BadPiece, bridge, pack, start, unpack
-from quetz.tests.conda.compressors import RepeatedOffset, Treeless
+from quetz.conda.splicing import END, SPACES, BadPiece, bridge, pack, pack_alone, start, unpack
+from quetz.tests.conda.compressors import RepeatedOffset, Treeless, Wrong
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -93,6 +93,42 @@ def test_pieces_can_stand_in_another_order_without_being_compressed_again(raws, 
     assert zstandard.decompress(frame) == raw
 
 
+def alone(raw, level):
+    """Return the blocks of a piece that needs no bridge, or None where it would."""
+    try:
+        return pack_alone(raw, level)
+    except BadPiece:
+        return None
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(PIECES, LEVELS), min_size=1, max_size=6), st.data())
+def test_pieces_that_need_no_bridge_stand_behind_any_others(pieces, data):
+    packed = [(raw, blocks) for raw, level in pieces if (blocks := alone(raw, level))]
+    order = data.draw(st.permutations([*packed, *packed]))
+    raw = b"".join(raw for raw, _ in order)
+
+    frame = start(len(raw)) + b"".join(blocks for _, blocks in order) + END
+
+    for reader, read in READERS.items():
+        assert read(frame) == raw, reader
+
+
+@pytest.mark.parametrize("raw", [records(BLOCK), noise(3 * BLOCK), b"x"], ids=len)
+@pytest.mark.parametrize("level", [1, 9, 19])
+def test_a_piece_that_repeats_nothing_at_its_start_needs_no_bridge(raw, level):
+    assert unpack(pack_alone(raw, level), len(raw)) == raw
+
+
+@pytest.mark.parametrize("level", [1, 3, 9, 19])
+def test_a_match_at_an_offset_of_the_frames_start_is_found(level):
+    raw = b"<" + b"a" * 99 + b">" + noise(99)
+
+    with pytest.raises(BadPiece):
+        pack_alone(raw, level)
+    assert unpack(pack(raw, level), len(raw)) == raw
+
+
 @given(PIECES, LEVELS)
 @settings(max_examples=30)
 def test_a_piece_is_unpacked_by_itself(raw, level):
@@ -111,6 +147,16 @@ def test_blocks_that_need_those_before_them_are_no_piece(monkeypatch, compressor
 
     with pytest.raises(BadPiece):
         pack(compressor.raw, 9)
+    with pytest.raises(BadPiece):
+        pack_alone(compressor.raw, 9)
+
+
+@pytest.mark.parametrize("packed_by", [pack, pack_alone])
+def test_what_unpacks_to_another_text_is_no_piece(monkeypatch, packed_by):
+    monkeypatch.setattr("zstandard.ZstdCompressor", Wrong)
+
+    with pytest.raises(BadPiece):
+        packed_by(records(1_000), 9)
 
 
 @pytest.mark.parametrize("between", [b"", b",", b"x" * (3 * BLOCK + 1)], ids=len)

@@ -1,11 +1,14 @@
 """Indexes that have to be built anew, and shards that several names have together."""
 
+import random
+
 import pytest
 
+from quetz.conda import shard_indexes
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import decompress
 from quetz.db.base import now_ms
-from quetz.db.models import Channel
+from quetz.db.models import Channel, File
 from quetz.deployment import Deployment
 from quetz.services.collecting import SHARD_GRACE_MS, collect_superseded
 from quetz.services.index_builds import ShardMemory, build
@@ -46,6 +49,19 @@ def add(deployment, channel, *names, version="1"):
             mark_dirty(session, channel.id, "noarch", name)
 
 
+def remove(deployment, channel, *names):
+    with deployment.transaction(write=True) as session:
+        for name in names:
+            session.query(File).filter(File.name == name).delete()
+            mark_dirty(session, channel.id, "noarch", name)
+
+
+def content(deployment, built):
+    data = read_file(deployment.store, built.files[SHARD_INDEX])
+    assert data is not None
+    return decompress(data, 1 << 20)
+
+
 def index_file(deployment, switch):
     with deployment.transaction() as session:
         return list_published(session)[switch].files[SHARD_INDEX]
@@ -70,6 +86,58 @@ def test_a_lost_shard_index_is_built_anew_by_a_publisher_that_remembers_it(
     assert publish(deployment, switch, memory)
 
     assert digests(deployment, switch).keys() == {"numpy"}
+
+
+@pytest.fixture
+def few_names(monkeypatch):
+    """Cut shard indexes into pieces of few names."""
+    for name, size in {"TARGET": 4, "LARGEST": 8, "SMALLEST": 1}.items():
+        monkeypatch.setattr(shard_indexes, name, size)
+
+
+@pytest.mark.usefixtures("few_names")
+def test_a_publisher_that_remembers_the_index_makes_the_same_as_one_that_reads_it(
+    deployment, channel, switch, monkeypatch
+):
+    monkeypatch.setattr("quetz.services.index_builds.now_ms", lambda: 1_700_000_000_000)
+    memory = ShardMemory()
+    names = [f"pkg-{number}" for number in range(30)]
+    random.Random(1).shuffle(names)
+    for some in (names[:20], names[20:29], names[5:12]):
+        add(deployment, channel, *some, version=str(len(some)))
+        publish(deployment, switch, memory)
+    remembered = memory.find(index_file(deployment, switch))
+    add(deployment, channel, names[0], names[29], version="9")
+    remove(deployment, channel, *names[1:15:3])
+
+    with deployment.transaction() as session:
+        batch = read_batch(session, switch)
+        assert batch is not None
+        parts = session, deployment.store, deployment.plugins, batch
+        knowing, reading = build(*parts, memory), build(*parts)
+
+    assert remembered is not None
+    assert knowing.replaced == reading.replaced
+    assert content(deployment, knowing) == content(deployment, reading)
+    assert decode_shard_index(content(deployment, knowing)).keys() == set(names) - set(
+        names[1:15:3]
+    )
+
+
+@pytest.mark.usefixtures("few_names")
+def test_a_piece_that_is_kept_uncompressed_is_told_of_once(deployment, channel, switch, caplog):
+    memory = ShardMemory()
+    add(deployment, channel, *(letter * 60 for letter in "abcdefghijkl"))
+    publish(deployment, switch, memory)
+    [warning] = caplog.messages
+    caplog.clear()
+
+    add(deployment, channel, "l" * 60, version="2")
+    publish(deployment, switch, memory)
+
+    assert warning.startswith(f"3 pieces of the shard index of {switch} are kept uncompressed")
+    assert [message[:8] for message in caplog.messages] == ["1 pieces"]
+    assert digests(deployment, switch).keys() == {letter * 60 for letter in "abcdefghijkl"}
 
 
 class Emptied:
