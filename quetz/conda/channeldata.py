@@ -63,9 +63,7 @@ def encode_entry(files: Iterable[tuple[str, str, str, str]]) -> bytes:
     newest_first = sorted(map(_decode, files), key=_age, reverse=True)
     newest = newest_first[0]
     version = newest.record.version
-    abouts = [
-        _OBJECT.decode(file.about) for file in newest_first if file.record.version == version
-    ]
+    abouts = [_OBJECT.decode(file.about) for file in newest_first if file.record.version == version]
     texts = {"license": newest.record.license} | abouts[0]
     entry: dict[str, Any] = {key: texts[key] for key in TEXTS if texts.get(key)}
     for flag in FLAGS:

@@ -83,7 +83,8 @@ def _build_shards(
 ) -> Built:
     switch = batch.switch
     file = batch.files.get(SHARD_INDEX)
-    before = _previous_index(store, file, memory)
+    # The file may be torn of which a rebuild was asked for: then it is not what is remembered.
+    before = _previous_index(store, file, memory if batch.names is not None else ShardMemory())
     names = None if before is None else batch.names
     known = ShardIndex() if before is None else before
     reads = read_names(session, plugins, switch, names)

@@ -21,6 +21,7 @@ from quetz.services.publishing import (
     list_published,
     mark_channel_for_rebuild,
     mark_dirty,
+    mark_for_rebuild,
     read_batch,
     read_file,
     shard_key,
@@ -82,6 +83,22 @@ def test_a_lost_shard_index_is_built_anew_by_a_publisher_that_remembers_it(
     deployment.store.delete_index(parse_index_key(index_file(deployment, switch).key))
     with deployment.transaction(write=True) as session:
         mark_dirty(session, channel.id, "noarch", "numpy")
+
+    assert publish(deployment, switch, memory)
+
+    assert digests(deployment, switch).keys() == {"numpy"}
+
+
+def test_a_torn_shard_index_is_built_anew_by_a_publisher_that_remembers_it(
+    deployment, channel, switch
+):
+    memory = ShardMemory()
+    add(deployment, channel, "numpy")
+    assert publish(deployment, switch, memory)
+    torn = index_file(deployment, switch)
+    deployment.store.write_index(parse_index_key(torn.key), bytes(torn.size))
+    with deployment.transaction(write=True) as session:
+        mark_for_rebuild(session, switch)
 
     assert publish(deployment, switch, memory)
 
