@@ -109,7 +109,7 @@ Level = Annotated[
 ]
 Reload = Annotated[
     bool,
-    typer.Option("--reload/--no-reload", help="Start anew when the server's code changes."),
+    typer.Option("--reload/--no-reload", help="Start workers anew when the server's code changes."),
 ]
 # Of upstream's, whose supervisor is a process of its own; here it has no effect.
 Supervisor = Annotated[bool, typer.Option("--supervisor/--no-supervisor", hidden=True)]
