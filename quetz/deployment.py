@@ -38,7 +38,7 @@ from quetz.plugins.leaving import leave_out
 from quetz.services.bells import Bell
 from quetz.services.events import has_recorded
 from quetz.services.index_waits import IndexWaits
-from quetz.services.publishing import has_flipped, marks_of
+from quetz.services.publishing import marks_of
 from quetz.services.tallies import Tallies
 from quetz.settings import Settings, load_settings
 from quetz.storage import ObjectStore
@@ -280,8 +280,6 @@ class Deployment:
             self.wake()
             if not self.sleepers:
                 self.bell.ring()
-        if has_flipped(session):
-            self.waits.wake.set()
 
     def wake(self) -> None:
         """Wake what publishes and seals in this process."""

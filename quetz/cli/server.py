@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import socket
 import sys
 from contextlib import closing
@@ -82,6 +83,7 @@ class Serving:
             multiprocessing.set_start_method("spawn", force=True)
             with running(background_of(deployment)):
                 server.serve()
+                _obey_signals()
 
     def _check_reload(self) -> None:
         if self.reload and importlib.util.find_spec("watchfiles") is None:
@@ -118,6 +120,12 @@ class Serving:
         os.environ["QUETZ_DEPLOYMENT"] = str(path)
         os.environ["QUETZ_ROOT_PATH"] = root_path
         os.environ["QUETZ_TRUSTED_PROXIES"] = ",".join(trusted)
+
+
+def _obey_signals() -> None:
+    """Let a second signal end it at once: the handlers of the web server do nothing any more."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _check_routes(deployment: Deployment) -> None:

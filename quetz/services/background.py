@@ -1,7 +1,7 @@
 """Work that a server does beside answering requests."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 
@@ -15,11 +15,9 @@ class Background(Protocol):
 
 @contextmanager
 def running(background: Sequence[Background]) -> Iterator[None]:
-    """Start all of it, and stop it in the end, the last one first."""
-    for work in background:
-        work.start()
-    try:
+    """Start all of it, and stop what was started in the end, the last one first."""
+    with ExitStack() as started:
+        for work in background:
+            work.start()
+            started.callback(work.stop)
         yield
-    finally:
-        for work in reversed(background):
-            work.stop()

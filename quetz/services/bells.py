@@ -1,6 +1,7 @@
 """Bells: how a process tells those on its machine which publish that there is something to do."""
 
 import os
+import stat
 from contextlib import suppress
 from errno import EEXIST
 from pathlib import Path
@@ -21,7 +22,8 @@ class Bell:
         with suppress(OSError):
             bell = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
             try:
-                os.write(bell, b"!")
+                if stat.S_ISFIFO(os.fstat(bell).st_mode):  # not what somebody put in its place
+                    os.write(bell, b"!")
             finally:
                 os.close(bell)
 
@@ -43,8 +45,10 @@ class Bell:
         """Say whether a ring still reaches the descriptor: who stops listening takes it away."""
         try:
             return os.path.samestat(os.fstat(bell), self._path.stat())
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def take_away(self) -> None:
-        self._path.unlink(missing_ok=True)
+        """Remove the FIFO, and nothing that is there in its place."""
+        if self._path.is_fifo():
+            self._path.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ class ShardMemory:
     """The shard indexes that a publisher made last, so that it does not read them again."""
 
     NAMES = 200_000
-    """How many names are remembered; each takes about 250 bytes."""
+    """How many names are remembered; each takes about 230 bytes."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, ShardIndex] = OrderedDict()

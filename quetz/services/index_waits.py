@@ -16,7 +16,7 @@ from quetz.db.queries.index import list_present_marks
 class IndexWaits:
     """The waits of one process; safe to use from any thread.
 
-    ``wake`` is set when a look may be worth while: something was published, or a wait is new.
+    ``wake`` is set when a wait is new: what it waits for may be published already.
     """
 
     def __init__(self) -> None:

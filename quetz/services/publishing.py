@@ -54,7 +54,6 @@ MARKS_AT_ONCE = 50_000
 
 _PATCHED = [SHARDS, REPODATA]
 _MARKS = "quetz.marks"
-_FLIPPED = "quetz.flipped"
 
 
 @dataclass(frozen=True, order=True)
@@ -148,9 +147,8 @@ def is_patched(session: Session, channel_id: int, last_mark: int) -> bool:
 
 
 def remove_marks(session: Session, marks: Sequence[int]) -> None:
-    """Remove marks that stand for nothing any more, and tell who waits for them."""
+    """Remove marks that stand for nothing any more."""
     queries.delete_marks(session, marks)
-    session.info[_FLIPPED] = True
 
 
 def mark_many(session: Session, channel_id: int, changed: Iterable[tuple[str, str]]) -> None:
@@ -205,11 +203,6 @@ def marks_of(session: Session) -> list[int]:
     """Return the marks that the transaction of ``session`` left, or asked to wait for."""
     marks: list[int] = session.info.get(_MARKS, [])
     return marks
-
-
-def has_flipped(session: Session) -> bool:
-    """Say whether the transaction of ``session`` published anything."""
-    return _FLIPPED in session.info
 
 
 def _note(session: Session, marks: Iterable[int]) -> None:

@@ -23,29 +23,31 @@ class BellWatch(threading.Thread):
         super().__init__(name="bell-watch", daemon=True)
         self._deployment = deployment
         self._stopped, self._stopper = os.pipe()
+        self._warned = False
 
     def stop(self) -> None:
         os.close(self._stopper)
         self.join()
 
     def run(self) -> None:
-        bell = self._deployment.bell
-        try:
-            while self._listen(opened := bell.open()):
-                os.close(opened)
-            os.close(opened)
-            bell.take_away()
-        except OSError as error:
-            _log.warning("changes are published up to two seconds later: %s", error)
+        goes_on = True
+        while goes_on:
+            try:
+                bell = self._deployment.bell.open()
+            except OSError as error:
+                self._warn(error)
+                goes_on = self._stopped not in self._wait_for(self._stopped)
+                continue
+            goes_on = self._listen(bell)
+            os.close(bell)
+        with suppress(OSError):
+            self._deployment.bell.take_away()
         os.close(self._stopped)
 
     def _listen(self, bell: int) -> bool:
         """Wake this process at each ring; return True when the bell is gone, False in the end."""
-        waiting = select.poll()
-        waiting.register(bell, select.POLLIN)
-        waiting.register(self._stopped)
         while True:
-            ready = dict(waiting.poll(LOOK_SECONDS * 1000))
+            ready = self._wait_for(bell, self._stopped)
             if self._stopped in ready:
                 return False
             if ready:
@@ -54,3 +56,14 @@ class BellWatch(threading.Thread):
                     self._deployment.wake()
             elif not self._deployment.bell.is_at(bell):
                 return True
+
+    def _wait_for(self, *files: int) -> set[int]:
+        waiting = select.poll()
+        for file in files:
+            waiting.register(file, select.POLLIN)
+        return {file for file, _ in waiting.poll(LOOK_SECONDS * 1000)}
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            _log.warning("what other processes change is published and sealed later: %s", error)
+        self._warned = True

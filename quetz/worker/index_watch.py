@@ -52,6 +52,7 @@ class IndexWatch(threading.Thread):
             self._tell()
         except Exception:  # noqa: BLE001  the watch outlives every fault
             _log.exception("cannot look for index marks; trying again")
+            time.sleep(LONGEST_REST_SECONDS)
         took = time.monotonic() - began
         time.sleep(max(PAUSE_SECONDS, min(REST * took, LONGEST_REST_SECONDS)))
 

@@ -41,6 +41,9 @@ RETRY_SECONDS = 5.0
 NICENESS = 5
 """Of the threads that no client waits for: those who read, upload or ask for shards go first."""
 
+STOP_SECONDS = 10.0
+"""How long a stop waits for an index that is being built."""
+
 ATTEMPTS = 5
 
 
@@ -58,6 +61,7 @@ class Publisher:
         self._patches = _Loop(deployment, "patches", {PATCHES})
         then = (self._json.wake, self._patches.wake)
         self._shards = _Loop(deployment, "shards", {SHARDS}, then)
+        self._loops = (self._shards, self._patches, self._json)
 
     def start(self) -> None:
         self._deployment.sleepers.append(self._shards.wake)
@@ -66,10 +70,17 @@ class Publisher:
         self._shards.start()
 
     def stop(self) -> None:
-        """Finish what is being built, then return; marks left are published at the next start."""
-        self._shards.stop()
-        self._patches.stop()
-        self._json.stop()
+        """Begin nothing more, and return when what is being built is finished or takes too long.
+
+        Marks left are published at the next start.
+        """
+        for loop in self._loops:
+            loop.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for loop in self._loops:
+            loop.join(max(deadline - time.monotonic(), 0))
+        if any(loop.is_alive() for loop in self._loops):
+            _log.warning("an index was given up while it was built; the next start builds it")
         self._deployment.sleepers.remove(self._shards.wake)
 
 
@@ -90,10 +101,9 @@ class _Loop(threading.Thread):
         self._memory = ShardMemory()
         self._not_before: dict[Switch, float] = {}
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         self._stopping = True
         self.wake.set()
-        self.join()
 
     def run(self) -> None:
         if SHARDS not in self._families:

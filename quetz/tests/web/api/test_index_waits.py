@@ -307,3 +307,20 @@ def test_many_requests_wait_at_once(app, owner_key, channel, tmp_path, publishin
         sender.join()
 
     assert {answer.headers["quetz-index"] for answer in answers} == {"published"}
+
+
+def test_a_watch_that_cannot_look_tries_again_now_and_then(deployment, watch, monkeypatch):
+    looks = []
+
+    def fail(_session):
+        looks.append(1)
+        raise OSError("the database is away")
+
+    numbers = iter(range(10**9))
+    monkeypatch.setattr(deployment.waits, "list_published", fail)
+    monkeypatch.setattr(deployment.changes, "number", lambda: next(numbers))
+    future = deployment.waits.add([1])
+    threading.Event().wait(1.2)
+    deployment.waits.drop(future)
+
+    assert 1 <= len(looks) <= 4
