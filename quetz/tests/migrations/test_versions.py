@@ -196,9 +196,7 @@ def test_the_grace_of_objects_that_no_file_names_begins_with_the_migration(empty
         " '{}', '{}', 1)",
         "INSERT INTO objects (sha256, size, touched_at) VALUES ('named', 1, 5), ('gone', 1, 6)",
     )
-    since = text(
-        f"SELECT sha256, touched_at >= {now_ms()} FROM objects ORDER BY sha256"  # noqa: S608
-    )
+    since = text(f"SELECT sha256, touched_at >= {now_ms()} FROM objects ORDER BY sha256")
 
     upgrade(empty_engine, plugins, to=KEPT)
     first = rows_of(empty_engine, since)
