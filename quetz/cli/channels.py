@@ -156,8 +156,9 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the channel '{name}' with all its packages", yes=yes)
-    with changing(path, deployment) as session:
-        delete_channel(session, OPERATOR, get_channel(session, name))
+    with opened(path, deployment) as server, server.transaction(write=True) as session:
+        keep = server.settings.storage.soft_delete_channel
+        delete_channel(session, OPERATOR, get_channel(session, name), keep=keep)
     tell({"deleted": name}, f"Deleted the channel '{name}'", as_json=as_json)
 
 

@@ -94,9 +94,10 @@ def delete(
     from quetz.services.permissions import OPERATOR
 
     confirm(f"the package '{channel}/{name}' with all its files", yes=yes)
-    with changing(path, deployment) as session:
+    with opened(path, deployment) as server, server.transaction(write=True) as session:
         place = get_channel(session, channel)
-        delete_package(session, OPERATOR, place, get_package(session, place, name))
+        keep = server.settings.storage.soft_delete_package
+        delete_package(session, OPERATOR, place, get_package(session, place, name), keep=keep)
     tell({"deleted": name}, f"Deleted the package '{channel}/{name}'", as_json=as_json)
 
 
@@ -161,6 +162,7 @@ def copy_file(
 ) -> None:
     """Make a file of one channel part of another as well; no bytes are moved."""
     from quetz.services import copies as service
+    from quetz.services.objects import check_stored
     from quetz.services.permissions import OPERATOR
 
     named = service.Source(source, *_parts(file))
@@ -171,6 +173,7 @@ def copy_file(
             outcome = service.copy_file(
                 session, found.plugins, OPERATOR, channel, named, asked=asked, force=force
             )
+            check_stored(found.store, [outcome.sha256])
     copied = outcome.change is not None
     sentence = f"Copied '{source}/{file}' to '{channel}'"
     if not copied:

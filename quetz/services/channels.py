@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from quetz.conda.names import normal_channel_name
 from quetz.db.models import Channel
 from quetz.db.queries import channels as queries
-from quetz.db.queries import members
+from quetz.db.queries import files, members
 from quetz.db.queries.channels import ChannelFilter
 from quetz.db.queries.windows import EVERYTHING, Window
 from quetz.errors import BothLists, ChannelExists
 from quetz.services.collecting import forget_channel
 from quetz.services.events import record_event
+from quetz.services.objects import end_references
 from quetz.services.permissions import Operation, Principal, Role, authorize, visible_channels
 
 TTL_SECONDS = 36000
@@ -148,14 +149,19 @@ def patch_channel(
     return channel
 
 
-def delete_channel(session: Session, principal: Principal, channel: Channel) -> None:
+def delete_channel(
+    session: Session, principal: Principal, channel: Channel, *, keep: bool = False
+) -> None:
     """Delete a channel and all that belongs to it; a new one may take its name.
+
+    ``keep`` keeps the objects of its files for good.
 
     Raises:
         ChannelNotFound: it was deleted meanwhile.
     """
     queries.lock_channel(session, channel)
     forget_channel(session, channel)
+    end_references(session, files.list_hashes(session, channel.id), keep=keep)
     queries.remove_channel(session, channel)
     record_event(session, principal, Operation.CHANNEL_DELETE, channel=channel)
     session.flush()

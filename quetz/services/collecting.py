@@ -10,6 +10,7 @@ from quetz.db.queries import index as queries
 from quetz.services.index_names import gzip_key
 from quetz.services.publishing import (
     CHANNEL_WIDE,
+    LEFTOVER,
     SHARD,
     WHOLE_CHANNEL,
     Switch,
@@ -23,6 +24,9 @@ SHARD_GRACE_MS = 7 * 24 * 3600 * 1000
 
 FILE_GRACE_MS = 60 * 1000
 """How long a reader may take between reading the switch and opening its file."""
+
+LEFTOVER_GRACE_MS = 3600 * 1000
+"""How long a publisher may take from writing a file to naming it. Who takes longer builds again."""
 
 ALWAYS_KEPT = 2
 NEVER_MORE_THAN = 10
@@ -43,12 +47,17 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     Fewer than ``BATCH`` says that no more are due.
 
     Of each switch the two generations before the current one are kept, and what was superseded
-    within the last minute, but never more than ten. The files go inside the transaction that
+    within the last minute, but never more than ten; what no switch has ever named goes after an
+    hour. The files go inside the transaction that
     forgets them: a publisher that wants a shard again waits for the row, and then sees.
     """
-    due = queries.list_superseded(session, before=now - SHARD_GRACE_MS, family=SHARD, limit=BATCH)
+    due = []
+    for family, grace in ((SHARD, SHARD_GRACE_MS), (LEFTOVER, LEFTOVER_GRACE_MS)):
+        due += queries.list_superseded(session, before=now - grace, family=family, limit=BATCH)
     recent: Counter[tuple[int, str, str, tuple[str, str]]] = Counter()
-    for row in queries.list_superseded(session, before=now, apart_from=SHARD, limit=SEEN):
+    for row in queries.list_superseded(
+        session, before=now, apart_from=(SHARD, LEFTOVER), limit=SEEN
+    ):
         place = (row.channel_id, row.subdir, row.family, _form(row.key))
         recent[place] += 1
         is_old = now - row.superseded_at >= FILE_GRACE_MS

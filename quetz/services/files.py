@@ -20,6 +20,7 @@ from quetz.db.queries.files import Removed
 from quetz.errors import BadFilename, FileNotFound
 from quetz.services.descriptions import describe_again
 from quetz.services.events import record_event
+from quetz.services.objects import end_references
 from quetz.services.permissions import Operation, Principal
 from quetz.services.publishing import mark_dirty
 
@@ -131,8 +132,14 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
     session.flush()
 
 
-def bury(session: Session, channel: Channel, removed: Sequence[Removed]) -> None:
-    """Do what follows from the removal of files: reserve names, count down, mark the index."""
+def bury(
+    session: Session, channel: Channel, removed: Sequence[Removed], *, keep: bool = False
+) -> None:
+    """Do what follows from the removal of files: reserve names, count down, mark the index.
+
+    ``keep`` keeps their objects for good.
+    """
+    end_references(session, [file.sha256 for file in removed], keep=keep)
     gone = [(file.subdir, file.filename, file.sha256) for file in removed]
     tombstones.add_tombstones(session, channel.id, gone, at=now_ms())
     channels.count_up(session, channel.id, size=-sum(file.size for file in removed))

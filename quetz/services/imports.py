@@ -15,6 +15,7 @@ from quetz.db.base import now_ms
 from quetz.db.models import Channel, Package, Tombstone
 from quetz.db.queries import files, uploads
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
+from quetz.db.queries.objects import touch_objects
 from quetz.db.queries.packages import list_named
 from quetz.errors import Invalid, QuetzError, QuotaExceeded
 from quetz.plugins import Plugins
@@ -164,7 +165,7 @@ def record_imports(
         return verdict
     # In one order, always: uploads to two channels may bring the same objects.
     objects = sorted({(one.received.sha256, one.received.size) for one in accepted})
-    uploads.touch_objects(session, objects)
+    touch_objects(session, objects)
     packages = _add_to_packages(session, channel, accepted, now)
     rows = [_row(one, packages[one.name], principal, now) for one in accepted]
     files.add_files(session, rows)

@@ -90,16 +90,23 @@ def list_packages_after(
 
 
 def delete_package(
-    session: Session, principal: Principal, channel: Channel, package: Package
+    session: Session,
+    principal: Principal,
+    channel: Channel,
+    package: Package,
+    *,
+    keep: bool = False,
 ) -> None:
     """Delete a package with all its files, whose names stay reserved for their bytes.
+
+    ``keep`` keeps the objects of the files for good.
 
     Raises:
         PackageNotFound: it was deleted meanwhile.
     """
     name = package.name
     channels.lock_channel(session, channel)
-    bury(session, channel, files.remove_files_of(session, package.id))
+    bury(session, channel, files.remove_files_of(session, package.id), keep=keep)
     if not queries.remove_package(session, package.id):
         raise PackageNotFound(channel.name, name)
     channels.count_up(session, channel.id, packages=-1)

@@ -36,6 +36,9 @@ SHARD = "shard"
 WHOLE_CHANNEL = "channel"
 """The family under which a deleted channel's folder waits for its removal."""
 
+LEFTOVER = "leftover"
+"""The family under which a file waits for its removal that no switch has ever named."""
+
 CHANNEL_WIDE = ""
 """The subdir of a switch that covers the whole channel."""
 

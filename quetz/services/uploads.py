@@ -20,6 +20,7 @@ from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone
 from quetz.db.queries import uploads as queries
 from quetz.db.queries.channels import count_up, get_channel, lock_channel
 from quetz.db.queries.files import find_file
+from quetz.db.queries.objects import touch_objects
 from quetz.db.queries.packages import count_files_up, find_package, get_package
 from quetz.errors import (
     ChecksumMismatch,
@@ -210,12 +211,27 @@ def record(
     if channel.size_limit is not None:  # of all files together: their order decides nothing
         more = _growth(session, principal, channel, received, force=force)
         check_quota(session, channel, more, now=now_ms())
+    objects = {(item.sha256, item.size) for item in received}
+    if force:
+        objects |= _replaced(session, channel, received)
     # In one order, always: uploads to two channels may bring the same objects.
-    for sha256, size in sorted({(item.sha256, item.size) for item in received}):
-        queries.touch_object(session, sha256, size)
+    touch_objects(session, sorted(objects))
     return [
         _record_file(session, plugins, principal, channel, item, force=force) for item in received
     ]
+
+
+def _replaced(
+    session: Session, channel: Channel, received: Sequence[Received]
+) -> set[tuple[str, int]]:
+    """Return (sha256, size) of files that have the names: their references may end."""
+    found = set()
+    for item in received:
+        filename = item.archive.filename
+        file = find_file(session, channel.id, item.archive.subdir, filename.name, str(filename))
+        if file is not None:
+            found.add((file.sha256, file.size))
+    return found
 
 
 def _record_file(

@@ -39,6 +39,7 @@ from quetz.settings.sections import (
     Section,
     Session,
     SqlAlchemy,
+    Storage,
     Users,
 )
 
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     logging: Logging = Field(default=Logging(), description="The log.")
     users: Users = Field(default=Users(), description="New users.")
     quotas: Quotas = Field(default=Quotas(), description="Room for packages.")
+    storage: Storage = Field(
+        default=Storage(), description="Bytes of packages that nothing refers to any more."
+    )
     plugins: Plugins = Field(default=Plugins(), description="Plugins.")
     proxy: Proxy = Field(default=Proxy(), description="Reverse proxies in front of the server.")
     local_store: LocalStore = Field(
@@ -127,7 +131,6 @@ _NOT_USED_SECTIONS = (
     "mirroring",
     "pamauthenticator",
     "profiling",
-    "storage",
     "worker",
 )
 _NOT_USED_KEYS = {

@@ -244,6 +244,24 @@ class Quotas(Section):
     )
 
 
+class Storage(Section):
+    soft_delete_channel: bool = Field(
+        default=False,
+        description="Keep the bytes of the packages in channels that are deleted, for good.",
+    )
+    soft_delete_package: bool = Field(
+        default=False,
+        description="Keep the bytes of all files of packages that are deleted, for good. A "
+        "deletion of one version is none of a package.",
+    )
+    object_grace_days: int = Field(
+        default=30,
+        ge=1,
+        le=36_500,
+        description="How many days the bytes of a package are kept that no channel has any more.",
+    )
+
+
 class Plugins(Section):
     enabled: Names = Field(
         default=(), description="The plugins to load; an empty list loads all that are installed."

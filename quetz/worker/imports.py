@@ -14,6 +14,7 @@ from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors.folders import ListedAndMissing
 from quetz.services import imports as service
+from quetz.services import objects
 from quetz.services.imports import Import, Refusal, Verdict
 from quetz.services.permissions import Principal
 from quetz.services.uploads import FORM_WEIGHT, Received
@@ -148,6 +149,10 @@ class _Import:
                 session, self._principal, channel_name, [_import_of(*one) for one in batch]
             )
             service.ask_plugins_of_each(session, deployment.plugins, channel_name, verdict)
+            stale = objects.list_stale(session, _hashes(verdict))
+        if stale:
+            with deployment.transaction(write=True) as session:
+                objects.touch_again(session, stale)
         self._count(verdict)
         deployment.store.put_many([staged.pop(one.received.path) for one in verdict.accepted])
         for file in staged.values():
@@ -164,6 +169,7 @@ class _Import:
             recorded = service.record_imports(
                 session, deployment.plugins, self._principal, self._channel_name, imports
             )
+            objects.check_stored(deployment.store, _hashes(recorded))
         crashpoint("import.recorded")
         took = time.monotonic() - began
         if took > WRITE_SECONDS:
@@ -190,6 +196,10 @@ def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _hashes(verdict: Verdict) -> list[str]:
+    return [one.received.sha256 for one in verdict.accepted]
 
 
 def _import_of(file: FolderFile, arrival: Arrival) -> Import:

@@ -8,14 +8,19 @@ from collections.abc import Callable
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import api_keys, publishing
-from quetz.services.collecting import BATCH, collect_superseded
 from quetz.services.downloads import list_old_hours, remove_hours
 from quetz.services.index_checks import find_torn
+from quetz.worker.collecting import collect, collect_index_files, collecting
 
 _log = logging.getLogger("quetz.upkeep")
 
 COLLECT_SECONDS = 5.0  # a large index may be superseded three times a second
 FORGET_SECONDS = 3600.0
+OBJECTS_SECONDS = 3600.0
+FIRST_OBJECTS_SECONDS = 300.0
+"""How long after its start a server first looks for objects that nothing refers to."""
+
+DAY_MS = 24 * 3600 * 1000
 
 
 class Upkeep(threading.Thread):
@@ -33,8 +38,12 @@ class Upkeep(threading.Thread):
     def run(self) -> None:
         self._attempt(self.mend_indexes)
         forgotten = 0.0
+        due = time.monotonic() + FIRST_OBJECTS_SECONDS
         while not self._stopping.wait(COLLECT_SECONDS):
             self._attempt(self.collect)
+            if time.monotonic() > due:
+                due = time.monotonic() + OBJECTS_SECONDS
+                self._attempt(self.collect_objects)
             if time.monotonic() - forgotten > FORGET_SECONDS:
                 forgotten = time.monotonic()
                 self._attempt(self.forget_hours)
@@ -62,10 +71,23 @@ class Upkeep(threading.Thread):
                     publishing.mark_for_rebuild(session, switch)
 
     def collect(self) -> None:
-        removed = BATCH
-        while removed == BATCH and not self._stopping.is_set():
-            with self._deployment.transaction(write=True) as session:
-                removed = collect_superseded(session, self._deployment.store, now=now_ms())
+        collect_index_files(self._deployment, self._stopping.is_set)
+
+    def collect_objects(self) -> None:
+        """Remove what nothing refers to any more, unless another server is at it."""
+        grace_ms = self._deployment.settings.storage.object_grace_days * DAY_MS
+        with collecting(self._deployment) as mine:
+            if not mine:
+                return
+            done = collect(self._deployment, grace_ms=grace_ms, stopped=self._stopping.is_set)
+        if done.objects or done.adopted:
+            _log.info(
+                "removed %d objects of %d bytes that nothing referred to; %d that no upload had "
+                "recorded will follow after their grace",
+                done.objects,
+                done.bytes,
+                done.adopted,
+            )
 
     def forget_hours(self) -> None:
         """Remove the counts of hours that are kept no longer; the search holds no write lock."""

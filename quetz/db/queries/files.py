@@ -164,6 +164,12 @@ def list_objects(session: Session, channel_id: int) -> Sequence[Row[str, str, in
     return session.execute(query).all()
 
 
+def list_hashes(session: Session, channel_id: int) -> list[str]:
+    """Return the sha256 of each object that a file of the channel names, in order."""
+    query = select(File.sha256).distinct().where(File.channel_id == channel_id)
+    return list(session.scalars(query.order_by(File.sha256)))
+
+
 def list_subdirs(session: Session, channel_id: int) -> list[str]:
     """Return the subdirs of a channel that hold a file, by name; one look-up for each."""
     first = select(func.min(File.subdir)).where(File.channel_id == channel_id)

@@ -194,6 +194,19 @@ def hold_channel(session: Session, channel_id: int) -> bool:
     return found is not None
 
 
+def is_channel(session: Session, channel_id: int) -> bool:
+    return session.scalar(select(Channel.id).where(Channel.id == channel_id)) is not None
+
+
+def stop_flips(session: Session, channel_id: int) -> bool:
+    """Let no switch of a channel flip until this transaction ends; False: the channel is gone.
+
+    A flip holds the channel, for which it waits on PostgreSQL; SQLite has one writer anyway.
+    """
+    query = select(Channel.id).where(Channel.id == channel_id).with_for_update()
+    return session.scalar(query) is not None
+
+
 def find_state(session: Session, channel_id: int, subdir: str, family: str) -> IndexState | None:
     wanted = {"channel_id": channel_id, "subdir": subdir, "family": family}
     return session.scalar(_STATE, wanted)
@@ -306,13 +319,24 @@ def delete_superseded_of(session: Session, channel_id: int) -> None:
     session.execute(delete(IndexSuperseded).where(IndexSuperseded.channel_id == channel_id))
 
 
+def list_superseded_keys(session: Session, channel_id: int) -> Sequence[str]:
+    """Return the keys of all files of a channel, or of its whole folder, that are superseded."""
+    query = select(IndexSuperseded.key).where(IndexSuperseded.channel_id == channel_id)
+    return session.scalars(query.order_by(IndexSuperseded.key)).all()
+
+
 def list_superseded(
-    session: Session, *, before: int, family: str | None = None, apart_from: str = "", limit: int
+    session: Session,
+    *,
+    before: int,
+    family: str | None = None,
+    apart_from: Sequence[str] = (),
+    limit: int,
 ) -> list[IndexSuperseded]:
-    """Return files superseded before ``before``, of one family or of all but one; latest first."""
+    """Return files superseded before ``before``, of one family or of all but some; latest first."""
     query = (
         select(IndexSuperseded)
-        .where(IndexSuperseded.superseded_at < before, IndexSuperseded.family != apart_from)
+        .where(IndexSuperseded.superseded_at < before, IndexSuperseded.family.not_in(apart_from))
         .order_by(IndexSuperseded.superseded_at.desc())
         .limit(limit)
     )

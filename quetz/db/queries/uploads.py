@@ -1,27 +1,14 @@
-"""Objects in the store, tombstones, and the quota that uploads under way have reserved."""
+"""Tombstones, and the quota that uploads under way have reserved."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from quetz.db.base import now_ms
-from quetz.db.models import StoredObject, Tombstone, Upload
+from quetz.db.models import Tombstone, Upload
 from quetz.db.queries.windows import batches
 
 # Built once: every upload asks them, and building one takes longer than SQLite takes to run it.
-_TOUCH_OBJECT = {
-    dialect: statement.on_conflict_do_update(
-        index_elements=[StoredObject.sha256],
-        set_={"touched_at": statement.excluded.touched_at},
-    )
-    for dialect, statement in (
-        ("sqlite", sqlite_insert(StoredObject)),
-        ("postgresql", postgres_insert(StoredObject)),
-    )
-}
 _REMOVE_RESERVATIONS = delete(Upload).where(
     Upload.channel_id == bindparam("channel_id"),
     (Upload.id == bindparam("reservation")) | (Upload.expires_at <= bindparam("now")),
@@ -31,18 +18,6 @@ _TOMBSTONE = select(Tombstone).where(
     Tombstone.subdir == bindparam("subdir"),
     Tombstone.filename == bindparam("filename"),
 )
-
-
-def touch_object(session: Session, sha256: str, size: int) -> None:
-    """Record that the object is in the store, or that it was brought once more."""
-    touch_objects(session, [(sha256, size)])
-
-
-def touch_objects(session: Session, objects: Sequence[tuple[str, int]]) -> None:
-    """As ``touch_object``, of each (sha256, size) in the order given."""
-    now = now_ms()
-    rows = [{"sha256": sha256, "size": size, "touched_at": now} for sha256, size in objects]
-    session.connection().execute(_TOUCH_OBJECT[session.get_bind().dialect.name], rows)
 
 
 def find_tombstone(
@@ -84,3 +59,13 @@ def remove_reservations(
     """Delete a reservation, and those of the channel that have expired."""
     values = {"channel_id": channel_id, "reservation": reservation, "now": now}
     session.connection().execute(_REMOVE_RESERVATIONS, values)
+
+
+def count_expired(session: Session, *, now: int) -> int:
+    """Return how many reservations, of any channel, have expired."""
+    query = select(func.count()).select_from(Upload).where(Upload.expires_at <= now)
+    return session.scalar(query) or 0
+
+
+def remove_expired(session: Session, *, now: int) -> None:
+    session.execute(delete(Upload).where(Upload.expires_at <= now))

@@ -7,6 +7,7 @@ from quetz.db.models import Event
 from quetz.db.queries.channels import get_channel
 from quetz.deployment import Deployment
 from quetz.testing.factories import make_channel, make_file, make_package
+from quetz.testing.stores import put_bytes
 from quetz.tests.cli.outputs import read_output
 
 FILE = "noarch/pkg-2.0-0.conda"
@@ -20,11 +21,12 @@ def path(quetz, deployment_path):
         closing(Deployment.open(deployment_path)) as deployment,
         deployment.transaction(write=True) as session,
     ):
+        sha256 = str(put_bytes(deployment.store, b"package")).rpartition("/")[2]
         forge = make_channel(session, "forge")
         make_channel(session, "stable", size_limit=1500)
         make_package(session, forge, "pkg", summary="Ours")
-        make_file(session, forge, "pkg-1.0-0.tar.bz2", subdir="linux-64")
-        make_file(session, forge, "pkg-2.0-0.conda")
+        make_file(session, forge, "pkg-1.0-0.tar.bz2", subdir="linux-64", sha256=sha256)
+        make_file(session, forge, "pkg-2.0-0.conda", sha256=sha256)
     return deployment_path
 
 

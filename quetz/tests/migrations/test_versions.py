@@ -2,11 +2,12 @@
 
 from sqlalchemy import text
 
+from quetz.db.base import now_ms
 from quetz.migrations import downgrade, upgrade
 from quetz.tests.migrations.databases import run_sql, schema_of
 
 FIRST, SEALS, TOLD = "4bd032e7beb5", "ef84cc4e5f4e", "70be6d315e3a"
-PATCHES = "28e075306d4d"
+PATCHES, KEPT = "28e075306d4d", "597ef9ae67f8"
 EVENTS = text("SELECT public_id, at, action, channel FROM events ORDER BY id")
 CHANNELS_OF_EVENTS = text("SELECT public_id, channel_id FROM events ORDER BY id")
 
@@ -178,3 +179,33 @@ def test_packages_of_hotfixes_that_are_there_will_be_applied(empty_engine, plugi
     assert first == [apply]
     assert between == (rebuild, schema)
     assert rows_of(empty_engine, marks) == [*rebuild, apply]
+
+
+def test_the_grace_of_objects_that_no_file_names_begins_with_the_migration(empty_engine, plugins):
+    touched = text("SELECT sha256, touched_at FROM objects ORDER BY sha256")
+    upgrade(empty_engine, plugins, to=PATCHES)
+    schema = schema_of(empty_engine)
+    add_channel(empty_engine, 1, "forge", created_at=1)
+    run_sql(
+        empty_engine,
+        "INSERT INTO packages (id, public_id, channel_id, name, files_count, platforms, created_at)"
+        " VALUES (1, 'p', 1, 'numpy', 1, '', 1)",
+        "INSERT INTO files (id, public_id, channel_id, package_id, subdir, name, filename, version,"
+        " build, build_number, size, sha256, md5, record, run_exports, about, uploaded_at) VALUES"
+        " (1, 'f', 1, 1, 'noarch', 'numpy', 'numpy-1-0.conda', '1', '0', 0, 1, 'named', 'x', '{}',"
+        " '{}', '{}', 1)",
+        "INSERT INTO objects (sha256, size, touched_at) VALUES ('named', 1, 5), ('gone', 1, 6)",
+    )
+    since = text(f"SELECT sha256, touched_at >= {now_ms()} FROM objects ORDER BY sha256")
+
+    upgrade(empty_engine, plugins, to=KEPT)
+    first = rows_of(empty_engine, since)
+    run_sql(empty_engine, "UPDATE objects SET touched_at = 7, kept = true WHERE sha256 = 'gone'")
+    downgrade(empty_engine, plugins, PATCHES)
+    between = rows_of(empty_engine, touched), schema_of(empty_engine)
+    upgrade(empty_engine, plugins, to=KEPT)
+
+    assert first == [("gone", True), ("named", False)]
+    assert between == ([("gone", 7), ("named", 5)], schema)
+    again = text("SELECT kept, touched_at >= 8 FROM objects WHERE sha256 = 'gone'")
+    assert rows_of(empty_engine, again) == [(False, True)]

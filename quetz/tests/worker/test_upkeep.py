@@ -3,9 +3,11 @@
 from sqlalchemy import select
 
 from quetz.db.base import now_ms
-from quetz.db.models import ApiKey, ApiKeyScope
+from quetz.db.models import ApiKey, ApiKeyScope, StoredObject
 from quetz.services.api_keys import DEAD_KEPT
 from quetz.testing.factories import make_channel, make_user
+from quetz.testing.stores import put_bytes
+from quetz.worker.collecting import collecting
 from quetz.worker.upkeep import Upkeep
 
 LONG_AGO = now_ms() - DEAD_KEPT - 60_000
@@ -57,3 +59,25 @@ def test_a_dead_key_stays_as_long_as_a_key_that_it_made(deployment):
     Upkeep(deployment).forget_keys()
 
     assert kept(deployment) == {"mother", "daughter"}
+
+
+def test_objects_are_collected_after_the_grace_of_the_settings_unless_another_does_it(
+    deployment_path, request
+):
+    with (deployment_path / "config.toml").open("a") as file:
+        file.write("[storage]\nobject_grace_days = 2\n")
+    deployment = request.getfixturevalue("deployment")
+    with deployment.transaction(write=True) as session:
+        for content, days in ((b"old", 3), (b"young", 1)):
+            sha256 = str(put_bytes(deployment.store, content)).rpartition("/")[2]
+            touched_at = now_ms() - days * 86_400_000
+            session.add(StoredObject(sha256=sha256, size=len(content), touched_at=touched_at))
+    upkeep = Upkeep(deployment)
+
+    with collecting(deployment):
+        upkeep.collect_objects()
+    left_alone = [size for _, size in deployment.store.list_objects()]
+    upkeep.collect_objects()
+
+    assert sorted(left_alone) == [3, 5]
+    assert [size for _, size in deployment.store.list_objects()] == [5]

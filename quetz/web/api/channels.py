@@ -86,5 +86,8 @@ def patch_channel(
 
 
 @router.delete("/api/channels/{channel}", **declares(Operation.CHANNEL_DELETE))
-def delete_channel(channel: str, session: WriteSession, caller: Caller) -> None:
-    service.delete_channel(session, caller, get_channel(session, channel))
+def delete_channel(
+    channel: str, session: WriteSession, caller: Caller, deployment: DeploymentDep
+) -> None:
+    keep = deployment.settings.storage.soft_delete_channel
+    service.delete_channel(session, caller, get_channel(session, channel), keep=keep)

@@ -3,6 +3,7 @@
 from fastapi import Request, Response
 
 from quetz.services import copies as service
+from quetz.services.objects import check_stored
 from quetz.services.permissions import Operation
 from quetz.services.publishing import marks_of
 from quetz.web.api.pages import Text
@@ -41,4 +42,5 @@ def copy_file(
         outcome = service.copy_file(
             session, deployment.plugins, caller, channel, source, asked=asked, force=force
         )
+        check_stored(deployment.store, [outcome.sha256])
     return answer(request, Kept([outcome], marks_of(session)))

@@ -11,7 +11,7 @@ from quetz.services import packages as service
 from quetz.services.permissions import Operation
 from quetz.web.api.pages import Page, SearchText, WindowDep
 from quetz.web.api.schemas import PackageIn, PackageOut
-from quetz.web.deps import Caller, ReadChannel, ReadSession, WriteSession
+from quetz.web.deps import Caller, DeploymentDep, ReadChannel, ReadSession, WriteSession
 from quetz.web.guard import GuardedRouter, declares
 from quetz.web.index_waits import WAITS_FOR_INDEX
 
@@ -64,6 +64,10 @@ def read_package(channel: ReadChannel, package: str, session: ReadSession) -> Pa
     dependencies=[WAITS_FOR_INDEX],
     **declares(Operation.PACKAGE_DELETE),
 )
-def delete_package(channel: str, package: str, session: WriteSession, caller: Caller) -> None:
+def delete_package(
+    channel: str, package: str, session: WriteSession, caller: Caller, deployment: DeploymentDep
+) -> None:
     found = get_channel(session, channel)
-    service.delete_package(session, caller, found, queries.get_package(session, found, package))
+    doomed = queries.get_package(session, found, package)
+    keep = deployment.settings.storage.soft_delete_package
+    service.delete_package(session, caller, found, doomed, keep=keep)

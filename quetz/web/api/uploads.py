@@ -12,7 +12,7 @@ from quetz.conda.filenames import PackageFilename
 from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors import ChannelNotFound
-from quetz.services import quotas
+from quetz.services import objects, quotas
 from quetz.services import uploads as service
 from quetz.services.patches import check_patches
 from quetz.services.permissions import Operation, Principal
@@ -231,6 +231,11 @@ class _Upload:
                 reservation=room.reservation,
             )
             service.ask_plugins(session, deployment.plugins, self.channel, received)
+            hashes = [item.sha256 for item in received]
+            stale = objects.list_stale(session, hashes)
+        if stale:
+            with deployment.transaction(write=True) as session:
+                objects.touch_again(session, stale)
         for (_, stage), item in zip(staged, received, strict=True):
             deployment.store.put(stage, object_key(item.sha256))
         crashpoint("upload.stored")
@@ -245,6 +250,7 @@ class _Upload:
                 reservation=room.reservation,
                 package=self.package,
             )
+            objects.check_stored(deployment.store, hashes)
             crashpoint("upload.recording")
         crashpoint("upload.recorded")
         return Kept(outcomes, marks_of(session))
