@@ -11,6 +11,7 @@ from quetz.cli import (
     bulk,
     channels,
     deployments,
+    fsck,
     keys,
     make_migrations,
     migrations,
@@ -27,7 +28,7 @@ from quetz.cli.outcomes import Commands
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
-for module in (deployments, serving, migrations, make_migrations, user_roles, bulk):
+for module in (deployments, serving, migrations, make_migrations, user_roles, bulk, fsck):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")
