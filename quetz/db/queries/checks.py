@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import Row, Select, func, inspect, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from quetz.db.base import Base
@@ -175,14 +175,20 @@ def list_broken_references(session: Session) -> list[tuple[str, str, int]]:
         for table, _, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
             counts[table, parent] = counts.get((table, parent), 0) + 1
         return [(*tables, count) for tables, count in sorted(counts.items())]
+    present = set(inspect(session.connection()).get_table_names())
     found = []
     for table in Base.metadata.sorted_tables:
-        for constraint in table.foreign_key_constraints:
+        for constraint in table.foreign_key_constraints if table.name in present else ():
             parent = constraint.referred_table.alias()
-            [key] = constraint.elements
-            column = key.parent
-            there = select(1).where(parent.c[key.column.name] == column).exists()
-            query = select(func.count()).select_from(table).where(column.is_not(None), ~there)
+            columns = [key.parent for key in constraint.elements]
+            same = [parent.c[key.column.name] == key.parent for key in constraint.elements]
+            query = (
+                select(func.count())
+                .select_from(table)
+                .where(
+                    *(column.is_not(None) for column in columns), ~select(1).where(*same).exists()
+                )
+            )
             if count := session.scalar(query):
                 found.append((table.name, constraint.referred_table.name, count))
     return found

@@ -1,3 +1,7 @@
+import os
+import pty
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -83,6 +87,22 @@ def test_what_is_told_as_json_is_as_published(quetz, path, options):
     assert result.exit_code == 0
     assert document["deep"] == ("--deep" in options)
     assert document["looked_at"]["files"] == 7
+
+
+def test_what_is_found_goes_to_a_pipe_though_somebody_watches_the_progress(path):
+    miscount(path)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "quetz", "fsck", str(path)]
+
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=False)
+    os.close(theirs)
+    watched = os.read(ours, 65536)
+    os.close(ours)
+
+    assert ended.returncode == 2
+    assert ended.stdout.startswith("I8   error    forge: its size is")
+    assert b"Checking" in watched
+    assert b"I8" not in watched
 
 
 def test_no_deployment_ends_with_2_and_no_document(quetz, tmp_path):

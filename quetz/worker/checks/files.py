@@ -87,7 +87,9 @@ def _record_fault(store: ObjectStore, file: FileRow) -> str:
     try:
         stored = json.loads(file.record)
     except ValueError:
-        return "the record is no JSON"
+        stored = None
+    if not isinstance(stored, dict):
+        return "the record is no JSON object"
     try:
         with store.open_file(object_key(file.sha256)) as opened:
             archive = read_opened_archive(opened, PackageFilename.parse(file.filename))

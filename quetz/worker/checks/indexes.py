@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from sqlalchemy.orm import Session
 
 from quetz.conda.filenames import name_of_file
+from quetz.conda.patches import PACKAGE_SUFFIX
 from quetz.db.base import now_ms
 from quetz.db.queries import checks as queries
 from quetz.db.queries.index import find_state, list_marks, list_present_marks
@@ -86,7 +87,7 @@ def check_marks(ground: Ground) -> Iterator[Finding]:
     """I4: no change waits for longer than two minutes to be published.
 
     A mark has no time. It is old if no event of the last two minutes explains it, nobody is at
-    its switch, and it is still there a moment later.
+    its switch, and it is still there a moment later. New hotfixes explain all of a channel.
     """
     with ground.deployment.transaction() as session:
         marks = queries.list_all_marks(session, limit=MARKS_AT_ONCE)
@@ -95,7 +96,7 @@ def check_marks(ground: Ground) -> Iterator[Finding]:
     old = {
         mark: Switch(channel_id, subdir, family)
         for mark, channel_id, subdir, family, name in marks
-        if (channel_id, name) not in recent
+        if not recent & {(channel_id, name), (channel_id, PACKAGE_SUFFIX)}
     }
     if not old:
         return
@@ -123,6 +124,8 @@ def _changed_lately(session: Session) -> set[tuple[int | None, str]]:
         names = {last, name_of_file(last)}  # a package, or one of its files
         if last in _FAMILIES:  # it is to be built anew
             names.add(EVERYTHING)
+        if name_of_file(last).endswith(PACKAGE_SUFFIX):
+            names.add(PACKAGE_SUFFIX)
         found.update((channel_id, name) for name in names)
     return found
 
