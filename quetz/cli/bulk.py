@@ -1,6 +1,5 @@
 """``quetz import``, ``quetz export`` and ``quetz reindex``."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,13 +165,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=console,
-        disable=not console.is_terminal,
-        # What is printed meanwhile stands above the bar, but stays out of it in a pipe.
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
-    ) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

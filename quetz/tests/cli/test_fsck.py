@@ -89,7 +89,8 @@ def test_what_is_told_as_json_is_as_published(quetz, path, options):
     assert document["looked_at"]["files"] == 7
 
 
-def test_what_is_found_goes_to_a_pipe_though_somebody_watches_the_progress(path):
+def test_what_is_found_goes_to_a_pipe_though_somebody_watches_the_progress(path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     miscount(path)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "quetz", "fsck", str(path)]

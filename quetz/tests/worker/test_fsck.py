@@ -148,13 +148,12 @@ def test_a_record_that_its_archive_does_not_have_is_found_by_a_deep_check(sound)
 
 def test_marks_that_nobody_publishes_are_told(sound):
     with sound.transaction(write=True) as session:
-        mark_dirty(session, get_channel(session, "forge").id, SUBDIR, "numpy-old")
+        mark_dirty(session, get_channel(session, "secret").id, "noarch", "forgotten")
 
     report, found = check(sound)
 
     assert places(found) == [
-        ("I4", f"forge/{family}")
-        for family in ("channeldata", f"{SUBDIR}/repodata", f"{SUBDIR}/shards")
+        ("I4", f"secret/{one}") for one in ("channeldata", "noarch/repodata", "noarch/shards")
     ]
     assert report.errors_left == 0
 
