@@ -12,6 +12,7 @@ from quetz.cli import (
     channels,
     collecting,
     deployments,
+    fsck,
     keys,
     make_migrations,
     migrations,
@@ -28,7 +29,16 @@ from quetz.cli.outcomes import Commands
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
-for module in (deployments, serving, migrations, make_migrations, user_roles, bulk, collecting):
+for module in (
+    deployments,
+    serving,
+    migrations,
+    make_migrations,
+    user_roles,
+    bulk,
+    collecting,
+    fsck,
+):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")

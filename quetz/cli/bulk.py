@@ -56,7 +56,7 @@ def import_channel(
     found = read_channel_folder(folder)
     with opened(path, deployment) as server:
         channel_id = _find_or_create(server, channel, create=create, private=private is not False)
-        with _progress("Importing") as watch:
+        with progress_bar("Importing") as watch:
             report = import_folder(server, OPERATOR, channel, found, watch=watch)
         publish_channel(server, channel_id)
     _tell_report(report, channel, as_json=as_json)
@@ -93,7 +93,7 @@ def export_channel(
     with opened(path, deployment) as server:
         with server.transaction() as session:
             found = get_channel(session, channel)
-        with _progress("Exporting") as watch:
+        with progress_bar("Exporting") as watch:
             report = exports.export_channel(server, found, target, watch=watch)
     reasons = [{"path": place, "reason": str(error)} for place, error in report.failed]
     document = {
@@ -152,7 +152,7 @@ def _find_or_create(server: "Deployment", name: str, *, create: bool, private: b
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show on standard error how many files are done, while somebody looks at it."""
     from rich.console import Console
     from rich.progress import (

@@ -38,6 +38,8 @@ from quetz.errors.migrations import (
 )
 
 FAILED = 1
+REPAIRED = 1  # of quetz fsck, as of programs that check file systems
+ERRORS_LEFT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it
 
 EXIT_CODES: dict[type[QuetzError], int] = {

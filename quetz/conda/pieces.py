@@ -226,6 +226,33 @@ def is_whole(table: Table, data: bytes) -> bool:
     return b"".join(part for part in expected if isinstance(part, bytes)) == data
 
 
+def fragments(table: Table, fetch: Fetch, name_of: NameOf) -> list[Iterator[tuple[str, bytes]]]:
+    """Return for each section what yields its fragments with their names, a piece at a time.
+
+    Raises:
+        TornDocument: while it is read, a piece is not what the table says.
+    """
+    return [
+        _Section(pieces, places, fetch, name_of).read_all()
+        for pieces, places in zip(table.sections, table.places(), strict=True)
+    ]
+
+
+def contents(table: Table, fetch: Fetch) -> Iterator[bytes]:
+    """Yield what the whole file unpacks to, a piece at a time.
+
+    Raises:
+        TornDocument: a piece is not what the table says.
+    """
+    for text, pieces, places in zip(table.texts, table.sections, table.places(), strict=False):
+        yield text + SPACES
+        for number, (piece, place) in enumerate(zip(pieces, places, strict=True)):
+            if number:
+                yield JOINT + SPACES
+            yield unpack_piece(piece, fetch(place, piece.size))
+    yield table.texts[-1]
+
+
 # Sections
 
 
@@ -245,6 +272,10 @@ class _Section:
         piece = self.pieces[number]
         raw = unpack_piece(piece, self.fetch(self.places[number], piece.size))
         return {self.name_of(_first_text(part)): part for part in raw.split(JOINT)}
+
+    def read_all(self) -> Iterator[tuple[str, bytes]]:
+        for number in range(len(self.pieces)):
+            yield from self.read(number).items()
 
 
 def _first_text(fragment: bytes) -> str:

@@ -29,7 +29,13 @@ from quetz.db.queries import index as queries
 from quetz.db.queries.files import list_subdirs
 from quetz.errors import ObjectMissing
 from quetz.plugins import Plugins
-from quetz.services.index_records import NAMES_AT_ONCE, Entry, may_differ, read_names
+from quetz.services.index_records import (
+    NAMES_AT_ONCE,
+    Entry,
+    NameRecords,
+    may_differ,
+    read_names,
+)
 from quetz.services.publishing import (
     CHANNELDATA_ZST,
     FROM_PACKAGES_ZST,
@@ -200,19 +206,27 @@ def build_repodata(session: Session, store: ObjectStore, plugins: Plugins, batch
     }
     names = _names_to_read(batch, drafts.values())
     for read in read_names(session, plugins, switch, names):
-        name, removed = read.name, read.removed
-        drafts[REPODATA_ZST].put(name, repodata_fragments(_records(read.shown), removed))
-        exports = [(filename, exports) for filename, _, exports in read.shown]
-        drafts[RUN_EXPORTS_ZST].put(name, run_exports_fragments(exports))
-        if FROM_PACKAGES_ZST in drafts:
-            fragments = repodata_fragments(_records(read.uploaded), read.yanked)
-            drafts[FROM_PACKAGES_ZST].put(name, fragments)
-    texts: dict[str, Sequence[bytes]] = dict.fromkeys(forms, repodata_texts(switch.subdir))
-    texts[RUN_EXPORTS_ZST] = run_exports_texts(switch.subdir)
+        for form, draft in drafts.items():
+            draft.put(read.name, fragments_of(read, form))
+    texts = {form: texts_of(switch.subdir, form) for form in forms}
     with _all_or_none(store, batch) as made:
         for form in forms:
             made[form] = drafts[form].write(batch, form, texts[form])
     return _built(batch, made)
+
+
+def fragments_of(read: NameRecords, form: str) -> Sequence[bytes]:
+    """Return what the sections of a form of a subdir's index say of one name."""
+    if form == RUN_EXPORTS_ZST:
+        return run_exports_fragments([(name, exports) for name, _, exports in read.shown])
+    if form == FROM_PACKAGES_ZST:
+        return repodata_fragments(_records(read.uploaded), read.yanked)
+    return repodata_fragments(_records(read.shown), read.removed)
+
+
+def texts_of(subdir: str, form: str) -> Sequence[bytes]:
+    """Return the texts around the sections of a form of a subdir's index."""
+    return run_exports_texts(subdir) if form == RUN_EXPORTS_ZST else repodata_texts(subdir)
 
 
 def improve_documents(
@@ -265,16 +279,23 @@ def build_channeldata(
     names = _names_to_read(batch, [draft])
     if names is None:
         names = queries.list_names(session, channel_id)
+    for name, entry in read_entries(session, channel_id, subdirs, names):
+        draft.put(name, [entry])
+    new = draft.write(batch, CHANNELDATA_ZST, channeldata_texts(subdirs))
+    return _built(batch, {CHANNELDATA_ZST: new})
+
+
+def read_entries(
+    session: Session, channel_id: int, subdirs: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield each of ``names`` with what channeldata.json says of it, which may be nothing."""
     for first in range(0, len(names), NAMES_AT_ONCE):
         some = names[first : first + NAMES_AT_ONCE]
         rows = queries.list_channeldata_of_names(session, channel_id, subdirs, some)
         found = {name: list(group) for name, group in groupby(rows, key=itemgetter(0))}
         for name in some:
             files = [(row[1], row[2], row[3], row[4]) for row in found.get(name, [])]
-            entry = channeldata_fragment(name, encode_entry(files)) if files else b""
-            draft.put(name, [entry])
-    new = draft.write(batch, CHANNELDATA_ZST, channeldata_texts(subdirs))
-    return _built(batch, {CHANNELDATA_ZST: new})
+            yield name, channeldata_fragment(name, encode_entry(files)) if files else b""
 
 
 def _names_to_read(batch: Batch, drafts: Collection[_Draft]) -> list[str] | None:

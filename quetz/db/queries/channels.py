@@ -89,6 +89,10 @@ def list_channels(
     return session.execute(window.of(query)).all()
 
 
+def list_channel_ids(session: Session) -> Sequence[int]:
+    return session.scalars(select(Channel.id).order_by(Channel.id)).all()
+
+
 def count_channels(session: Session, wanted: ChannelFilter) -> int:
     query = select(func.count()).select_from(Channel).where(wanted.condition)
     return session.scalar(query) or 0

@@ -1,0 +1,1 @@
+"""The checks of ``quetz fsck``: one function for each invariant, which yields what breaks it."""
