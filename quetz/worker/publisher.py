@@ -22,7 +22,7 @@ from quetz.services.publishing import (
     Switch,
 )
 from quetz.worker.patches import apply_patches
-from quetz.worker.resources import give_back_memory, give_way
+from quetz.worker.resources import give_back_memory
 
 _log = logging.getLogger("quetz.publisher")
 
@@ -37,9 +37,6 @@ BUSY_SECONDS = 0.02
 
 RETRY_SECONDS = 5.0
 """How soon to try a switch again whose publication failed."""
-
-NICENESS = 5
-"""Of the threads that no client waits for: those who read, upload or ask for shards go first."""
 
 STOP_SECONDS = 10.0
 """How long a stop waits for an index that is being built."""
@@ -106,8 +103,6 @@ class _Loop(threading.Thread):
         self.wake.set()
 
     def run(self) -> None:
-        if SHARDS not in self._families:
-            give_way(NICENESS)
         while True:
             self.wake.clear()  # before the marks are read: a later one sets it again
             if self._stopping:  # looked at after the clearing, or a stop could be overheard
@@ -141,7 +136,7 @@ class _Loop(threading.Thread):
 
     def _publish(self, switch: Switch) -> float:
         """Publish a switch if no one else does; return the seconds to leave it alone then."""
-        started = time.monotonic()
+        started = time.thread_time()
         try:
             with lease(self._deployment, switch) as mine:
                 if not mine:
@@ -151,8 +146,9 @@ class _Loop(threading.Thread):
         except Exception:  # noqa: BLE001  one index must not stop the others
             _log.exception("cannot publish %s; the index before it stays", switch)
             return RETRY_SECONDS
-        # A large index rests as long as it took, so that publishing leaves time for serving.
-        took = time.monotonic() - started
+        # A large index rests as long as it took of the processor, so that publishing leaves time
+        # for serving; not as long as it had to wait for that, or a burst would be shown late.
+        took = time.thread_time() - started
         return 0.0 if switch.family == SHARDS else max(JSON_INTERVAL_SECONDS - took, took)
 
 
