@@ -80,7 +80,9 @@ def test_a_given_postgresql_database_is_reused_for_each_test(tmp_path, databases
     databases = given_databases(databases.empty(), tmp_path, chosen_dbinit())
     engine = open_engine(databases.ready())
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO objects VALUES ('a', 1, 0)"))
+        connection.execute(
+            text("INSERT INTO objects (sha256, size, touched_at) VALUES ('a', 1, 0)")
+        )
         connection.execute(text("CREATE SCHEMA more CREATE TABLE stray (id integer)"))
 
     databases.ready()
@@ -137,7 +139,9 @@ def test_a_database_that_may_be_in_use_is_not_emptied(tmp_path):
 def test_what_a_test_commits_is_gone_in_the_next(databases):
     engine = open_engine(databases.ready())
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO objects VALUES ('a', 1, 0)"))
+        connection.execute(
+            text("INSERT INTO objects (sha256, size, touched_at) VALUES ('a', 1, 0)")
+        )
     engine.dispose()
 
     engine = open_engine(databases.ready())
