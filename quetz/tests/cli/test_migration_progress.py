@@ -64,10 +64,8 @@ def _read(terminal):
 def test_on_a_terminal_each_line_of_progress_is_in_words(quetz, on_each, newer, monkeypatch):
     monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
     quetz("init-db", on_each)
-    newer.add(
-        "aaaa",
-        "op.execute(\"INSERT INTO objects (sha256, size, touched_at) VALUES ('one', 1, 1), ('two', 2, 2)\")",
-    )
+    insert = "INSERT INTO objects (sha256, size, touched_at) VALUES ('one', 1, 1), ('two', 2, 2)"
+    newer.add("aaaa", f'op.execute("{insert}")')
     command = [sys.executable, "-m", "quetz", "init-db", on_each]
 
     backing_up, backed_up, step, *work, done = on_a_terminal(command, cwd=newer.folder)
