@@ -1,9 +1,8 @@
 """Collecting: removes what nothing refers to any more, and what crashes left behind."""
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +11,7 @@ from quetz.db.base import now_ms
 from quetz.db.queries import objects as queries
 from quetz.db.queries import uploads
 from quetz.db.queries.objects import Found
-from quetz.deployment import LOCK_FOLDER, Deployment
+from quetz.deployment import Deployment
 from quetz.services.collecting import BATCH, collect_superseded
 from quetz.services.index_leftovers import (
     find_leftovers,
@@ -20,6 +19,7 @@ from quetz.services.index_leftovers import (
     supersede_leftovers,
 )
 from quetz.services.objects import collect_objects
+from quetz.worker.leases import leased
 
 LOCK = "collect"
 
@@ -51,18 +51,9 @@ def never() -> bool:
     return False
 
 
-@contextmanager
-def collecting(deployment: Deployment) -> Iterator[bool]:
-    """Say whether this process may collect; it only avoids that two do the same work."""
-    folder = deployment.path / LOCK_FOLDER
-    folder.mkdir(exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+def collecting(deployment: Deployment) -> AbstractContextManager[bool]:
+    """Say whether this process may collect, as ``leased``."""
+    return leased(deployment, LOCK)
 
 
 def collect(

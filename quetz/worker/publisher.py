@@ -1,14 +1,12 @@
 """The publisher: threads that turn marks into published index files."""
 
-import fcntl
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from quetz.crashpoints import crashpoint
-from quetz.deployment import LOCK_FOLDER, Deployment
+from quetz.deployment import Deployment
 from quetz.services import publishing
 from quetz.services.index_builds import ShardMemory, build
 from quetz.services.publishing import (
@@ -21,6 +19,7 @@ from quetz.services.publishing import (
     StaleBuild,
     Switch,
 )
+from quetz.worker.leases import leased
 from quetz.worker.patches import apply_patches
 from quetz.worker.resources import give_back_memory
 
@@ -206,16 +205,9 @@ def _tell_plugins(deployment: Deployment, switch: Switch, generation: int) -> No
     )
 
 
-@contextmanager
-def lease(deployment: Deployment, switch: Switch, work: str = "publish") -> Iterator[bool]:
-    """Say whether this process may do the work; it only avoids doing that twice."""
-    folder = deployment.path / LOCK_FOLDER
-    folder.mkdir(exist_ok=True)
-    name = f"{work}-{switch.channel_id}-{switch.subdir or 'channel'}-{switch.family}"
-    with (folder / name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+def lease(
+    deployment: Deployment, switch: Switch, work: str = "publish"
+) -> AbstractContextManager[bool]:
+    """Say whether this process may do the work on a switch, as ``leased``."""
+    subdir = switch.subdir or "channel"
+    return leased(deployment, f"{work}-{switch.channel_id}-{subdir}-{switch.family}")
