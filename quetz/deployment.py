@@ -1,9 +1,10 @@
 """All that one running server owns, opened once by the server, a worker, a command or a test."""
 
+import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from quetz.errors import (
     PluginError,
     StorageFull,
 )
+from quetz.errors.backups import RestoreUnfinished
 from quetz.errors.migrations import BackupFailed, BackupToolMissing, SchemaChanged
 from quetz.migrations import upgrade
 from quetz.migrations.backups import Backups
@@ -46,6 +48,8 @@ from quetz.storage.local import LocalStore
 
 STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
+RESTORING = "restoring.json"
+"""In a deployment's folder while a backup is restored to it, and after that was broken off."""
 BELL = "changed"
 
 
@@ -185,6 +189,13 @@ def is_deployment(path: Path) -> bool:
     return (path / "config.toml").is_file()
 
 
+def check_restored(path: Path) -> None:
+    """Raises RestoreUnfinished."""
+    with suppress(FileNotFoundError):
+        mark = json.loads((path / RESTORING).read_bytes() or b"{}")
+        raise RestoreUnfinished(path, str(mark.get("backup", "DIR")))
+
+
 @dataclass
 class Deployment:
     """A deployment's settings, database, store and plugins, while a process uses them."""
@@ -202,11 +213,12 @@ class Deployment:
     """Set after a commit that left index marks or events: what publishes or seals waits for it."""
 
     @classmethod
-    def open(cls, path: Path) -> "Deployment":
-        """Open the deployment in the folder ``path``.
+    def open(cls, path: Path, *, restoring: bool = False) -> "Deployment":
+        """Open the deployment in the folder ``path``; ``restoring`` is for who restores it.
 
         Raises:
             DeploymentNotFound: there is no config.toml.
+            RestoreUnfinished: a backup is being restored, or that was broken off.
             BadConfig: the configuration breaks a rule.
             PluginError: a plugin named in ``[plugins] enabled`` is broken.
             QuetzError: as ``Gate.enter``.
@@ -214,6 +226,8 @@ class Deployment:
         path = path.resolve()
         if not is_deployment(path):
             raise DeploymentNotFound(path)
+        if not restoring:
+            check_restored(path)
         settings = load_settings(path)
         plugins = load_plugins(settings.plugins.enabled)
         check_usable(plugins, settings.plugins.enabled)

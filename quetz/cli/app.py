@@ -23,6 +23,7 @@ from quetz.cli import (
     serving,
     user_roles,
     users,
+    whole_backups,
 )
 from quetz.cli.outcomes import Commands
 
@@ -38,6 +39,7 @@ for module in (
     bulk,
     collecting,
     fsck,
+    whole_backups,
 ):
     app.registered_commands += module.commands.registered_commands
 app.add_typer(users.commands, name="user")

@@ -1,0 +1,26 @@
+"""What has to change in a database that was put back from a backup."""
+
+import json
+
+from sqlalchemy.orm import Session
+
+from quetz.db.queries.backups import forget_indexes
+from quetz.db.queries.channels import list_channel_ids
+from quetz.services.events import record_event
+from quetz.services.permissions import OPERATOR
+from quetz.services.publishing import mark_channel_for_rebuild
+
+RESTORED = "deployment.restore"
+"""The action in the audit log."""
+
+
+def begin_epoch(session: Session, state: str) -> None:
+    """Let every index be built anew, under names that no server gave before.
+
+    A client may have seen indexes that are newer than the backup ``state``. Their entity tags are
+    of their content, so it is told that what it has is another state.
+    """
+    forget_indexes(session)
+    for channel_id in list_channel_ids(session):
+        mark_channel_for_rebuild(session, channel_id)
+    record_event(session, OPERATOR, RESTORED, after=json.dumps({"backup": state}))
