@@ -1,0 +1,295 @@
+"""Backups of a deployment with its packages, and deployments that are restored from them."""
+
+import os
+from contextlib import closing
+
+import pytest
+from sqlalchemy import column, select, table
+
+from quetz.db.models import Event, File, IndexDirty, StoredObject
+from quetz.db.queries.channels import get_channel
+from quetz.deployment import Deployment
+from quetz.errors.backups import BackupRunning, BadBackupFolder, NotRestorable, RestoreUnfinished
+from quetz.errors.migrations import BackupUnsound
+from quetz.services.files import delete_file
+from quetz.services.permissions import OPERATOR
+from quetz.services.publishing import keys_of, list_published, read_file
+from quetz.testing.packages import build_package
+from quetz.testing.publishing import publish_all
+from quetz.tests.migrations.programs import client_programs
+from quetz.tests.worker.soundness import NUMPY, check, find_file, object_of, settle, upload
+from quetz.worker.backup_folders import alone_in, find_state
+from quetz.worker.backups import back_up
+from quetz.worker.collecting import collect
+from quetz.worker.restores import Restore
+
+VERSIONS = table("alembic_version", column("version_num"))
+
+
+def unseen(_done, _total):
+    """Show nothing."""
+
+
+@pytest.fixture
+def backups(tmp_path):
+    return tmp_path / "backups"
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    path = tmp_path / "elsewhere"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def other_url(databases, database_url):
+    """Name another database, without a table."""
+    if database_url.get_backend_name() == "sqlite":
+        return "sqlite:///quetz.sqlite"
+    return databases.empty().render_as_string(hide_password=False)
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch):
+    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
+
+
+def take(deployment, folder, *, keep=5):
+    return back_up(deployment, folder, keep=keep, watch=unseen)
+
+
+def restore(folder, path, url=None):
+    return Restore(find_state(folder), path, url).run(unseen)
+
+
+def files_of(deployment):
+    """Return the bytes of every file by its channel, subdir and name."""
+    with deployment.transaction() as session:
+        files = session.scalars(select(File)).all()
+    return {
+        (file.channel_id, file.subdir, file.filename): (
+            deployment.path / "store" / "objects" / file.sha256[:2] / file.sha256
+        ).read_bytes()
+        for file in files
+    }
+
+
+def documents_of(deployment):
+    """Return the bytes of every shard index and JSON document that is published."""
+    with deployment.transaction() as session:
+        published = list_published(session)
+    return {
+        (switch, form): read_file(deployment.store, file)
+        for switch, found in published.items()
+        for form, file in found.files.items()
+    }
+
+
+def index_keys(deployment):
+    with deployment.transaction() as session:
+        published = list_published(session)
+    return {key for found in published.values() for key in keys_of(found.files)}
+
+
+def test_a_backup_becomes_the_same_deployment_elsewhere(sound, backups, elsewhere, other_url):
+    files, documents = files_of(sound), documents_of(sound)
+
+    made = take(sound, backups)
+    report = restore(backups, elsewhere, other_url)
+
+    assert (made.missing, made.damaged, report.kept) == ([], [], 0)
+    assert made.copied == report.copied == made.state.manifest.objects
+    with closing(Deployment.open(elsewhere)) as restored:
+        settle(restored)
+        assert files_of(restored) == files
+        assert documents_of(restored).keys() >= documents.keys()
+        assert check(restored, deep=True)[1] == []
+
+
+def test_what_came_after_the_backup_is_gone_and_what_went_is_back(sound, backups, tmp_path):
+    before = files_of(sound)
+    take(sound, backups)
+    upload(sound, "forge", build_package(tmp_path, "later"))
+    with sound.transaction(write=True) as session:
+        forge = get_channel(session, "forge")
+        delete_file(session, OPERATOR, forge, find_file(session, NUMPY))
+    settle(sound)
+    later_keys = index_keys(sound)
+    collect(sound, grace_ms=-1)
+
+    report = restore(backups, sound.path)
+
+    with closing(Deployment.open(sound.path)) as restored:
+        publish_all(restored)
+        assert report.former is not None
+        assert report.copied > 0
+        assert files_of(restored) == before
+        assert index_keys(restored).isdisjoint(later_keys)
+        settle(restored)
+        assert check(restored, deep=True)[1] == []
+        with restored.transaction() as session:
+            last = session.scalars(select(Event).order_by(Event.position.desc())).first()
+    assert (last.action, last.actor) == ("deployment.restore", "operator")
+
+
+def test_changes_after_a_restore_have_numbers_that_were_never_seen(sound, backups, tmp_path):
+    take(sound, backups)
+    upload(sound, "forge", build_package(tmp_path, "later"))
+    with sound.transaction() as session:
+        seen = max(session.scalars(select(IndexDirty.id)))
+
+    restore(backups, sound.path)
+
+    with closing(Deployment.open(sound.path)) as restored, restored.transaction() as session:
+        assert min(session.scalars(select(IndexDirty.id).where(IndexDirty.name == ""))) > seen
+
+
+def test_a_second_backup_copies_only_what_is_new(sound, backups, tmp_path):
+    first = take(sound, backups)
+    upload(sound, "forge", build_package(tmp_path, "later"))
+
+    second = take(sound, backups)
+
+    assert (second.copied, second.kept) == (1, first.copied)
+    assert find_state(backups) == second.state
+    assert find_state(first.state.folder) == first.state
+
+
+def test_objects_that_no_backup_has_any_more_go_with_the_last_one(sound, backups):
+    first = take(sound, backups)
+    with sound.transaction(write=True) as session:
+        file = find_file(session, NUMPY)
+        delete_file(session, OPERATOR, get_channel(session, "forge"), file)
+    collect(sound, grace_ms=-1)
+    copy = first.state.object_path(file.sha256)
+    assert copy.exists()
+
+    take(sound, backups, keep=1)
+
+    assert not first.state.folder.exists()
+    assert not copy.exists()
+
+
+def test_objects_that_are_lost_or_damaged_are_named_and_the_rest_is_copied(sound, backups):
+    with sound.transaction() as session:
+        lost, damaged = (
+            find_file(session, name) for name in (NUMPY, "forge-repodata-patches-1.0-0.conda")
+        )
+    object_of(sound, lost.filename).unlink()
+    path = object_of(sound, damaged.filename)
+    path.write_bytes(b"x" * path.stat().st_size)
+
+    report = take(sound, backups)
+
+    assert (report.missing, report.damaged) == ([lost.sha256], [damaged.sha256])
+    assert not report.state.object_path(damaged.sha256).exists()
+    assert report.copied == report.state.manifest.objects > 0
+
+
+def test_a_lost_object_that_no_file_names_is_no_fault(sound, backups):
+    with sound.transaction(write=True) as session:
+        session.add(StoredObject(sha256="0" * 64, size=1))
+
+    report = take(sound, backups)
+
+    assert report.missing == []
+
+
+@pytest.mark.parametrize("name", ["config.toml", "objects.txt"])
+def test_a_backup_that_was_changed_is_refused_before_anything_is_restored(
+    sound, backups, elsewhere, other_url, name
+):
+    made = take(sound, backups)
+    with (made.state.folder / name).open("a") as file:
+        file.write("\n")
+
+    with pytest.raises(BackupUnsound, match=name):
+        restore(backups, elsewhere, other_url)
+
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_damaged_object_of_a_backup_is_named_and_its_return_finishes_the_restore(
+    sound, backups, elsewhere, other_url
+):
+    made = take(sound, backups)
+    with sound.transaction() as session:
+        path = made.state.object_path(find_file(session, NUMPY).sha256)
+    content = path.read_bytes()
+    path.write_bytes(b"damaged")
+
+    with pytest.raises(BackupUnsound, match=path.name):
+        restore(backups, elsewhere, other_url)
+    with pytest.raises(RestoreUnfinished, match=f"quetz restore {made.state.folder}"):
+        Deployment.open(elsewhere)
+    path.write_bytes(content)
+    restore(backups, elsewhere)
+
+    with closing(Deployment.open(elsewhere)) as restored:
+        settle(restored)
+        assert check(restored, deep=True)[1] == []
+
+
+def test_damaged_objects_of_a_deployment_are_mended_by_a_restore(sound, backups):
+    take(sound, backups)
+    path = object_of(sound, NUMPY)
+    content = path.read_bytes()
+    path.write_bytes(b"x" * len(content))
+
+    restore(backups, sound.path)
+
+    assert path.read_bytes() == content
+
+
+def test_a_database_in_use_is_not_replaced_by_the_restore_to_a_new_folder(
+    sound, backups, elsewhere
+):
+    take(sound, backups)
+
+    with pytest.raises(NotRestorable, match="--database-url"):
+        restore(backups, elsewhere)
+
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_folder_with_other_things_is_left_alone(sound, backups, elsewhere, other_url):
+    take(sound, backups)
+    (elsewhere / "thesis.tex").touch()
+
+    with pytest.raises(NotRestorable, match=r"thesis\.tex"):
+        restore(backups, elsewhere, other_url)
+    with pytest.raises(BadBackupFolder, match=r"thesis\.tex"):
+        take(sound, elsewhere)
+
+
+def test_backups_in_the_deployment_itself_are_refused(sound):
+    with pytest.raises(BadBackupFolder, match="lost with it"):
+        take(sound, sound.path / "store" / "objects")
+
+
+def test_one_command_at_a_time_writes_to_a_folder_of_backups(sound, backups):
+    with alone_in(backups), pytest.raises(BackupRunning):
+        take(sound, backups)
+
+
+def test_a_folder_without_a_finished_backup_holds_none(backups):
+    backups.mkdir()
+
+    with pytest.raises(BackupUnsound, match="no finished backup"):
+        find_state(backups)
+
+
+def test_a_backup_of_a_newer_version_with_unknown_migrations_is_refused(
+    sound, backups, elsewhere, other_url, monkeypatch
+):
+    with sound.transaction(write=True) as session:
+        session.execute(VERSIONS.update().values(version_num="future"))
+    with monkeypatch.context() as patch:
+        patch.setattr("quetz.__version__", "99.0")
+        made = take(sound, backups)
+
+    with pytest.raises(NotRestorable, match=r"quetz 99\.0.*future"):
+        restore(made.state.folder, elsewhere, other_url)
+
+    assert list(elsewhere.iterdir()) == []
