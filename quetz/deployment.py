@@ -51,7 +51,8 @@ LOCK_FOLDER = "locks"
 RESTORING = "restoring.json"
 """In a deployment's folder while a backup is restored to it, and after that was broken off."""
 BELL = "changed"
-
+RESTORED = "restored"
+"""In a deployment's folder: when a backup was restored to it last, in Unix milliseconds."""
 
 _WITHOUT_BACKUP = "quetz init-db --no-backup goes on without one"
 BackupChoice = Literal["default", "none", "require"] | Path
@@ -255,6 +256,8 @@ class Deployment:
         return cls(path, settings, engine, store, plugins, watch_changes(engine), schema)
 
     def __post_init__(self) -> None:
+        restored = self.path / RESTORED
+        self.restored_at = int(restored.read_text()) if restored.is_file() else 0
         self.bell = Bell(self.path / LOCK_FOLDER / BELL)
         self._writer = self.engine.execution_options(write=True)
         self._reader = self.engine

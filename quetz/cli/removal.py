@@ -6,7 +6,14 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from quetz.deployment import LOCK_FOLDER, RESTORING, STORE_FOLDER, backups_of, database_url
+from quetz.deployment import (
+    LOCK_FOLDER,
+    RESTORED,
+    RESTORING,
+    STORE_FOLDER,
+    backups_of,
+    database_url,
+)
 from quetz.errors import NotDeletable
 from quetz.migrations.locks import LOCK_SUFFIX
 from quetz.settings import CONFIG_FILE, load_settings
@@ -86,7 +93,7 @@ def _remove_below(folder: Path) -> None:
 
 def _own(path: Path) -> Iterator[Path]:
     settings = load_settings(path)
-    for name in (CONFIG_FILE, STORE_FOLDER, LOCK_FOLDER, RESTORING):
+    for name in (CONFIG_FILE, STORE_FOLDER, LOCK_FOLDER, RESTORING, RESTORED):
         yield path / name
     if settings.logging.file:
         log = path / settings.logging.file

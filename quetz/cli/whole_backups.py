@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,8 +106,7 @@ def restore(
 
 
 def _tell_backup(report: "Report", *, as_json: bool) -> None:
-    faults = [{"sha256": one, "reason": "missing"} for one in report.missing]
-    faults += [{"sha256": one, "reason": "damaged"} for one in report.damaged]
+    faults = [asdict(fault) for fault in report.faults]
     manifest = report.state.manifest
     document: dict[str, Any] = {
         "backup": str(report.state.folder),
@@ -121,7 +121,7 @@ def _tell_backup(report: "Report", *, as_json: bool) -> None:
     )
     if faults and not as_json:
         for fault in faults:
-            print_line(f"{fault['reason']} in the store: {fault['sha256']}", err=True)
+            print_line(f"{fault['reason']} in the store: {', '.join(fault['files'])}", err=True)
         sentence += f"; {len(faults)} are not in the backup: see quetz fsck --deep"
     tell(document, sentence, as_json=as_json)
     if faults:

@@ -71,7 +71,7 @@ class Downloads:
     def __init__(self, deployment: Deployment, cache: ReadCache) -> None:
         self._deployment = deployment
         self._cache = cache
-        self._forms = IndexForms(deployment.store)
+        self._forms = IndexForms(deployment.store, deployment.restored_at)
         self._redirects = Redirects(deployment)
 
     async def __call__(  # noqa: PLR0917  the three of ASGI, and what the front found out
@@ -218,7 +218,8 @@ class Downloads:
             etag=f'"{file.sha256}"'.encode(),
             media_type="application/octet-stream",
             cache_control=f"{channel.audience}, max-age={PACKAGE_SECONDS}",
-            modified=file.uploaded_at,
+            # Between a backup and its restore there may have been other bytes, of a later date.
+            modified=max(file.uploaded_at, self._deployment.restored_at),
             attachment=True,
             file_id=file.id,
         )

@@ -109,8 +109,9 @@ class IndexForms:
     and the least recently used goes first.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, restored_at: int = 0) -> None:
         self._store = store
+        self._restored_at = restored_at
         self._kept: OrderedDict[object, Representation] = OrderedDict()
         self._bytes = 0
         self._zips = ZippedDocuments(store)
@@ -168,7 +169,8 @@ class IndexForms:
             etag=_etag(sha256(raw).hexdigest(), form, encoding),
             media_type=form.media_type,
             cache_control=place.revalidated,
-            modified=place.created_at,
+            # Between a backup and its restore there may have been packages.
+            modified=max(place.created_at, self._restored_at),
             encoding=encoding,
             negotiated=form.negotiated,
         )

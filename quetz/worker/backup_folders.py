@@ -146,6 +146,24 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Keep backups from being made in a folder, and removed, while one is read.
+
+    Raises:
+        BackupRunning: one is being made.
+    """
+    if not (folder / _LOCK).exists():  # it was copied without
+        yield
+        return
+    with (folder / _LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupRunning(folder) from None
+        yield
+
+
 def begin_state(folder: Path) -> Path:
     """Make the folder of a state that is to be finished; it counts for none until then."""
     now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from quetz.errors import ObjectMissing
 from quetz.errors.backups import BadBackupFolder
 from quetz.errors.migrations import BackupFailed
 from quetz.migrations.backups import Backups
+from quetz.migrations.backups.manifests import digest
 from quetz.settings import CONFIG_FILE
 from quetz.storage import ObjectStore
 from quetz.storage.folders import make_durable, open_root
@@ -57,15 +58,23 @@ Watch = Callable[[int, int], None]
 """Told how many objects are done, and of how many."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Fault:
+    """An object that is missing in the store, or damaged, and the files that are it."""
+
+    sha256: str
+    reason: Outcome
+    files: list[str]
+
+
+@dataclass(frozen=True)
 class Report:
-    """A backup that was made, and the objects that files name and the store has not, or damaged."""
+    """A backup that was made; ``copied`` and ``kept`` are numbers of objects."""
 
     state: State
     copied: int
     kept: int
-    missing: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    faults: list[Fault]
 
 
 def back_up(deployment: Deployment, folder: Path, *, keep: int, watch: Watch) -> Report:
@@ -81,35 +90,43 @@ def back_up(deployment: Deployment, folder: Path, *, keep: int, watch: Watch) ->
     """
     folder = folder.resolve()
     _check_place(deployment, folder)
-    with alone_in(folder), _without_collector(deployment):
-        part = begin_state(folder)
-        database = _copy_database(deployment, part)
-        crashpoint("backup.database")
-        root = open_root(folder)
-        try:
-            work = _Objects(deployment, folder)
-            count, size = work.copy_all(part, watch)
-            make_durable(root, work.written)
-        finally:
-            os.close(root)
-        crashpoint("backup.objects")
-        write_private(part / CONFIG_FILE, (deployment.path / CONFIG_FILE).read_bytes())
-        manifest = Manifest(
-            FORMAT,
-            part.stem,
-            quetz.__version__,
-            database.name,
-            {name: _digest(part / name) for name in (CONFIG_FILE, OBJECTS)},
-            count,
-            size,
-        )
-        write_private(part / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
-        crashpoint("backup.written")
-        state = finish_state(part)
-        crashpoint("backup.finished")
-        remove_old(folder, keep=keep)
-    done = work.outcomes
-    return Report(state, done["copied"], done["there"], work.missing, work.damaged)
+    try:
+        with alone_in(folder), _without_collector(deployment):
+            report = _add_state(deployment, folder, watch)
+            remove_old(folder, keep=keep)
+    except OSError as error:
+        place = f"'{error.filename}': " if error.filename else ""
+        raise BackupFailed(f"{place}{error.strerror}") from error
+    return report
+
+
+def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
+    part = begin_state(folder)
+    database = _copy_database(deployment, part)
+    crashpoint("backup.database")
+    root = open_root(folder)
+    try:
+        work = _Objects(deployment, folder)
+        count, size = work.copy_all(part, watch)
+        make_durable(root, work.written)
+    finally:
+        os.close(root)
+    crashpoint("backup.objects")
+    write_private(part / CONFIG_FILE, (deployment.path / CONFIG_FILE).read_bytes())
+    manifest = Manifest(
+        FORMAT,
+        part.stem,
+        quetz.__version__,
+        database.name,
+        {name: digest(part / name) for name in (CONFIG_FILE, OBJECTS)},
+        count,
+        size,
+    )
+    write_private(part / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+    crashpoint("backup.written")
+    state = finish_state(part)
+    crashpoint("backup.finished")
+    return Report(state, work.outcomes["copied"], work.outcomes["there"], work.list_faults())
 
 
 def _check_place(deployment: Deployment, folder: Path) -> None:
@@ -160,8 +177,7 @@ class _Objects:
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self.outcomes: Counter[Outcome] = Counter()
         self.written: list[Path] = []
-        self.missing: list[str] = []
-        self.damaged: list[str] = []
+        self._lacking: dict[str, Outcome] = {}
         self._deployment = deployment
         self._folder = folder
 
@@ -185,7 +201,6 @@ class _Objects:
                         count += 1
                         size += bytes_
                 crashpoint("backup.copying")
-        self._forget_unneeded()
         return count, size
 
     def _pages(self) -> Iterator[Sequence[tuple[str, int]]]:
@@ -202,17 +217,17 @@ class _Objects:
         self.outcomes[outcome] += 1
         if outcome == "copied":
             self.written.append(object_path(self._folder, sha256))
-        elif outcome == "missing":
-            self.missing.append(sha256)
-        elif outcome == "damaged":
-            self.damaged.append(sha256)
+        elif outcome != "there":
+            self._lacking[sha256] = outcome
 
-    def _forget_unneeded(self) -> None:
-        """Tell only of objects that are needed: of others a row may outlive the bytes."""
+    def list_faults(self) -> list[Fault]:
+        """Return what is wrong with objects that are needed: of others a row may outlive them."""
         with self._deployment.transaction() as session:
-            named = queries.list_named(session, [*self.missing, *self.damaged])
-        self.missing = [sha256 for sha256 in self.missing if sha256 in named]
-        self.damaged = [sha256 for sha256 in self.damaged if sha256 in named]
+            found = queries.list_files_of(session, list(self._lacking))
+        files: dict[str, list[str]] = {}
+        for sha256, *place in found:
+            files.setdefault(sha256, []).append("/".join(place))
+        return [Fault(one, self._lacking[one], sorted(files[one])) for one in sorted(files)]
 
 
 def _copy_object(store: ObjectStore, folder: Path, wanted: tuple[str, int]) -> Outcome:
@@ -235,8 +250,3 @@ def _copy_object(store: ObjectStore, folder: Path, wanted: tuple[str, int]) -> O
         return "damaged"
     part.rename(path)
     return "copied"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,8 +19,10 @@ from sqlalchemy.engine import URL
 
 import quetz
 from quetz.crashpoints import crashpoint
+from quetz.db.base import now_ms
 from quetz.db.engine import open_engine
 from quetz.deployment import (
+    RESTORED,
     RESTORING,
     STORE_FOLDER,
     Deployment,
@@ -45,7 +47,7 @@ from quetz.settings import CONFIG_FILE, Settings, load_settings
 from quetz.storage import ObjectStore, StagedFile
 from quetz.storage.keys import object_key, parse_index_key
 from quetz.storage.local import LocalStore
-from quetz.worker.backup_folders import State, write_private
+from quetz.worker.backup_folders import State, reading, write_private
 
 _AT_ONCE = 200
 _PIECE = 1 << 20
@@ -77,17 +79,22 @@ class Restore:
         """Make the deployment what the backup is.
 
         Raises:
+            BackupRunning: another command writes to the folder of backups.
             BackupUnsound: a file of the backup is damaged.
             NotRestorable: the folder or the database holds other things.
             RestoreFailed: the database could not be replaced.
             QuetzError: as ``load_settings``, ``load_plugins`` and ``migrate``.
         """
+        with reading(self.state.folder.parent):
+            return self._run(watch, told)
+
+    def _run(self, watch: Callable[[int, int], None], told: Watch) -> Report:
         self.state.check()
         database = Backups(self.state.folder).verify(self.state.database)
         if not (self.path / RESTORING).exists():
             self._begin(database.heads)
         if not is_deployment(self.path):
-            _write_config(self.path, self._config())
+            _write_anew(self.path / CONFIG_FILE, self._config())
         settings = load_settings(self.path)
         plugins = load_plugins(settings.plugins.enabled)
         check_usable(plugins, settings.plugins.enabled)
@@ -108,6 +115,8 @@ class Restore:
                 begin_epoch(session, self.state.name)
             crashpoint("restore.begun")
             _remove_indexes(deployment.store)
+        # A second later: dates that clients were told have no more than seconds.
+        _write_anew(self.path / RESTORED, str(now_ms() + 1000))
         (self.path / RESTORING).unlink()
         sync(self.path)
         return Report(copied, kept, former)
@@ -174,12 +183,12 @@ class Restore:
         return settings
 
 
-def _write_config(path: Path, text: str) -> None:
-    part = path / f".{CONFIG_FILE}"
+def _write_anew(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}")
     part.unlink(missing_ok=True)
     write_private(part, text.encode())
-    part.rename(path / CONFIG_FILE)
-    sync(path)
+    part.rename(path)
+    sync(path.parent)
 
 
 def _is_in_use(url: URL) -> bool:

@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.orm import Session
 
-from quetz.db.models import File, IndexState, IndexSuperseded, StoredObject, Upload
+from quetz.db.models import Channel, File, IndexState, IndexSuperseded, StoredObject, Upload
 from quetz.db.queries.windows import batches
 
-UNSEEN = 1_000_000_000
-"""More marks than any server has made since the backup that was restored."""
+_RENUMBER = {
+    "sqlite": (
+        "DELETE FROM sqlite_sequence WHERE name = 'index_dirty' AND seq < :number",
+        (
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'index_dirty', :number "
+            "WHERE NOT EXISTS (SELECT * FROM sqlite_sequence WHERE name = 'index_dirty')"
+        ),
+    ),
+    "postgresql": ("SELECT setval(pg_get_serial_sequence('index_dirty', 'id'), :number)",),
+}
 
 
 def count_objects(session: Session) -> int:
@@ -27,32 +35,24 @@ def list_objects_after(session: Session, sha256: str, *, limit: int) -> Sequence
     return session.execute(query).all()
 
 
-def list_named(session: Session, hashes: Sequence[str]) -> set[str]:
-    """Return those of the objects that a file names; it reads all files."""
-    return {
-        sha256
+def list_files_of(session: Session, hashes: Sequence[str]) -> Sequence[Row[str, str, str, str]]:
+    """Return (sha256, channel, subdir, filename) of what names the objects; it reads all files."""
+    query = select(File.sha256, Channel.name, File.subdir, File.filename).join(
+        Channel, Channel.id == File.channel_id
+    )
+    return [
+        row
         for some in batches(hashes)
-        for sha256 in session.scalars(select(File.sha256).where(File.sha256.in_(some)))
-    }
+        for row in session.execute(query.where(File.sha256.in_(some)))
+    ]
 
 
-def forget_indexes(session: Session) -> None:
+def forget_indexes(session: Session, *, next_mark: int) -> None:
     """Forget which index files there are, and uploads that were under way.
 
-    The numbers of later marks follow on any that was shown before.
+    Later marks have numbers from ``next_mark`` on.
     """
     for model in (IndexState, IndexSuperseded, Upload):
         session.execute(delete(model))
-    if session.get_bind().dialect.name == "sqlite":
-        session.execute(
-            text("UPDATE sqlite_sequence SET seq = seq + :unseen WHERE name = 'index_dirty'"),
-            {"unseen": UNSEEN},
-        )
-        return
-    session.execute(
-        text(
-            "SELECT setval(pg_get_serial_sequence('index_dirty', 'id'), "
-            "nextval(pg_get_serial_sequence('index_dirty', 'id')) + :unseen)"
-        ),
-        {"unseen": UNSEEN},
-    )
+    for statement in _RENUMBER[session.get_bind().dialect.name]:
+        session.execute(text(statement).bindparams(number=next_mark))

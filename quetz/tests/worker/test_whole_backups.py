@@ -1,6 +1,7 @@
 """Backups of a deployment with its packages, and deployments that are restored from them."""
 
 import os
+import time
 from contextlib import closing
 
 import pytest
@@ -19,7 +20,7 @@ from quetz.testing.publishing import publish_all
 from quetz.tests.migrations.programs import client_programs
 from quetz.tests.worker.soundness import NUMPY, check, find_file, object_of, settle, upload
 from quetz.worker.backup_folders import alone_in, find_state
-from quetz.worker.backups import back_up
+from quetz.worker.backups import Fault, back_up
 from quetz.worker.collecting import collect
 from quetz.worker.restores import Restore
 
@@ -63,6 +64,12 @@ def restore(folder, path, url=None):
     return Restore(find_state(folder), path, url).run(unseen)
 
 
+def write_heads(deployment, heads):
+    with deployment.transaction(write=True) as session:
+        session.execute(VERSIONS.delete())
+        session.execute(VERSIONS.insert(), [{"version_num": head} for head in heads])
+
+
 def files_of(deployment):
     """Return the bytes of every file by its channel, subdir and name."""
     with deployment.transaction() as session:
@@ -98,7 +105,7 @@ def test_a_backup_becomes_the_same_deployment_elsewhere(sound, backups, elsewher
     made = take(sound, backups)
     report = restore(backups, elsewhere, other_url)
 
-    assert (made.missing, made.damaged, report.kept) == ([], [], 0)
+    assert (made.faults, report.kept) == ([], 0)
     assert made.copied == report.copied == made.state.manifest.objects
     with closing(Deployment.open(elsewhere)) as restored:
         settle(restored)
@@ -126,10 +133,11 @@ def test_what_came_after_the_backup_is_gone_and_what_went_is_back(sound, backups
         assert report.copied > 0
         assert files_of(restored) == before
         assert index_keys(restored).isdisjoint(later_keys)
+        assert restored.restored_at > time.time() * 1000
         settle(restored)
         assert check(restored, deep=True)[1] == []
         with restored.transaction() as session:
-            last = session.scalars(select(Event).order_by(Event.position.desc())).first()
+            last = session.scalars(select(Event).order_by(Event.position.desc()).limit(1)).one()
     assert (last.action, last.actor) == ("deployment.restore", "operator")
 
 
@@ -182,7 +190,10 @@ def test_objects_that_are_lost_or_damaged_are_named_and_the_rest_is_copied(sound
 
     report = take(sound, backups)
 
-    assert (report.missing, report.damaged) == ([lost.sha256], [damaged.sha256])
+    assert sorted(report.faults, key=lambda fault: fault.reason) == [
+        Fault(damaged.sha256, "damaged", [f"forge/{damaged.subdir}/{damaged.filename}"]),
+        Fault(lost.sha256, "missing", [f"forge/{lost.subdir}/{lost.filename}"]),
+    ]
     assert not report.state.object_path(damaged.sha256).exists()
     assert report.copied == report.state.manifest.objects > 0
 
@@ -193,7 +204,7 @@ def test_a_lost_object_that_no_file_names_is_no_fault(sound, backups):
 
     report = take(sound, backups)
 
-    assert report.missing == []
+    assert report.faults == []
 
 
 @pytest.mark.parametrize("name", ["config.toml", "objects.txt"])
@@ -273,6 +284,13 @@ def test_one_command_at_a_time_writes_to_a_folder_of_backups(sound, backups):
         take(sound, backups)
 
 
+def test_a_backup_is_not_restored_while_another_one_is_made(sound, backups):
+    take(sound, backups)
+
+    with alone_in(backups), pytest.raises(BackupRunning):
+        restore(backups, sound.path)
+
+
 def test_a_folder_without_a_finished_backup_holds_none(backups):
     backups.mkdir()
 
@@ -283,11 +301,13 @@ def test_a_folder_without_a_finished_backup_holds_none(backups):
 def test_a_backup_of_a_newer_version_with_unknown_migrations_is_refused(
     sound, backups, elsewhere, other_url, monkeypatch
 ):
-    with sound.transaction(write=True) as session:
-        session.execute(VERSIONS.update().values(version_num="future"))
+    with sound.transaction() as session:
+        heads = session.execute(select(VERSIONS)).scalars().all()
+    write_heads(sound, ["future"])
     with monkeypatch.context() as patch:
         patch.setattr("quetz.__version__", "99.0")
         made = take(sound, backups)
+    write_heads(sound, heads)  # the database is used again
 
     with pytest.raises(NotRestorable, match=r"quetz 99\.0.*future"):
         restore(made.state.folder, elsewhere, other_url)
