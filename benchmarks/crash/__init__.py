@@ -1,0 +1,1 @@
+"""The campaign of crashes: one line a goal. ``python -m benchmarks.crash`` runs it."""
