@@ -204,6 +204,8 @@ def remove_old(folder: Path, *, keep: int) -> None:
 
 def _remove_loose(folder: Path) -> None:
     states = [read_state(folder / name) for name in list_names(folder)]
+    for state in states:  # a list that lost lines would cost the state its objects
+        state.check()
     kept = {bytes.fromhex(sha256) for state in states for sha256, _ in state.read_objects()}
     for path in (folder / "objects").glob("??/*"):
         if len(path.name) != hashlib.sha256().digest_size * 2:

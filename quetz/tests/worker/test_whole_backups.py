@@ -179,6 +179,21 @@ def test_objects_that_no_backup_has_any_more_go_with_the_last_one(sound, backups
     assert not copy.exists()
 
 
+def test_no_object_is_removed_while_the_list_of_a_kept_backup_is_damaged(sound, backups):
+    take(sound, backups)
+    second = take(sound, backups)
+    with sound.transaction(write=True) as session:
+        file = find_file(session, NUMPY)
+        delete_file(session, OPERATOR, get_channel(session, "forge"), file)
+    collect(sound, grace_ms=-1)
+    (second.state.folder / "objects.txt").write_bytes(b"")
+
+    with pytest.raises(BackupUnsound, match=r"objects\.txt"):
+        take(sound, backups, keep=2)
+
+    assert second.state.object_path(file.sha256).exists()
+
+
 def test_objects_that_are_lost_or_damaged_are_named_and_the_rest_is_copied(sound, backups):
     with sound.transaction() as session:
         lost, damaged = (
