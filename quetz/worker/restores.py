@@ -93,6 +93,8 @@ class Restore:
         database = Backups(self.state.folder).verify(self.state.database)
         if not (self.path / RESTORING).exists():
             self._begin(database.heads)
+        elif not is_deployment(self.path):  # it may go on without the --database-url it had
+            self._check_database()
         if not is_deployment(self.path):
             _write_anew(self.path / CONFIG_FILE, self._config())
         settings = load_settings(self.path)

@@ -279,6 +279,18 @@ def test_a_database_in_use_is_not_replaced_by_the_restore_to_a_new_folder(
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_restore_that_goes_on_without_its_database_url_spares_the_database_in_use(
+    sound, backups, elsewhere
+):
+    take(sound, backups)
+    (elsewhere / "restoring.json").write_text("{}")
+
+    with pytest.raises(NotRestorable, match="--database-url"):
+        restore(backups, elsewhere)
+
+    assert not (elsewhere / "config.toml").exists()
+
+
 def test_a_folder_with_other_things_is_left_alone(sound, backups, elsewhere, other_url):
     take(sound, backups)
     (elsewhere / "thesis.tex").touch()
