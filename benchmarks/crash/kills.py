@@ -1,6 +1,5 @@
 """REL-2: kill the server, or a command, at each crash point, on SQLite and on PostgreSQL."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -52,8 +51,5 @@ def measure(scale: float, folder: Path) -> Iterator[Figure]:
 
 def _crash(backend: str, folder: Path, scale: float) -> list[Outcome]:
     plan = points_of(backend)[:: max(1, round(1 / scale))]
-    only = os.environ.get("CRASH_POINTS", "")
-    if only:
-        plan = [(scenario, point) for scenario, point in plan if point.startswith(only)]
     with deployed(backend, folder) as driver:
         return [Outcome(*one) for one in crash_at_each(driver, plan)]

@@ -6,7 +6,11 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
+
+from benchmarks.crash.postmasters import Postmaster
 from quetz.testing.crashes import Driver, create_deployment
+from quetz.testing.crashes.driver import database_of
 from quetz.testing.databases import create_database
 from quetz.testing.postgresql import server_folder, server_url
 
@@ -25,6 +29,15 @@ def deployed(backend: str, folder: Path) -> Iterator[Driver]:
             os.environ["PATH"] = f"{_programs()}:{os.environ['PATH']}"  # of pg_dump and its like
         key = create_deployment(folder / "deployment", url)
         yield Driver(folder / "deployment", key, folder / "scratch")
+
+
+def postmaster_of(driver: Driver) -> Postmaster:
+    """Return the server that a deployment's database is on."""
+    url = database_of(driver.path).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+    assert row is not None
+    return Postmaster(Path(row[0]))
 
 
 def _programs() -> Path:

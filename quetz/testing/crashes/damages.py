@@ -7,7 +7,7 @@ from quetz.db.models import ApiKey, DownloadCounts, File, Upload, User
 from quetz.db.queries.channels import get_channel
 from quetz.db.queries.index import find_state
 from quetz.deployment import Deployment
-from quetz.services.publishing import Switch, decode_files
+from quetz.services.publishing import decode_files
 from quetz.storage.keys import StoreKey, index_key, object_key, parse_index_key
 from quetz.testing.crashes.clients import deleting, upload
 from quetz.testing.crashes.driver import CHANNEL, Driver
@@ -36,9 +36,8 @@ def tear_an_index(driver: Driver) -> None:
 
 
 def _published_key(deployment: Deployment) -> StoreKey:
-    switch = Switch(_channel_id(deployment), "noarch", "repodata")
     with deployment.transaction() as session:
-        state = find_state(session, *switch)
+        state = find_state(session, _channel_id(deployment), "noarch", "repodata")
     assert state is not None
     files = decode_files(state.files)
     return parse_index_key(files["repodata.json.zst"].key)

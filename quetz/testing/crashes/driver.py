@@ -123,12 +123,13 @@ class Driver:
         ):
             session.execute(text(statement))
 
-    def make_channel(self, name: str, **settings: object) -> None:
-        """Create a public channel, unless there is one of the name."""
+    def make_channel(self, name: str, **settings: object) -> int:
+        """Create a public channel, unless there is one of the name; return the status."""
         body = msgspec.json.encode({"name": name, "private": False, **settings})
         status, _ = self.request(Request("POST", "/api/channels", body, "application/json"))
         if status not in {http.HTTPStatus.CREATED, http.HTTPStatus.CONFLICT}:
             raise CrashFailure(f"channel {name} was not created: {status}")
+        return status
 
     # Crashes
 

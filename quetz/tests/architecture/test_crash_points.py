@@ -22,5 +22,5 @@ def test_each_crash_point_is_reached_by_one_scenario():
 def test_a_name_that_cannot_be_listed_is_told_of(tmp_path):
     (tmp_path / "plugin.py").write_text("for name in ('one', 'two'):\n    crashpoint(name)\n")
 
-    with pytest.raises(ValueError, match="plugin.py:2"):
+    with pytest.raises(ValueError, match=r"plugin\.py:2"):
         list_points(tmp_path)
