@@ -18,8 +18,12 @@ from quetz.testing.servers import Server, spawned_server
 CLIENTS = 6
 CHECK_EVERY = 100
 READY_SECONDS = 120.0
-IN_RECOVERY = 0.55
-"""How many kills hit a server that is just starting; they cost the least time, too."""
+IN_RECOVERY = 0.7
+"""How often a server is killed while it starts; of such kills there is time for the most."""
+
+OF_DATABASE = 0.8
+OF_BACKENDS = 0.8
+"""How often it is PostgreSQL that is killed, and one of its backends instead of all of it."""
 
 
 @dataclass
@@ -42,8 +46,8 @@ class Storm:
         self._ending = threading.Event()
         self._clients = [Client(driver, number, seed) for number in range(CLIENTS)]
 
-    def rage(self, kills: int, deadline: float) -> Told:
-        """Kill so often, or until the deadline; check now and then, and at the end."""
+    def rage(self, deadline: float) -> Told:
+        """Kill until the deadline; check now and then, and at the end."""
         threads = [
             threading.Thread(target=client.run, args=(self._ending,)) for client in self._clients
         ]
@@ -53,7 +57,7 @@ class Storm:
             thread.start()
         try:
             next_check = CHECK_EVERY
-            while self.told.kills.total() < kills and time.monotonic() < deadline:
+            while time.monotonic() < deadline:
                 self._serve_and_kill()
                 if self.told.kills.total() >= next_check:
                     next_check += CHECK_EVERY
@@ -78,7 +82,7 @@ class Storm:
             if not _becomes_ready(server):
                 self.told.faults.append("a server did not become ready after a kill")
                 return
-            for _ in range(self._random.randint(1, 4)):
+            for _ in range(self._random.randint(1, 4 if self._postmaster is None else 12)):
                 time.sleep(self._random.uniform(0.05, 0.6))
                 if self._kill_something(server):
                     return

@@ -10,14 +10,19 @@ from quetz.testing.crashes.histories import DELETED, Change, Place, Request, Sta
 OTHER = "other"
 BOUNDED = "bounded"
 FIXED = "fixed"
+WAIT_SECONDS = 20
 _BOUNDARY = "crash-boundary"
 
 
-def uploading(channel: str, filename: str, data: bytes, *, force: bool = False) -> Change:
-    """Return the change that an upload is."""
+def uploading(
+    channel: str, filename: str, data: bytes, *, force: bool = False, wait: int = 0
+) -> Change:
+    """Return the change that an upload is; ``wait`` are the seconds to wait for the index."""
     sha256 = hash_of(data)
-    query = urlencode({"sha256": sha256, "force": str(force).lower()})
-    path = f"/api/channels/{channel}/upload/{filename}?{query}"
+    query = {"sha256": sha256, "force": str(force).lower()}
+    if wait:
+        query["wait_for_index"] = str(wait)
+    path = f"/api/channels/{channel}/upload/{filename}?{urlencode(query)}"
     return Change(Request("POST", path, data), {Place(channel, SUBDIR, filename): State(sha256)})
 
 
@@ -130,7 +135,7 @@ def yank_and_restore(driver: Driver) -> None:
 
 
 def fix(driver: Driver) -> None:
-    """Upload hotfixes of a channel."""
+    """Upload hotfixes of a channel, and wait: they are done once there are no newer ones."""
     if (there := upload(driver, FIXED)) is None:
         return
     filename = there[0].filename
@@ -140,7 +145,7 @@ def fix(driver: Driver) -> None:
     }
     files = {f"{SUBDIR}/patch_instructions.json": json.dumps(document).encode()}
     name, data = driver.build(f"{FIXED}-repodata-patches", f"{driver.number()}.0", files=files)
-    driver.attempt(uploading(FIXED, name, data))
+    driver.attempt(uploading(FIXED, name, data, wait=WAIT_SECONDS))
 
 
 def download(driver: Driver) -> None:
