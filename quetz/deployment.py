@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from quetz.crashpoints import crashpoint
 from quetz.db.changes import Changes, watch_changes
 from quetz.db.engine import open_engine
 from quetz.errors import (
@@ -289,9 +290,11 @@ class Deployment:
                     return
                 session.flush()
                 self.changes.announce(session)
+                crashpoint("transaction.committing")
                 session.commit()
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _translated(error) from error
+        crashpoint("transaction.committed")
         self.changes.committed()
         if marks_of(session) or has_recorded(session):
             self.wake()

@@ -20,6 +20,7 @@ from quetz.cli.dev_users import add_dev_users
 from quetz.cli.locks import changing
 from quetz.cli.removal import WORK_PREFIX, check_removable, is_complete, remove, sqlite_file
 from quetz.cli.user_roles import give_roles
+from quetz.crashpoints import crashpoint
 from quetz.db.changes import watch_changes
 from quetz.db.engine import open_engine
 from quetz.deployment import STORE_FOLDER, Deployment, database_url, migrate
@@ -88,6 +89,7 @@ class Creation:
             raise BadConfig(str(error).replace(str(new / CONFIG_FILE), str(source))) from None
         with _new_database(url):
             key = _build(new, settings, url, dev=self.dev)
+            crashpoint("create.built")
             _put_in_place(path, work, replace=self.replace)
         return key
 
@@ -301,6 +303,7 @@ def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
             if os.path.lexists(path / entry.name):
                 raise DeploymentExists(path, f"got a '{entry.name}' meanwhile; try again")
             _move(entry, path / entry.name, undo)
+            crashpoint("create.moved")
         undo.pop_all()
 
 

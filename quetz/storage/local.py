@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from quetz.crashpoints import crashpoint
 from quetz.errors import BadName, ObjectMissing, StoreUnavailable
 from quetz.storage import Slice
 from quetz.storage.failures import store_failures
@@ -86,11 +87,14 @@ class LocalStore:
     def put(self, stage: Stage, key: StoreKey) -> None:
         if key != object_key(stage.sha256):
             raise ValueError(f"the staged bytes are not those of '{key}'")
+        crashpoint("put.staged")
         stage.finish()
+        crashpoint("put.durable")
         *folders, name = str(key).split("/")
         with store_failures(), folder_below(self._root, folders) as folder:
             if plain_file_size(folder, name) != stage.size:
                 os.rename(stage.path, name, dst_dir_fd=folder)
+            crashpoint("put.renamed")
             # Also when the object was there: who put it may not have come to this line yet.
             os.fsync(folder)
         stage.discard()
@@ -98,6 +102,7 @@ class LocalStore:
     def put_many(self, files: Sequence[StagedFile]) -> None:
         with store_failures():
             make_durable(self._root, [file.path for file in files])
+            crashpoint("put_many.durable")
             for file in files:
                 start = file.sha256[:2]
                 with folder_below(self._root, [OBJECTS, start]) as folder:
@@ -105,6 +110,7 @@ class LocalStore:
                         file.discard()
                     else:
                         os.rename(file.path, file.sha256, dst_dir_fd=folder)
+            crashpoint("put_many.renamed")
             starts = sorted({file.sha256[:2] for file in files})
             make_durable(self._root, [self._path / OBJECTS / start for start in starts])
 
@@ -161,6 +167,7 @@ class LocalStore:
             raise ValueError(f"'{key}' is not the key of an index file")
         with store_failures(), folder_below(self._root, folders, make=True) as folder:
             path = self._write_new([parts] if isinstance(parts, bytes) else parts)
+            crashpoint("index.written")
             os.rename(path, name, dst_dir_fd=folder)
 
     def read_index(self, key: StoreKey) -> bytes | None:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from quetz.crashpoints import crashpoint
 from quetz.storage.failures import store_failures
 from quetz.storage.folders import FILE_MODE, FOLDER_MODE, NEW_FILE, open_root
 
@@ -100,6 +101,7 @@ class Stage:
         self._sha256.update(data)
         with self._discarded_on_failure():
             write_all(self._file, data)
+            crashpoint("stage.written")
         self._size += len(data)
 
     def finish(self) -> None:

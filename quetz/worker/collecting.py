@@ -133,6 +133,7 @@ class _Work:
             if strange and not self._dry_run:
                 with self._deployment.transaction(write=True) as session:
                     queries.adopt_objects(session, [(one, some[one]) for one in sorted(strange)])
+                    crashpoint("collect.adopting")
             self._done.adopted += len(strange)
 
     def find_leftovers(self) -> None:
@@ -145,6 +146,7 @@ class _Work:
             if leftovers.keys and not self._dry_run:
                 with deployment.transaction(write=True) as session:
                     supersede_leftovers(session, leftovers)
+                    crashpoint("collect.leftovers")
             self._done.index_files += len(leftovers.keys)
 
     def remove_reservations(self) -> None:
@@ -154,4 +156,5 @@ class _Work:
         if expired and not self._dry_run:
             with self._deployment.transaction(write=True) as session:
                 uploads.remove_expired(session, now=now)
+                crashpoint("collect.reservations")
         self._done.reservations = expired

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from quetz.crashpoints import crashpoint
 from quetz.db.models import File
 from quetz.db.queries.checks import count_rows
 from quetz.db.queries.index import has_mark
@@ -102,6 +103,8 @@ def _mend(deployment: Deployment, finding: Finding, tried: dict[Repair, bool]) -
         try:
             with deployment.transaction(write=True) as session:
                 apply_repair(session, OPERATOR, repair)
+                crashpoint("repair.applying")
+            crashpoint("repair.applied")
             if isinstance(repair, Switch):
                 _publish(deployment, repair)
             tried[repair] = True

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import api_keys, publishing
@@ -69,6 +70,7 @@ class Upkeep(threading.Thread):
             with self._deployment.transaction(write=True) as session:
                 for switch in torn:
                     publishing.mark_for_rebuild(session, switch)
+                    crashpoint("mend.marking")
 
     def collect(self) -> None:
         collect_index_files(self._deployment, self._stopping.is_set)
@@ -99,6 +101,7 @@ class Upkeep(threading.Thread):
                 return
             with self._deployment.transaction(write=True) as session:
                 remove_hours(session, hours)
+                crashpoint("forget.hours")
 
     def forget_keys(self) -> None:
         """Remove API keys that ended long ago; the search holds no write lock."""
@@ -110,3 +113,4 @@ class Upkeep(threading.Thread):
                 return
             with self._deployment.transaction(write=True) as session:
                 api_keys.remove_keys(session, keys)
+                crashpoint("forget.keys")
