@@ -56,7 +56,7 @@ class Course:
     database_calls: list[str]
 
 
-class Stage:
+class Trial:
     """A scenario on a database, to be run again and again."""
 
     def __init__(self, scenario: Scenario, template: Template) -> None:
@@ -80,11 +80,14 @@ class Stage:
         """Run the scenario with a fault, and what follows without one."""
         with self._template.world() as world:
             outcome = Outcome(injection, met=False)
-            faulty = world.store if isinstance(injection.fault, StoreFault) else world.database
-            faulty.trigger.arm(injection.fault, at=injection.at, name=None)
+            if isinstance(injection.fault, StoreFault):
+                world.store.fail(injection.fault, at=injection.at)
+            else:
+                world.database.fail(injection.fault, at=injection.at)
             done, answer = self._go(world)
-            faulty.trigger.disarm()
-            outcome.met = faulty.trigger.met is not None
+            world.store.trigger.disarm()
+            world.database.trigger.disarm()
+            outcome.met = bool(world.store.trigger.met or world.database.trigger.met)
             if answer is not None:
                 outcome.refused = (self.scenario.steps[done].name, answer)
             outcome.violations = [*self._violations(world, done, answer)]
@@ -127,7 +130,9 @@ class Stage:
         if not (answer is not None and steps[done].in_parts) and state not in kept:
             yield f"neither whole nor absent: {_difference(kept[0], state)}"
         if not self.scenario.damaged:
-            yield from (f"before the retry: {one}" for one in _findings(world))
+            # No warnings: what is not published or sealed yet may have waited for the others.
+            errors = (one for one in _findings(world) if one.severity is Severity.ERROR)
+            yield from (f"before the retry: {one}" for one in errors)
         for step in steps[done:]:
             yield from _retry(
                 world, step, again=step is steps[done] and state in states[done + 1 :]
@@ -190,15 +195,15 @@ def is_unexpected(outcome: Outcome) -> bool:
 
 
 @contextmanager
-def stages(
+def trials(
     folder: Path, server: URL | None, scenarios: Iterable[Scenario]
-) -> Iterator[list[Stage]]:
+) -> Iterator[list[Trial]]:
     """Prepare scenarios on SQLite, or on a server's database."""
     empty = make_template(folder / "empty", server, build_packages(folder / "packages"))
     base = empty.changed("base", [fill])
     templates = [(base.changed(one.name.replace(" ", "_"), one.before), one) for one in scenarios]
     try:
-        yield [Stage(scenario, template) for template, scenario in templates]
+        yield [Trial(scenario, template) for template, scenario in templates]
     finally:
         for template in (empty, base, *(template for template, _ in templates)):
             template.remove()

@@ -1,9 +1,8 @@
 """Six things that happen in a deployment, in steps that may fail."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
@@ -126,13 +125,20 @@ def _collect_index_files(world: World) -> Answer:
 
 
 def _fsck(world: World) -> Answer:
-    check = partial(check_deployment, deep=True, repair=True)
-    ignore: Mapping[str, Callable[..., None]] = {
-        "tell": lambda _finding, _mended: None,
-        "watch": lambda _done, _total: None,
-    }
     report = []
-    answer = world.work(lambda: report.append(check(world.deployment, **ignore)))
+
+    def check() -> None:
+        report.append(
+            check_deployment(
+                world.deployment,
+                deep=True,
+                repair=True,
+                tell=lambda _finding, _mended: None,
+                watch=lambda _done, _total: None,
+            )
+        )
+
+    answer = world.work(check)
     if report and report[0].errors_left:
         return Answer(503, f"{report[0].errors_left} errors are left")
     return answer
@@ -160,8 +166,7 @@ def _leave_stray(world: World) -> None:
     with world.deployment.store.stage() as stage:
         stage.write(b"stray")
         stage.leave()
-    for name in ("big-1.0-0.conda",):
-        _succeed(world.upload("doomed", name))
+    _succeed(world.upload("doomed", "big-1.0-0.conda"))
     _succeed(world.ask("DELETE", "/api/channels/doomed"))
     _succeed(world.ask("DELETE", "/api/channels/forge/packages/scipy"))
 

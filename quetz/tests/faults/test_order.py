@@ -27,6 +27,12 @@ def add_file(session, channel, name):
     mark_dirty(session, channel.id, SUBDIR, name)
 
 
+def read_marked(session, switch):
+    batch = read_batch(session, switch)
+    assert batch is not None
+    return batch
+
+
 @pytest.mark.parametrize("fault", [StoreFault.BEFORE, StoreFault.AFTER])
 def test_a_file_whose_bytes_may_not_be_stored_is_not_recorded(
     owner_client, deployment, channel, tmp_path, fault
@@ -42,6 +48,30 @@ def test_a_file_whose_bytes_may_not_be_stored_is_not_recorded(
     assert upload(owner_client, None, package).status_code == 201
 
 
+class InterruptedStore(FaultyStore):
+    """A store that lets something happen once the bytes are in it."""
+
+    def __init__(self, store, then):
+        super().__init__(store)
+        self.then = then
+
+    def put(self, stage, key):
+        super().put(stage, key)
+        self.then()
+
+
+def test_a_quota_that_was_lowered_meanwhile_holds(owner_client, deployment, channel, tmp_path):
+    def patch(limit):
+        return owner_client.patch("/api/channels/forge", json={"size_limit": limit})
+
+    patch(1_000_000)
+    deployment.store = InterruptedStore(deployment.store, lambda: patch(1))
+
+    refused = upload(owner_client, None, build_package(tmp_path))
+
+    assert (refused.status_code, count(deployment, File)) == (422, 0)
+
+
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 def test_a_mark_that_is_committed_after_one_with_a_larger_id_is_published_next(deployment, channel):
     switch = Switch(channel.id, SUBDIR, SHARDS)
@@ -50,14 +80,14 @@ def test_a_mark_that_is_committed_after_one_with_a_larger_id_is_published_next(d
         with deployment.transaction(write=True) as quick:
             add_file(quick, channel, "scipy")
         with deployment.transaction() as session:
-            batch = read_batch(session, switch)
+            batch = read_marked(session, switch)
             built = build(session, deployment.store, deployment.plugins, batch)
 
     with deployment.transaction(write=True) as session:
         flip(session, deployment.store, batch, built)
 
     with deployment.transaction() as session:
-        assert read_batch(session, switch).names == ["numpy"]
+        assert read_marked(session, switch).names == ["numpy"]
 
 
 def test_files_stay_whose_flip_was_committed_though_its_answer_was_lost(deployment, channel):
