@@ -1,6 +1,7 @@
 """REL-26: cut the power at each sync, three ways, and start again on what was left."""
 
 import json
+import logging
 import multiprocessing
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def _replay_part(
     recorded: Recorded, scale: float, part: int, folder: Path
 ) -> list[tuple[int, list[str]]]:
     """Return what was wrong at the cuts of every ``PROCESSES``-th prefix, with their numbers."""
+    logging.getLogger("quetz.upkeep").setLevel(logging.ERROR)  # it tells of each torn index
     results = []
     with tempfile.TemporaryDirectory(dir=folder) as name:
         prefixes = groupby(cuts(recorded.recording, share=scale, seed=SEED), lambda cut: cut.number)

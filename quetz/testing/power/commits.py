@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, event, select
 
 from quetz.db.models import File
 from quetz.storage.keys import object_key
-from quetz.testing.power.disks import Disk, Loss, Mark, Sync
+from quetz.testing.power.disks import Loss, Mark, Sync
 from quetz.testing.power.recorder import Recording
 
 

@@ -86,7 +86,7 @@ class _File:
             return self.durable
         if loss is Loss.EMPTIED:
             zeros = max(len(self.now) - len(self.durable), 0)
-            return self.durable + bytes(zeros if chance.random() < 0.5 else 0)  # noqa: PLR2004
+            return self.durable + bytes(zeros if chance.random() < 0.5 else 0)
         content = bytearray(self.durable)
         for effect in self.pending:
             torn = _torn(effect, chance)
@@ -111,7 +111,7 @@ class _Folder:
             return self.now
         names = dict(self.durable)
         for effect in self.pending:
-            if chance.random() < 0.5:  # noqa: PLR2004  even odds
+            if chance.random() < 0.5:
                 _name(names, effect)
         return names
 
@@ -157,8 +157,7 @@ class Disk:
 
     def now(self) -> dict[str, bytes | None]:
         """Return what programs see while there is power."""
-        everything = dict(self._current(ROOT, ""))
-        return everything
+        return dict(self._current(ROOT, ""))
 
     def _walk(
         self, inode: int, path: str, loss: Loss, chance: random.Random

@@ -72,7 +72,7 @@ class _Recorder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.RLock()
-        self._numbers: dict[tuple[int, int], int] = {_identity(os.stat(root)): ROOT}
+        self._numbers: dict[tuple[int, int], int] = {_identity(root.stat()): ROOT}
         self._next = ROOT + 1
         self.recording = Recording([])
         self._log = self.recording.before
@@ -159,7 +159,7 @@ class _Recorder:
         folder, name = self._place(path)
         if folder is None or self._is_left_out(folder, name):
             return None
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116  a callback has to be quick
         if not existed:
             return self._made(folder, name, status)
         return self._numbers.get(_identity(status))
@@ -174,7 +174,7 @@ class _Recorder:
         self._log.append(Sync(inode))
 
     def synced_folder(self, path: str) -> None:
-        inode = self._numbers.get(_identity(os.stat(path)))
+        inode = self._numbers.get(_identity(Path(path).stat()))
         if inode is not None:
             self._log.append(Sync(inode))
 
@@ -185,9 +185,7 @@ class _Recorder:
 
     # What Python does. Each has the effect first, and is recorded if that succeeded.
 
-    def _open(
-        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
-    ) -> int:
+    def _open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         with self._lock:
             existed = not flags & os.O_CREAT or _exists(path, dir_fd)
             file = _REAL_OPEN(path, flags, mode, dir_fd=dir_fd)
@@ -309,8 +307,13 @@ class _Recorder:
             dst_dir_fd: int | None = None,
         ) -> None:
             with self._lock:
-                inode = self._numbers.get(_identity(os.lstat(source) if src_dir_fd is None
-                    else os.stat(source, dir_fd=src_dir_fd, follow_symlinks=False)))
+                inode = self._numbers.get(
+                    _identity(
+                        os.lstat(source)
+                        if src_dir_fd is None
+                        else os.stat(source, dir_fd=src_dir_fd, follow_symlinks=False)
+                    )
+                )
                 real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
                 self._name(target, dst_dir_fd, inode)
                 self._name(source, src_dir_fd, None)
@@ -354,8 +357,10 @@ class _Recorder:
         """Return the number of the folder that a name is in, if it is recorded, and the name."""
         parent, name = os.path.split(os.fsdecode(path))
         try:
-            status = os.stat(parent or ".", dir_fd=dir_fd) if parent or dir_fd is None else (
-                os.fstat(dir_fd)
+            status = (
+                os.stat(parent or ".", dir_fd=dir_fd)
+                if parent or dir_fd is None
+                else (os.fstat(dir_fd))
             )
         except FileNotFoundError:
             return None, name

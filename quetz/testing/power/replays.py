@@ -149,7 +149,7 @@ def _damaged(deployment: Deployment, files: Files) -> Iterator[str]:
     for name, sha256 in files.items():
         try:
             with deployment.store.open_file(object_key(sha256)) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                if hashlib.sha256(file.read()).hexdigest() != sha256:
                     yield f"{name} has other bytes"
         except ObjectMissing:
             yield f"{name} has no bytes"

@@ -98,7 +98,7 @@ def _upload(scratch: Path, number: int) -> Upload:
     packages = [_package(scratch, number, b"first")]
     if number % 5 == 1:
         packages += [_package(scratch, number, b"first", build) for build in ("1", "2")]
-    if number % 7 == 3:  # noqa: PLR2004
+    if number % 7 == 3:
         return Upload(CHANNEL, dict([_package(scratch, number - 1, b"second")]), force=True)
     return Upload(CHANNEL, dict(packages))
 

@@ -1,7 +1,8 @@
 """SQLite's own effects on its files, taken at its VFS: the functions by which it reaches a disk.
 
 The library that Python's ``sqlite3`` uses is asked for its VFS, and two functions of it are
-replaced while a recording runs; files that are opened meanwhile get others to write, truncate, sync and close.
+replaced while a recording runs; files that are opened meanwhile get others to write, truncate,
+sync and close.
 Connections that were open before go unseen.
 """
 
@@ -104,8 +105,10 @@ class _Shim:
         self._files.clear()
 
     def _opens(self, vfs: int, name: int | None, file: int, flags: int, out: Any) -> int:
+        code: int
         if self.watcher is None or name is None:
-            return self._open(vfs, name, file, flags, out)
+            code = self._open(vfs, name, file, flags, out)
+            return code
         path = os.fsdecode(ctypes.string_at(name))
         with self.watcher.turn():
             existed = os.path.exists(path)  # noqa: PTH110  a callback has to be quick
@@ -123,8 +126,10 @@ class _Shim:
 
     def _deletes(self, vfs: int, name: bytes, sync_folder: int) -> int:
         watcher, path = self.watcher, os.fsdecode(name)
+        code: int
         if watcher is None:
-            return self._delete(vfs, name, sync_folder)
+            code = self._delete(vfs, name, sync_folder)
+            return code
         with watcher.turn():
             code = self._delete(vfs, name, sync_folder)
             if code == _OK:
@@ -142,7 +147,8 @@ class _Shim:
 
             def closes(file: int) -> int:
                 self._files.pop(file, None)
-                return close(file)
+                code: int = close(file)
+                return code
 
             def writes(file: int, data: int, size: int, start: int) -> int:
                 return self._having(

@@ -42,9 +42,11 @@ class Workplace:
 class Step(Protocol):
     """What a client asks for, or a server does by itself. It can be pickled."""
 
-    name: str
-    whole: bool
-    """All of its changes are there, or none."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def whole(self) -> bool:
+        """Say whether all of its changes are there, or none."""
 
     def changes(self) -> Mapping[str, str | None]:
         """Return the SHA-256 of each file it brings, by name, and None for those it removes."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from quetz.storage.local import LocalStore
 from quetz.testing.power.commits import check_commits
 from quetz.testing.power.disks import Disk, Loss, Name, NewFile, Sync, Write
 from quetz.testing.power.recorder import NotRecorded, record
-from quetz.testing.power.replays import cuts, replay
+from quetz.testing.power.replays import Cut, Promise, cuts, replay
 from quetz.testing.power.scenarios import run_scenario
 
 SEED = 3
@@ -50,7 +51,7 @@ def without_fsync_of_their_folders(patch):
 
 
 def with_the_commit_before_the_put(patch):
-    waiting = []
+    waiting: list[Any] = []
     put = LocalStore.put
 
     def put_what_waits(name):
@@ -109,7 +110,22 @@ def test_a_commit_is_on_the_disk_when_it_returns(path):
         disk.take(effect)
     left = disk.after(Loss.DROPPED, SEED)
 
-    assert b"CREATE TABLE witness" in left["quetz.sqlite-wal"]
+    assert b"CREATE TABLE witness" in (left["quetz.sqlite-wal"] or b"")
+
+
+def test_a_deployment_is_on_the_disk_when_it_was_created(tmp_path):
+    root, start = tmp_path / "root", "new/folder/"
+    root.mkdir()
+
+    with record(root) as recording:
+        Creation(root / start, create_conf=True).run()
+    disk = recording.replayed()
+    for effect in recording.effects:
+        disk.take(effect)
+    left = disk.after(Loss.DROPPED, SEED)
+
+    image = {path.removeprefix(start): left[path] for path in left if path.startswith(start)}
+    assert replay(Cut(0, Loss.DROPPED, image, Promise()), tmp_path / "cut", "") == []
 
 
 def test_effects_that_went_unseen_are_told(path):
