@@ -22,6 +22,7 @@ from quetz.storage.folders import (
     make_folder,
     open_root,
     plain_file_size,
+    sync_folder,
 )
 from quetz.storage.keys import StoreKey, object_key, parse_index_key
 from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
@@ -52,11 +53,7 @@ class LocalStore:
         with store_failures():
             path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             (path / OBJECTS).mkdir(FOLDER_MODE, exist_ok=True)
-            parent = open_root(path.parent)
-            try:
-                os.fsync(parent)
-            finally:
-                os.close(parent)
+            sync_folder(path.parent)
         return cls.open(path)
 
     @classmethod
