@@ -22,13 +22,11 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from benchmarks.client import Answer, UnexpectedAnswer, connected, get, post
+from benchmarks.crash.deployments import KINDS, deployed
 from benchmarks.figures import Figure
 from benchmarks.machine import Session, Usage
 from benchmarks.report import report_campaign
-from quetz.testing.crashes import create_deployment
-from quetz.testing.databases import create_database
 from quetz.testing.packages import build_package
-from quetz.testing.postgresql import server_folder, server_url
 from quetz.testing.servers import running_server
 
 MINUTES = 60.0
@@ -197,16 +195,8 @@ class Load:
 
 
 def measure(folder: Path, database: str, minutes: float) -> Iterator[Figure]:
-    deployment = folder / "deployment"
     with ExitStack() as opened:
-        url = None
-        if database == "postgresql":
-            url = create_database(server_url(opened.enter_context(server_folder())), "soak")
-            deployment.mkdir()
-            text = url.render_as_string(hide_password=False)
-            settings = f'[general]\ndev = true\n\n[sqlalchemy]\ndatabase_url = "{text}"\n'
-            (deployment / "config.toml").write_text(settings)
-        key = create_deployment(deployment)
+        deployment, key, url = opened.enter_context(deployed(database, folder))
         server = opened.enter_context(running_server(deployment))
         load = Load(urlsplit(server.url).port or 0, key, folder)
         load._ask(_channel(key), 201)
@@ -296,7 +286,7 @@ def _growth(name: str, counts: Sequence[int]) -> Figure:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="an hour by default")
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--database", choices=KINDS, default="sqlite")
     parser.add_argument("--folder", type=Path, help="where to put the files: on a disk")
     options = parser.parse_args()
     command = " ".join(["python -m benchmarks.soak", *sys.argv[1:]])

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.crash import kills, machine, readers
+from benchmarks.crash import histories, kills, machine, readers
 from benchmarks.figures import Figure, NotRun
 from benchmarks.report import report_campaign
 
@@ -15,6 +15,7 @@ Goal = Callable[[float, Path], Iterable[Figure | NotRun]]
 
 GOALS: dict[str, Goal] = {
     "rel2": kills.measure,
+    "histories": histories.measure,
     "machine": machine.measure,
     "rel13": readers.measure,
 }
