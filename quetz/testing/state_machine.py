@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from quetz.deployment import Deployment
 from quetz.testing.form_reader import read_quiet
@@ -72,6 +72,14 @@ class Machine(RuleBasedStateMachine):
         self.model: Channels = {}
         number = next(self.world.numbers)
         self.names = [f"machine{number}-{which}" for which in "ab"]
+
+    @initialize(number=contents)
+    def begin(self, number: int) -> None:
+        """Have something there: most requests to nothing are answered with 404."""
+        for which in (0, 1):
+            self.create_channel(which, None)
+        for name, version in FILES[1:]:
+            self.upload(0, f"{name}-{version}-0.conda", number, force=False, kill=None)
 
     @rule(which=channels, kill=kills)
     def create_channel(self, which: int, kill: float | None) -> None:

@@ -119,7 +119,7 @@ def test_no_request_keeps_the_others_waiting(watched, tmp_path):
 
 def upload_all_kinds(ask, folder):
     large = build_package(folder, "large", files={"share/large": os.urandom(20_000_000)})
-    many = build_package(folder, "many", files={f"share/{n}": b"content" for n in range(5_000)})
+    many = build_package(folder, "many", files={f"share/{n}": b"content" for n in range(12_000)})
     for package in (large, many):
         path = f"/api/channels/small/upload/{package.name}?wait_for_index=20"
         ask("POST", path, status=201, data=package.read_bytes())
