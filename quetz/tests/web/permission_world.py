@@ -143,6 +143,7 @@ class Matrix:
     def __init__(
         self, deployment: Deployment, routes: Any, client: TestClient, scratch: Path
     ) -> None:
+        self.deployment = deployment
         self.client = client
         self.routes = routes
         self._files = {
@@ -172,9 +173,13 @@ class Matrix:
                 if fault is not None:
                     found.append(f"{operation} {visibility} {letter}: {ask.path}: {fault}")
                 if ask.changes:
-                    self._before.restore()
+                    self.restore()
         changed = self._before.changed_files()
         return [*found, *(f"a file came or went: {path}" for path in changed)]
+
+    def restore(self) -> None:
+        """Undo what a request changed."""
+        self._before.restore()
 
     def _fault(self, caller: "Caller", ask: Ask, channel: str, letter: str) -> str | None:
         """Ask, and say what is wrong with the answer, or with what it left."""
