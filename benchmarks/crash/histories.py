@@ -16,10 +16,12 @@ ROUNDS, SECONDS, CLIENTS = 5, 5.0, 8
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
     for kind in KINDS:
         with deployed(kind, folder) as (path, key, _), running_server(path) as server:
+            driver = Driver(path, key, folder)
+            driver.url = server.url
             calls, reads, faults = 0, 0, []
             for number in range(max(1, round(ROUNDS * scale))):
                 channel = f"race{number}"
-                Driver(path, key, folder).make_channel(server, channel)
+                driver.make_channel(channel)
                 history = race(
                     server.url, key, channel, clients=CLIENTS, seconds=SECONDS, number=number
                 )

@@ -100,20 +100,20 @@ class Restore:
         check_usable(plugins, settings.plugins.enabled)
         with closing(LocalStore.create(self.path / STORE_FOLDER)) as store:
             copied, kept = _bring_objects(self.state, store, watch)
-        crashpoint("restore.objects")
+        crashpoint("restoring.objects")
         engine = open_database(self.path, settings, for_migrations=True)
         try:
             lock = alone(engine, watch=told)
             former = backups_of(self.path, settings).restore(engine, database, lock)
         finally:
             engine.dispose()
-        crashpoint("restore.database")
+        crashpoint("restoring.database")
         migrate(self.path, settings, plugins, backup="none", watch=told)
-        crashpoint("restore.migrated")
+        crashpoint("restoring.migrated")
         with closing(Deployment.open(self.path, restoring=True)) as deployment:
             with deployment.transaction(write=True) as session:
                 begin_epoch(session, self.state.name)
-            crashpoint("restore.begun")
+            crashpoint("restoring.begun")
             _remove_indexes(deployment.store)
         # A second later: dates that clients were told have no more than seconds.
         _write_anew(self.path / RESTORED, str(now_ms() + 1000))
@@ -136,7 +136,7 @@ class Restore:
         mark = msgspec.json.encode({"backup": str(self.state.folder)})
         write_private(self.path / RESTORING, mark)
         sync(self.path)
-        crashpoint("restore.marked")
+        crashpoint("restoring.marked")
 
     def _check_heads(self, heads: Collection[str], settings: Settings) -> None:
         made_by = self.state.manifest.app_version
@@ -214,7 +214,7 @@ def _bring_objects(
             store.put_many([_stage(state, store, sha256) for sha256, _ in lacking])
             copied += len(lacking)
         watch(copied + kept, state.manifest.objects)
-        crashpoint("restore.copying")
+        crashpoint("restoring.copying")
     return copied, kept
 
 

@@ -136,6 +136,7 @@ def _back_up(driver: Driver) -> None:
 
 
 _BACKUP = _quetz("migrations", "backup", "{path}")
+_WHOLE_BACKUP = _quetz("backup", "{path}-backups", "{path}")
 _RESTORE = _quetz("migrations", "restore", "{path}", "latest", "--yes")
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -245,6 +246,29 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "restore of what is lost": Scenario(
         ("restore.copied",), arrange=_lose_database, command=_RESTORE, first=True, database="sqlite"
+    ),
+    "back up a deployment": Scenario(
+        (
+            "backing.database",
+            "backing.copying",
+            "backing.objects",
+            "backing.written",
+            "backing.finished",
+        ),
+        command=_WHOLE_BACKUP,
+    ),
+    "restore a deployment": Scenario(
+        (
+            "restoring.marked",
+            "restoring.copying",
+            "restoring.objects",
+            "restoring.database",
+            "restoring.migrated",
+            "restoring.begun",
+        ),
+        arrange=lambda driver: driver.run_well(*_WHOLE_BACKUP(driver)),
+        command=_quetz("restore", "{path}-backups", "{path}", "--yes"),
+        first=True,
     ),
 }
 
