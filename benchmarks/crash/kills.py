@@ -16,7 +16,6 @@ PLAN = (
     + [None] * 9
 )
 
-
 def measure(scale: float, folder: Path) -> Iterable[Figure | NotRun]:
     """REL-2: each kill has to land, and what was acknowledged has to be there after it."""
     deployment = folder / "deployment"
@@ -30,6 +29,4 @@ def measure(scale: float, folder: Path) -> Iterable[Figure | NotRun]:
         missed += not (driver.crash(point) or point is None)
         driver.check()
     basis = f"{len(plan)} kills, {len(driver.history.sent)} uploads"
-    yield Figure(
-        "REL-2 kills that did not land, or lost or broke a thing", [missed], "faults", 0, basis
-    )
+    yield Figure("REL-2 kills that did not land, or lost or broke a thing", [missed], "faults", 0, basis)
