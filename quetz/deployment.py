@@ -49,11 +49,15 @@ from quetz.storage.local import LocalStore
 
 STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
+BELL = "changed"
 RESTORING = "restoring.json"
 """In a deployment's folder while a backup is restored to it, and after that was broken off."""
-BELL = "changed"
+
 RESTORED = "restored"
 """In a deployment's folder: when a backup was restored to it last, in Unix milliseconds."""
+
+POSTGRESQL_DISK_FULL = "53100"
+"""An SQLSTATE; the messages are in the language of the server."""
 
 _WITHOUT_BACKUP = "quetz init-db --no-backup goes on without one"
 BackupChoice = Literal["default", "none", "require"] | Path
@@ -343,7 +347,7 @@ def _translated(error: OperationalError | InterfaceError | PoolTimeout) -> Excep
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable()
     text = str(error.orig)
-    if "disk is full" in text or "No space left" in text:
+    if "disk is full" in text or getattr(error.orig, "sqlstate", None) == POSTGRESQL_DISK_FULL:
         return StorageFull()
     if "no such" in text:  # a fault of ours, not of the database
         return error
