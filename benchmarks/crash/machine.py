@@ -30,8 +30,10 @@ def _figure(kind: str, world: World, seconds: float) -> Figure:
         world.kills = KILLS
         try:
             run_machine(world, examples=EXAMPLES, steps=STEPS, number=number)
-        except (AssertionError, ExceptionGroup) as error:
+        except AssertionError as error:
             faults.append(f"seed {number}: {error!r}")
+        except ExceptionGroup as error:  # the same requests, with other kills, went well
+            faults.append(f"seed {number}: {error.exceptions[0]!r}")
     basis = f"{world.done['steps']} steps, {world.done['kills']} kills, {number} seeds"
     basis += "".join(f"; {fault[:500]}" for fault in faults[:1])
     name = f"random requests and kills on {kind}: seeds that break the model"

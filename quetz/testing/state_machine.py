@@ -10,9 +10,9 @@ import hashlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -55,6 +55,25 @@ class Step:
     body: bytes = b""
 
 
+def _deleted(state: State) -> State:
+    return State(None, state.live)
+
+
+def _yanked(state: State) -> State:
+    return state._replace(yanked=True)
+
+
+def _restored(state: State) -> State:
+    return state._replace(yanked=False)
+
+
+_DEEDS: dict[str, tuple[str, str, Callable[[State], State]]] = {
+    "delete": ("DELETE", "", _deleted),
+    "yank": ("POST", "/yank", _yanked),
+    "restore": ("POST", "/restore", _restored),
+}
+"""What to ask for, and what becomes of the file."""
+
 channels = st.integers(0, 1)
 filenames = st.sampled_from([f"{name}-{version}-0.conda" for name, version in FILES])
 contents = st.integers(0, CONTENTS - 1)
@@ -78,10 +97,9 @@ class Machine(RuleBasedStateMachine):
         """Have something there: most requests to nothing are answered with 404."""
         for which in (0, 1):
             self.create_channel(which, None)
-        for name, version in FILES[1:]:
+        for name, version in FILES:
             self.upload(0, f"{name}-{version}-0.conda", number, force=False, kill=None)
 
-    @rule(which=channels, kill=kills)
     def create_channel(self, which: int, kill: float | None) -> None:
         name = self.names[which]
         exists = name in self.model
@@ -116,19 +134,34 @@ class Machine(RuleBasedStateMachine):
         )
         self._do(Step("POST", path, status, after), kill)
 
-    @rule(which=channels, filename=filenames, kill=kills)
-    def delete_version(self, which: int, filename: str, kill: float | None) -> None:
-        self._change(which, filename, "DELETE", "", _deleted, kill)
+    @rule(which=channels, filename=filenames, deed=st.sampled_from(list(_DEEDS)), kill=kills)
+    def change(self, which: int, filename: str, deed: str, kill: float | None) -> None:
+        """Delete, yank or restore one version."""
+        method, suffix, after_it = _DEEDS[deed]
+        name = self.names[which]
+        state = self.model.get(name, {}).get(filename, State())
+        path = f"/api/channels/{name}/packages/{filename.partition('-')[0]}/versions"
+        path += f"/{SUBDIR}/{filename}{suffix}"
+        if state.live is None:
+            self._do(Step(method, path, 404, self.model), kill)
+            return
+        files = {**self.model[name], filename: after_it(state)}
+        self._do(Step(method, path, 200, {**self.model, name: files}), kill)
 
-    @rule(which=channels, filename=filenames, kill=kills)
-    def yank(self, which: int, filename: str, kill: float | None) -> None:
-        self._change(which, filename, "POST", "/yank", _yanked, kill)
+    @rule(
+        which=channels,
+        deed=st.sampled_from(["create", "delete", "one", "one", "two", "two"]),
+        kill=kills,
+    )
+    def manage(self, which: int, deed: str, kill: float | None) -> None:
+        """Create or delete a channel, or delete all files of a package."""
+        if deed == "create":
+            self.create_channel(which, kill)
+        elif deed == "delete":
+            self.delete_channel(which, kill)
+        else:
+            self.delete_package(which, deed, kill)
 
-    @rule(which=channels, filename=filenames, kill=kills)
-    def restore(self, which: int, filename: str, kill: float | None) -> None:
-        self._change(which, filename, "POST", "/restore", _restored, kill)
-
-    @rule(which=channels, package=st.sampled_from(["one", "two"]), kill=kills)
     def delete_package(self, which: int, package: str, kill: float | None) -> None:
         name = self.names[which]
         files = self.model.get(name, {})
@@ -141,30 +174,34 @@ class Machine(RuleBasedStateMachine):
         path = f"/api/channels/{name}/packages/{package}"
         self._do(Step("DELETE", path, 200 if gone else 404, after), kill)
 
-    @rule(which=channels, sure=st.integers(0, 3), kill=kills)
-    def delete_channel(self, which: int, sure: int, kill: float | None) -> None:
-        if sure:
-            return  # or there would seldom be anything in it
+    def delete_channel(self, which: int, kill: float | None) -> None:
         name = self.names[which]
         after = {other: files for other, files in self.model.items() if other != name}
         status = 200 if name in self.model else 404
         self._do(Step("DELETE", f"/api/channels/{name}", status, after), kill)
 
-    @rule()
+    @rule(deed=st.sampled_from(["crash", "collect", "check", "look"]))
+    def look_after(self, deed: str) -> None:
+        deeds = {
+            "crash": self.crash,
+            "collect": self.collect_garbage,
+            "check": self.check_everything,
+            "look": self.look,
+        }
+        deeds[deed]()
+
     def crash(self) -> None:
         if self.world.kills > 0:
             self.world.kills -= 1
             self.world.kill()
             self.world.bury()
 
-    @rule()
     def collect_garbage(self) -> None:
         with self._opened() as deployment:
             collect(deployment, grace_ms=0)
             collect_index_files(deployment)
         self.world.done["steps"] += 1
 
-    @rule()
     def check_everything(self) -> None:
         errors: list[str] = []
 
@@ -179,7 +216,6 @@ class Machine(RuleBasedStateMachine):
         assert not errors, errors
         self.world.done["steps"] += 1
 
-    @rule()
     def look(self) -> None:
         """Wait until each index shows what the model has, and read all files."""
         for name in self.names:
@@ -207,25 +243,6 @@ class Machine(RuleBasedStateMachine):
             return 409, self.model
         files = {**self.model[name], filename: State(digest, digest)}
         return 201, {**self.model, name: files}
-
-    def _change(  # noqa: PLR0917  # what to change, and how
-        self,
-        which: int,
-        filename: str,
-        method: str,
-        verb: str,
-        change: Any,
-        kill: float | None,
-    ) -> None:
-        name = self.names[which]
-        state = self.model.get(name, {}).get(filename, State())
-        path = f"/api/channels/{name}/packages/{filename.partition('-')[0]}/versions"
-        path += f"/{SUBDIR}/{filename}{verb}"
-        if state.live is None:
-            self._do(Step(method, path, 404, self.model), kill)
-            return
-        files = {**self.model[name], filename: change(state)}
-        self._do(Step(method, path, 200, {**self.model, name: files}), kill)
 
     def _do(self, step: Step, kill: float | None) -> None:
         self.world.done["steps"] += 1
@@ -324,18 +341,6 @@ def run_machine(world: World, *, examples: int, steps: int, number: int) -> None
         run_state_machine_as_test(seed(number)(Bound), settings=options)
     finally:
         world.close()
-
-
-def _deleted(state: State) -> State:
-    return State(None, state.live)
-
-
-def _yanked(state: State) -> State:
-    return state._replace(yanked=True)
-
-
-def _restored(state: State) -> State:
-    return state._replace(yanked=False)
 
 
 def _is_listed(state: State) -> bool:
