@@ -227,7 +227,7 @@ def _number(digits: bytes) -> int:
     return int(digits.lstrip(b"0")[:20] or b"0")
 
 
-async def _send_body(  # noqa: PLR0917  the two of ASGI, and what is sent
+async def _send_body(
     representation: Representation,
     file: int,
     span: tuple[int, int],
