@@ -2,6 +2,7 @@
 
 import pytest
 
+from quetz.db.queries.channels import get_channel
 from quetz.testing.packages import build_package
 from quetz.tests.web.api.uploading import other_bytes, upload
 
@@ -37,11 +38,12 @@ def copy(client, package):
     return client.post("/api/channels/small/packages/copy", params=source)
 
 
-def size_of(client):
-    return client.get("/api/channels/small").json()["size"]
+def size_of(deployment):
+    with deployment.transaction() as session:
+        return get_channel(session, "small").size
 
 
-def test_a_copy_takes_room_and_needs_it(owner_client, package, limit_to):
+def test_a_copy_takes_room_and_needs_it(owner_client, deployment, package, limit_to):
     owner_client.post("/api/channels", json={"name": "forge", "private": False})
     upload(owner_client, None, package)
     size = package.stat().st_size
@@ -52,10 +54,10 @@ def test_a_copy_takes_room_and_needs_it(owner_client, package, limit_to):
     taken = copy(owner_client, package)
 
     assert (refused.status_code, taken.status_code) == (FULL, 201)
-    assert size_of(owner_client) == size
+    assert size_of(deployment) == size
 
 
-def test_a_deleted_file_that_comes_again_needs_room(owner_client, package, limit_to):
+def test_a_deleted_file_that_comes_again_needs_room(owner_client, deployment, package, limit_to):
     size = package.stat().st_size
     limit_to(size)
     upload(owner_client, None, package, channel="small")
@@ -67,10 +69,10 @@ def test_a_deleted_file_that_comes_again_needs_room(owner_client, package, limit
     restored = upload(owner_client, None, package, channel="small")
 
     assert (refused.status_code, restored.status_code) == (FULL, 201)
-    assert size_of(owner_client) == size
+    assert size_of(deployment) == size
 
 
-def test_a_forced_upload_needs_room_for_what_it_adds(owner_client, package, limit_to):
+def test_a_forced_upload_needs_room_for_what_it_adds(owner_client, deployment, package, limit_to):
     size = package.stat().st_size
     other = other_bytes(package.parent)
     more = other.stat().st_size
@@ -83,4 +85,4 @@ def test_a_forced_upload_needs_room_for_what_it_adds(owner_client, package, limi
     replaced = upload(owner_client, None, other, channel="small", force=True)
 
     assert (refused.status_code, replaced.status_code) == (FULL, 201)
-    assert size_of(owner_client) == more
+    assert size_of(deployment) == more
