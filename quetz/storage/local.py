@@ -1,7 +1,9 @@
 """The object store on local disk."""
 
+import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -30,6 +32,7 @@ from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
 OBJECTS = "objects"
 INDEX = "index"
 STAGING = "staging"
+QUARANTINE = "quarantine"
 FAN_OUT = [f"{byte:02x}" for byte in range(256)]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -81,6 +84,9 @@ class LocalStore:
     def stage(self) -> Stage:
         return Stage(self._staging.new_path())
 
+    def remove_dead_stages(self) -> None:
+        self._staging.remove_dead()
+
     def put(self, stage: Stage, key: StoreKey) -> None:
         if key != object_key(stage.sha256):
             raise ValueError(f"the staged bytes are not those of '{key}'")
@@ -89,12 +95,9 @@ class LocalStore:
         crashpoint("put.durable")
         *folders, name = str(key).split("/")
         with store_failures(), folder_below(self._root, folders) as folder:
-            if plain_file_size(folder, name) != stage.size:
-                os.rename(stage.path, name, dst_dir_fd=folder)
+            os.rename(stage.path, name, dst_dir_fd=folder)
             crashpoint("put.renamed")
-            # Also when the object was there: who put it may not have come to this line yet.
             os.fsync(folder)
-        stage.discard()
 
     def put_many(self, files: Sequence[StagedFile]) -> None:
         with store_failures():
@@ -103,10 +106,7 @@ class LocalStore:
             for file in files:
                 start = file.sha256[:2]
                 with folder_below(self._root, [OBJECTS, start]) as folder:
-                    if plain_file_size(folder, file.sha256) == file.size:
-                        file.discard()
-                    else:
-                        os.rename(file.path, file.sha256, dst_dir_fd=folder)
+                    os.rename(file.path, file.sha256, dst_dir_fd=folder)
             crashpoint("put_many.renamed")
             starts = sorted({file.sha256[:2] for file in files})
             make_durable(self._root, [self._path / OBJECTS / start for start in starts])
@@ -151,6 +151,27 @@ class LocalStore:
             folder_below(self._root, folders) as folder,
         ):
             os.unlink(name, dir_fd=folder)
+
+    def set_aside(self, key: StoreKey) -> str | None:
+        *folders, name = str(key).split("/")
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, folders) as folder,
+            folder_below(self._root, [QUARANTINE], make=True) as quarantine,
+            os.fdopen(os.open(name, READING, dir_fd=folder), "rb") as file,
+        ):
+            if hashlib.file_digest(file, "sha256").hexdigest() == name:
+                return None
+            aside = f"{name}-{time.time_ns()}"
+            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=quarantine)
+            if not _is_same(file.fileno(), quarantine, aside):  # put anew while it was read
+                os.rename(aside, name, src_dir_fd=quarantine, dst_dir_fd=folder)
+                return None
+            for changed in (quarantine, folder, self._root):
+                os.fsync(changed)
+            return f"{QUARANTINE}/{aside}"
+        return None
 
     def list_objects(self) -> Iterator[tuple[str, int]]:
         for start in FAN_OUT:
@@ -274,6 +295,10 @@ def _make_folders(root: int) -> None:
         with folder_below(root, [name], make=True):
             pass  # it is a folder, and no link to one
     os.fsync(root)
+
+
+def _is_same(file: int, folder: int, name: str) -> bool:
+    return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=folder, follow_symlinks=False))
 
 
 def _is_index_key(text: str) -> bool:

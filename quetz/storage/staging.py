@@ -197,6 +197,12 @@ class StagingArea:
                 raise
             return cls(path, lock)
 
+    def remove_dead(self) -> None:
+        """Remove the areas beside this one whose owners are gone."""
+        shared = self._path.parent
+        with store_failures(), _turn(shared):
+            _remove_dead(shared)
+
     def new_path(self) -> Path:
         """Return a path in the area that no file has."""
         return self._path / str(next(self._numbers))

@@ -26,7 +26,7 @@ def world(tmp_path_factory):
 
 
 @contextmanager
-def away(deployment, *paths):
+def away(deployment, *paths, forget=True):
     """Move files away for a while, and put folders in their places, as of an unmounted disk."""
     elsewhere = deployment.path.with_name("away")
     elsewhere.mkdir()
@@ -35,7 +35,8 @@ def away(deployment, *paths):
     for path, kept in moved:
         path.rename(kept)
         path.mkdir()
-    deployment.changes.committed()  # what was read before is believed no longer
+    if forget:
+        deployment.changes.committed()  # what was read before is believed no longer
     try:
         yield
     finally:
@@ -89,3 +90,14 @@ def test_each_route_says_when_the_store_is_away(world):
     download = found["GET /get/{channel}/noarch/pkg-1.0-0.conda"]
     upload = next(one for asked, one in found.items() if "/upload/" in asked)
     assert (download.status_code, upload.status_code) == (UNAVAILABLE, UNAVAILABLE)
+
+
+def test_a_download_that_was_found_a_moment_ago_says_when_its_bytes_are_gone(world):
+    matrix, folder, _ = world
+    path = f"/get/{CHANNEL}/noarch/pkg-1.0-0.conda"
+    found = matrix.client.get(path)
+
+    with away(matrix.deployment, folder / STORE_FOLDER / "objects", forget=False):
+        gone = matrix.client.get(path)
+
+    assert (found.status_code, gone.status_code) == (200, UNAVAILABLE)
