@@ -159,7 +159,7 @@ def _serve(connection: socket.socket) -> None:
     for file in files:
         os.close(file)
     ended = os.pidfd_open(child)
-    if ended not in select.select([connection, ended], [], [], SECONDS)[0]:
+    if ended not in select.select([connection.fileno(), ended], [], [], SECONDS)[0]:
         os.kill(child, signal.SIGKILL)  # who asked for it has gone, or waited long enough
     _, status = os.waitpid(child, 0)
     with suppress(OSError):
