@@ -158,14 +158,12 @@ def _serve(connection: socket.socket) -> None:
         _become(json.loads(message), files)
     for file in files:
         os.close(file)
-
-    def give_up(*_: object) -> None:
-        os.kill(child, signal.SIGKILL)
-
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SECONDS)
+    ended = os.pidfd_open(child)
+    if ended not in select.select([connection.fileno(), ended], [], [], SECONDS)[0]:
+        os.kill(child, signal.SIGKILL)  # who asked for it has gone, or waited long enough
     _, status = os.waitpid(child, 0)
-    connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+    with suppress(OSError):
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quetz.tests.architecture.sources import PACKAGE
-from quetz.tests.forks import Kind, python_of
-
-SECONDS = 300
+from quetz.tests.forks import SECONDS, Kind, python_of
 
 # Nothing is fetched: all that a plugin needs is there.
 _PIP = """\
