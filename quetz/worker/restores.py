@@ -2,7 +2,8 @@
 
 The bytes of packages come first, then the database in one step, then what follows from it. A mark
 in the folder says that this is under way: until it is gone nothing else uses the deployment, and
-the same restore finishes what a crash broke off. No object is removed but one with wrong bytes.
+the same restore finishes what a crash broke off. No object is removed; one with wrong bytes is
+replaced.
 """
 
 import hashlib
@@ -219,17 +220,12 @@ def _bring_objects(
 
 
 def _is_sound(store: ObjectStore, sha256: str, size: int) -> bool:
-    """Say whether the store has an object; one with other bytes than its name says is removed."""
+    """Say whether the store has an object, and the bytes are those that its name says."""
     key = object_key(sha256)
-    found = store.size(key)
-    if found is None:
+    if store.size(key) != size:
         return False
-    if found == size:
-        with store.open_file(key) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:  # type: ignore[arg-type]
-                return True
-    store.delete(key)
-    return False
+    with store.open_file(key) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256  # type: ignore[arg-type]
 
 
 def _stage(state: State, store: ObjectStore, sha256: str) -> StagedFile:

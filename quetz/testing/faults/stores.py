@@ -92,6 +92,9 @@ class FaultyStore:
     def stage(self) -> Stage:
         return self._call("stage", lambda: _CountedStage(self._store.stage(), self.trigger))
 
+    def remove_dead_stages(self) -> None:
+        self._call("remove_dead_stages", self._store.remove_dead_stages)
+
     def put(self, stage: Stage, key: StoreKey) -> None:
         self._call("put", lambda: self._store.put(stage, key))
         self._note_put(stage.sha256, stage.size)
@@ -128,6 +131,9 @@ class FaultyStore:
         sha256 = str(key).rpartition("/")[2]
         if size is not None and self._put.pop(sha256, None) is None:
             self._deleted[sha256] = size
+
+    def set_aside(self, key: StoreKey) -> str | None:
+        return self._call("set_aside", lambda: self._store.set_aside(key))
 
     def list_objects(self) -> Iterator[tuple[str, int]]:
         fault = self.trigger.count("list_objects")
