@@ -287,17 +287,14 @@ class Deployment:
         if write:
             self.check_writable()
         bind = self._writer if write else self._reader
-        try:
-            with Session(bind, expire_on_commit=False) as session:
-                yield session
-                if not write:
-                    return
-                session.flush()
-                self.changes.announce(session)
-                crashpoint("transaction.committing")
-                session.commit()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise _translated(error) from error
+        with database_failures(), Session(bind, expire_on_commit=False) as session:
+            yield session
+            if not write:
+                return
+            session.flush()
+            self.changes.announce(session)
+            crashpoint("transaction.committing")
+            session.commit()
         crashpoint("transaction.committed")
         self.changes.committed()
         if marks_of(session) or has_recorded(session):
@@ -341,6 +338,20 @@ def _migrate_at_start(path: Path, settings: Settings, plugins: Plugins) -> None:
     _log.warning("the database of '%s' lacks migrations, which are applied now", path)
     outcome = migrate(path, settings, plugins, watch=lambda told: _log.warning(told.sentence))
     _log.warning("%d migrations were applied in %.1f s", len(outcome.applied), outcome.seconds)
+
+
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """Translate what the database's driver reports.
+
+    Raises:
+        DatabaseUnavailable: the database is away, or busy for too long.
+        StorageFull: its disk is full.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise _translated(error) from error
 
 
 def _translated(error: OperationalError | InterfaceError | PoolTimeout) -> Exception:

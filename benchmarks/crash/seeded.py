@@ -19,6 +19,9 @@ GOAL = 10
 SECONDS = 300
 
 TESTS = "quetz/tests"
+ORDER = f"{TESTS}/faults/test_order.py"
+PUBLISHING = f"{TESTS}/services/test_publishing.py"
+RACES = f"{TESTS}/worker/test_collecting_races.py"
 DURABLE = (
     f"{TESTS}/storage/test_local.py::"
     "test_bytes_are_durable_before_their_name_and_the_name_before_the_return"
@@ -69,9 +72,7 @@ BUGS = [
                 f'{PUT}        crashpoint("upload.recorded")\n',
             ),
         ],
-        [
-            f"{TESTS}/faults/test_order.py::test_a_file_whose_bytes_may_not_be_stored_is_not_recorded"
-        ],
+        [f"{ORDER}::test_a_file_whose_bytes_may_not_be_stored_is_not_recorded"],
     ),
     Bug(
         "marks are deleted up to the largest that was read",
@@ -91,12 +92,7 @@ BUGS = [
                 ),
             ),
         ],
-        [
-            (
-                f"{TESTS}/faults/test_order.py::"
-                "test_a_mark_that_is_committed_after_one_with_a_larger_id_is_published_next"
-            )
-        ],
+        [(f"{ORDER}::test_a_mark_that_is_committed_after_one_with_a_larger_id_is_published_next")],
     ),
     Bug(
         "a switch flips without compare-and-swap",
@@ -105,18 +101,13 @@ BUGS = [
             ('IndexState.generation == bindparam("read_generation")', "IndexState.generation >= 0"),
             ('            "read_generation": read_generation,\n', ""),
         ],
-        [f"{TESTS}/services/test_publishing.py::test_the_slower_of_two_publishers_changes_nothing"],
+        [f"{PUBLISHING}::test_a_build_that_changed_nothing_still_stops_a_slower_one"],
     ),
     Bug(
         "a flip names shards without a look whether they are still there",
         "services/publishing.py",
         [("    if not store.has_all([parse_index_key(key) for key in keys]):", "    if not keys:")],
-        [
-            (
-                f"{TESTS}/services/test_publishing.py::"
-                "test_a_shard_removed_between_build_and_flip_is_built_again"
-            )
-        ],
+        [(f"{PUBLISHING}::test_a_shard_removed_between_build_and_flip_is_built_again")],
     ),
     Bug(
         "files are discarded whose flip was committed, though its answer was lost",
@@ -127,12 +118,7 @@ BUGS = [
                 "if session is not None:",
             )
         ],
-        [
-            (
-                f"{TESTS}/faults/test_order.py::"
-                "test_files_stay_whose_flip_was_committed_though_its_answer_was_lost"
-            )
-        ],
+        [(f"{ORDER}::test_files_stay_whose_flip_was_committed_though_its_answer_was_lost")],
     ),
     Bug(
         "objects are collected without grace",
@@ -149,23 +135,13 @@ BUGS = [
                 "as_before = set(found)",
             )
         ],
-        [
-            (
-                f"{TESTS}/worker/test_collecting_races.py::"
-                "test_what_was_touched_since_it_was_found_is_left_alone"
-            )
-        ],
+        [(f"{RACES}::test_what_was_touched_since_it_was_found_is_left_alone")],
     ),
     Bug(
         "an upload is recorded whose bytes the collector has just removed",
         "web/api/uploads.py",
         [("            objects.check_stored(deployment.store, hashes)\n", "")],
-        [
-            (
-                f"{TESTS}/worker/test_collecting_races.py::"
-                "test_an_upload_that_is_recorded_after_its_bytes_went_is_told_to_come_again"
-            )
-        ],
+        [(f"{RACES}::test_an_upload_that_is_recorded_after_its_bytes_went_is_told_to_come_again")],
     ),
     Bug(
         "a change leaves no event",
@@ -187,7 +163,7 @@ BUGS = [
         "a quota is not looked at again under the lock",
         "services/uploads.py",
         [("        check_quota(session, channel, more, now=now_ms())\n", "")],
-        [f"{TESTS}/faults/test_order.py::test_a_quota_that_was_lowered_meanwhile_holds"],
+        [f"{ORDER}::test_a_quota_that_was_lowered_meanwhile_holds"],
     ),
     Bug(
         "a COMMIT that failed leaves its transaction in the pool",

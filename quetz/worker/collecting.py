@@ -18,6 +18,7 @@ from quetz.services.index_leftovers import (
     supersede_leftovers,
 )
 from quetz.services.objects import collect_objects
+from quetz.storage.keys import object_key
 from quetz.worker.leases import leased
 from quetz.worker.recovery import remove_reservations
 
@@ -129,13 +130,16 @@ class _Work:
 
     def adopt_objects(self) -> None:
         """Add rows for objects of which there is none, so that they go after the grace."""
-        listed = self._deployment.store.list_objects()
+        store = self._deployment.store
+        listed = store.list_objects()
         while not self._stopped() and (some := dict(islice(listed, LISTED_AT_ONCE))):
             with self._deployment.transaction() as session:
-                strange = some.keys() - queries.list_known(session, list(some))
+                unknown = some.keys() - queries.list_known(session, list(some))
+            # A listing may be of before: what is gone by now would be counted when its row goes.
+            strange = [one for one in sorted(unknown) if store.has_all([object_key(one)])]
             if strange and not self._dry_run:
                 with self._deployment.transaction(write=True) as session:
-                    queries.adopt_objects(session, [(one, some[one]) for one in sorted(strange)])
+                    queries.adopt_objects(session, [(one, some[one]) for one in strange])
                     crashpoint("collect.adopting")
             self._done.adopted += len(strange)
 

@@ -53,6 +53,7 @@ _BEFORE = {
     StoreFault.TIMED_OUT: errno.ETIMEDOUT,
     StoreFault.FULL: errno.ENOSPC,
 }
+BEFORE_EFFECT = frozenset(_BEFORE)
 
 
 def faults_of(method: str) -> list[StoreFault]:

@@ -32,7 +32,7 @@ deployment.close()
 def workplace(request, tmp_path) -> Workplace:
     """A place whose tests use the PostgreSQL server of this run."""
     variables = {SHARED_FOLDER: str(request.config.stash[FOLDER])}
-    return Workplace.make(tmp_path, **variables)
+    return Workplace.make(tmp_path, variables)
 
 
 def follow(workplace: Workplace, steps: list[tuple[str, str]], models: Path) -> None:

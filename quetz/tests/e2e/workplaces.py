@@ -54,7 +54,9 @@ class Workplace:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, parent: Path, kind: Kind = Kind.QUETZ, **variables: str) -> "Workplace":
+    def make(
+        cls, parent: Path, variables: Mapping[str, str] | None = None, kind: Kind = Kind.QUETZ
+    ) -> "Workplace":
         folder, environment = parent / "work", parent / "environment"
         folder.mkdir()
         venv.create(environment, with_pip=False)
@@ -62,7 +64,7 @@ class Workplace:
         lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
         (packages / "tests.pth").write_text("\n".join(lines) + "\n")
         commands = environment / "bin"
-        place = cls(folder, commands, variables)
+        place = cls(folder, commands, dict(variables or {}))
         programs = {name: _MODULE.format("python", name) for name in _PROGRAMS}
         place._write_commands(programs | {"pip": _PIP})
         python = shlex.join(python_of(kind, environment))
@@ -72,7 +74,7 @@ class Workplace:
     @classmethod
     def checkout(cls, parent: Path) -> "Workplace":
         """Make one with sources of quetz in its folder, which are those that run."""
-        place = cls.make(parent, Kind.OTHERS, PYTHONPATH=str(parent / "work"))
+        place = cls.make(parent, {"PYTHONPATH": str(parent / "work")}, Kind.OTHERS)
         shutil.copytree(PACKAGE, place.folder / "quetz", ignore=shutil.ignore_patterns("tests"))
         return place
 

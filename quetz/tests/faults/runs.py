@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from quetz.testing.faults import DatabaseFault, StoreFault
-from quetz.testing.faults.databases import faults_on
-from quetz.testing.faults.stores import faults_of
+from quetz.testing.faults.databases import COMMIT, faults_on
+from quetz.testing.faults.stores import BEFORE_EFFECT, faults_of
 from quetz.tests.faults.scenarios import Scenario, Step, build_packages, fill, settle
 from quetz.tests.faults.worlds import Answer, State, Template, World, make_template
 from quetz.worker.checks.databases import check_schema
@@ -20,7 +20,6 @@ from quetz.worker.checks.findings import Finding, Ground, Severity
 from quetz.worker.fsck import CHECKS
 
 REFUSALS = {503, 507}
-CHANGES = {"INSERT", "UPDATE", "DELETE", "COMMIT", "NOTIFY"}
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,22 @@ class Trial:
         self._course = self._run_without_fault()
 
     def injections(self) -> Iterator[Injection]:
-        """Yield each call with a fault before its effect, of alternating kinds, and one after."""
+        """Yield each call with faults before its effect, by turns, and with all that come after.
+
+        A statement's effect is undone with its transaction, so that only a COMMIT has one.
+        """
         with self._template.world() as world:
             kinds = [one for one in faults_on(world.deployment.engine) if one.name != "AFTER"]
         for at, call in enumerate(self._course.database_calls, 1):
             yield Injection(kinds[at % len(kinds)], at, call)
-            if call in CHANGES:
+            if call == COMMIT:
                 yield Injection(DatabaseFault.AFTER, at, call)
         for at, call in enumerate(self._course.store_calls, 1):
+            before = [fault for fault in faults_of(call) if fault in BEFORE_EFFECT]
+            yield Injection(before[at % len(before)], at, call)
             for fault in faults_of(call):
-                yield Injection(fault, at, call)
+                if fault not in before:
+                    yield Injection(fault, at, call)
 
     def run(self, injection: Injection) -> Outcome:
         """Run the scenario with a fault, and what follows without one."""

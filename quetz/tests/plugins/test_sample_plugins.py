@@ -24,7 +24,7 @@ INIT_DB = "quetz init-db deployment_dir"
 def shared_place(request, tmp_path_factory) -> Workplace:
     """A place with copies of both, whose tests use the PostgreSQL server of this run."""
     variables = {SHARED_FOLDER: str(request.config.stash[FOLDER])}
-    place = Workplace.make(tmp_path_factory.mktemp("plugins"), **variables)
+    place = Workplace.make(tmp_path_factory.mktemp("plugins"), variables)
     for plugin in Path(__file__).parent.glob("quetz-*"):
         copy = place.folder / plugin.name
         shutil.copytree(plugin, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
