@@ -18,8 +18,14 @@ from quetz.testing.servers import Server, spawned_server
 CLIENTS = 6
 CHECK_EVERY = 100
 READY_SECONDS = 120.0
-IN_RECOVERY = 0.7
+SERVING_SECONDS = (0.2, 1.5)
+"""The least and the longest time between two kills of what serves."""
+
+IN_RECOVERY = {"sqlite": 0.85, "postgresql": 0.7}
 """How often a server is killed while it starts; of such kills there is time for the most."""
+
+IN_A_ROW = {"sqlite": 4, "postgresql": 12}
+"""How many kills a server may see at most until nothing is left of it."""
 
 OF_DATABASE = 0.8
 OF_BACKENDS = 0.8
@@ -42,6 +48,7 @@ class Storm:
         self.told = Told()
         self._driver = driver
         self._postmaster = postmaster
+        self._backend = "sqlite" if postmaster is None else "postgresql"
         self._random = random.Random(seed)
         self._ending = threading.Event()
         self._clients = [Client(driver, number, seed) for number in range(CLIENTS)]
@@ -75,15 +82,15 @@ class Storm:
         """Start the server, and kill it or parts of it until nothing of it is left."""
         with spawned_server(self._driver.path) as server:
             self._driver.url = server.url
-            if self._random.random() < IN_RECOVERY:
+            if self._random.random() < IN_RECOVERY[self._backend]:
                 time.sleep(self._random.uniform(0.01, 0.3))
                 self._count("whole, while it started")
                 return
             if not _becomes_ready(server):
                 self.told.faults.append("a server did not become ready after a kill")
                 return
-            for _ in range(self._random.randint(1, 4 if self._postmaster is None else 12)):
-                time.sleep(self._random.uniform(0.05, 0.6))
+            for _ in range(self._random.randint(1, IN_A_ROW[self._backend])):
+                time.sleep(self._random.uniform(*SERVING_SECONDS))
                 if self._kill_something(server):
                     return
 

@@ -4,6 +4,7 @@ import json
 from urllib.parse import urlencode
 
 from quetz.conda.filenames import PackageFilename
+from quetz.services.collecting import ALWAYS_KEPT
 from quetz.testing.crashes.driver import CHANNEL, SUBDIR, Driver
 from quetz.testing.crashes.histories import DELETED, Change, Place, Request, State, hash_of
 
@@ -32,12 +33,18 @@ def deleting(channel: str, filename: str) -> Change:
     return Change(Request("DELETE", _version(place)), {place: None}, DELETED)
 
 
-def upload(driver: Driver, channel: str = CHANNEL) -> tuple[Place, bytes] | None:
+def upload(driver: Driver, channel: str = CHANNEL, *, wait: int = 0) -> tuple[Place, bytes] | None:
     """Upload a new file; return it if it was answered."""
     filename, data = driver.new_file()
-    if driver.attempt(uploading(channel, filename, data)):
+    if driver.attempt(uploading(channel, filename, data, wait=wait)):
         return Place(channel, SUBDIR, filename), data
     return None
+
+
+def supersede_often(driver: Driver) -> None:
+    """Let indexes be published more often than their former states are kept."""
+    for _ in range(ALWAYS_KEPT + 2):
+        upload(driver, wait=WAIT_SECONDS)
 
 
 def upload_bounded(driver: Driver) -> None:

@@ -209,7 +209,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         command=_quetz("gc", "{path}", "--grace-days", "0"),
     ),
     "superseded": Scenario(
-        ("supersede.removing",), arrange=damages.grow_old, command=_chore("collect")
+        ("supersede.removing",),
+        prepare=clients.supersede_often,
+        arrange=damages.grow_old,
+        command=_chore("collect"),
     ),
     "improve": Scenario(("improve.read",), arrange=damages.grow_old, command=_chore("improve")),
     "zip": Scenario(("gzip.written",), command=_chore("zip")),
