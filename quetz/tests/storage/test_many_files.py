@@ -27,7 +27,7 @@ def test_many_files_become_durable_by_two_waits(store, effects):
 
     waits = [number for number, call in enumerate(effects) if call == ("syncfs", "store")]
     renames = [number for number, call in enumerate(effects) if call[0] == "rename"]
-    assert waits == [0, 3]
+    assert waits == [0, 4]
     assert renames == [1, 2]
 
 
