@@ -13,7 +13,7 @@ LOCK = $(DEV)/python -m uv pip compile pyproject.toml --quiet --generate-hashes 
 .SECONDARY: # make would remove the stamps that a pattern made
 .DEFAULT_GOAL := help
 .PHONY: help run test check docs test-all bench bench-scale campaign-crash campaign-migrations \
-	campaign-security lock clean
+	campaign-security soak lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 27
@@ -56,6 +56,9 @@ campaign-migrations: .venv-dev/installed ## Kill migrations, crowd them, and mea
 
 campaign-security: .venv-dev/installed ## Attack a server in fifteen ways, and count what gives way.
 	$(DEV)/python -m benchmarks.security
+
+soak: .venv-dev/installed ## Use a server in all ways for an hour, and see whether it grows.
+	$(DEV)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATABASE),--database $(DATABASE))
 
 lock: .venv-dev/installed ## Write both locks anew; UPGRADE=--upgrade takes the newest releases.
 	$(LOCK) --group build --output-file requirements.lock

@@ -28,6 +28,14 @@ def pinned(cpu: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """``anonymous`` is bytes of memory that no file backs, ``files`` where descriptors lead."""
+
+    anonymous: int
+    files: list[str]
+
+
+@dataclass(frozen=True)
 class Session:
     """The processes of a server: all that share the session which its first one leads."""
 
@@ -50,9 +58,17 @@ class Session:
 
     def anonymous_bytes(self) -> list[int]:
         """Return the memory of each process that no file backs, its share of what is shared."""
-        pattern = re.compile(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", re.MULTILINE)
-        rolled_up = [(pid / "smaps_rollup").read_text() for pid, _ in self._processes()]
-        return [sum(map(int, pattern.findall(text))) << 10 for text in rolled_up]
+        return [_anonymous_bytes(pid) for pid, _ in self._processes()]
+
+    def usage(self) -> dict[int, "Usage"]:
+        """Return what each process holds, by its id."""
+        found = {}
+        for folder, _ in self._processes():
+            try:
+                found[int(folder.name)] = _usage(folder)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+        return found
 
     def _kilobytes(self, field: str) -> int:
         pattern = re.compile(rf"^{field}:\s+(\d+) kB", re.MULTILINE)
@@ -70,6 +86,21 @@ class Session:
             if int(fields[3]) == self.leader:
                 found.append((folder, fields))
         return found
+
+
+def _usage(folder: Path) -> Usage:
+    files = []
+    for link in (folder / "fd").iterdir():
+        try:
+            files.append(str(link.readlink()))
+        except FileNotFoundError:
+            continue  # it was just closed
+    return Usage(_anonymous_bytes(folder), files)
+
+
+def _anonymous_bytes(folder: Path) -> int:
+    pattern = re.compile(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", re.MULTILINE)
+    return sum(map(int, pattern.findall((folder / "smaps_rollup").read_text()))) << 10
 
 
 def describe(folder: Path) -> str:

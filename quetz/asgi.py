@@ -13,6 +13,7 @@ from typing import Any
 
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
+from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors import QuetzError
 from quetz.services.background import Background
@@ -49,6 +50,7 @@ def create() -> App:
     _MasterWatch(int(os.environ["QUETZ_MASTER_PID"])).start()
     try:
         app = _open_app()
+        crashpoint("start.worker")
     except QuetzError as error:  # it changed since the command checked it
         _log.error("a server process cannot start: %s", error)
         sys.exit(1)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from quetz.crashpoints import crashpoint
 from quetz.db.changes import Changes, watch_changes
 from quetz.db.engine import open_engine
 from quetz.errors import (
@@ -48,11 +49,15 @@ from quetz.storage.local import LocalStore
 
 STORE_FOLDER = "store"
 LOCK_FOLDER = "locks"
+BELL = "changed"
 RESTORING = "restoring.json"
 """In a deployment's folder while a backup is restored to it, and after that was broken off."""
-BELL = "changed"
+
 RESTORED = "restored"
 """In a deployment's folder: when a backup was restored to it last, in Unix milliseconds."""
+
+POSTGRESQL_DISK_FULL = "53100"
+"""An SQLSTATE; the messages are in the language of the server."""
 
 _WITHOUT_BACKUP = "quetz init-db --no-backup goes on without one"
 BackupChoice = Literal["default", "none", "require"] | Path
@@ -282,16 +287,15 @@ class Deployment:
         if write:
             self.check_writable()
         bind = self._writer if write else self._reader
-        try:
-            with Session(bind, expire_on_commit=False) as session:
-                yield session
-                if not write:
-                    return
-                session.flush()
-                self.changes.announce(session)
-                session.commit()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise _translated(error) from error
+        with database_failures(), Session(bind, expire_on_commit=False) as session:
+            yield session
+            if not write:
+                return
+            session.flush()
+            self.changes.announce(session)
+            crashpoint("transaction.committing")
+            session.commit()
+        crashpoint("transaction.committed")
         self.changes.committed()
         if marks_of(session) or has_recorded(session):
             self.wake()
@@ -336,11 +340,25 @@ def _migrate_at_start(path: Path, settings: Settings, plugins: Plugins) -> None:
     _log.warning("%d migrations were applied in %.1f s", len(outcome.applied), outcome.seconds)
 
 
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """Translate what the database's driver reports.
+
+    Raises:
+        DatabaseUnavailable: the database is away, or busy for too long.
+        StorageFull: its disk is full.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise _translated(error) from error
+
+
 def _translated(error: OperationalError | InterfaceError | PoolTimeout) -> Exception:
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable()
     text = str(error.orig)
-    if "disk is full" in text or "No space left" in text:
+    if "disk is full" in text or getattr(error.orig, "sqlstate", None) == POSTGRESQL_DISK_FULL:
         return StorageFull()
     if "no such" in text:  # a fault of ours, not of the database
         return error

@@ -6,7 +6,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.crash import backing, kills
+from benchmarks.crash import (
+    backing,
+    blind,
+    faults,
+    histories,
+    kills,
+    machine,
+    power,
+    readers,
+    seeded,
+)
 from benchmarks.figures import Figure, NotRun
 from benchmarks.report import report_campaign
 
@@ -15,7 +25,14 @@ Goal = Callable[[float, Path], Iterable[Figure | NotRun]]
 
 GOALS: dict[str, Goal] = {
     "rel2": kills.measure,
+    "rel3": blind.measure,
+    "rel4": faults.measure,
+    "histories": histories.measure,
+    "machine": machine.measure,
+    "rel13": readers.measure,
+    "rel26": power.measure,
     "rel28": backing.measure,
+    "rel30": seeded.measure,
 }
 
 

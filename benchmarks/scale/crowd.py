@@ -1,6 +1,5 @@
 """A thousand readers for a minute, with uploads going on: nothing fails, nothing is torn."""
 
-import math
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from benchmarks import limits
 from benchmarks.client import connected, get
 from benchmarks.figures import Figure
 from benchmarks.scale.bench import Bench, Channel
-from benchmarks.scale.readers import Plan, Tally
+from benchmarks.scale.readers import Plan, Tally, percentile
 from benchmarks.servers import Running, wait_until_published
 
 RECORDS = 100_000
@@ -25,13 +24,19 @@ PACKAGES = 20
 UPLOAD_SECONDS = 0.5
 HEALTH_SECONDS = 0.05
 
+NAMES = {"index": "a shard index", "304": "a 304"}
+Beside = Callable[[Running, Channel, threading.Event], object]
 
-def measure(bench: Bench) -> Iterator[Figure]:
-    channel = bench.channel(RECORDS)
+
+def measure(bench: Bench, records: int = RECORDS, beside: Beside | None = None) -> Iterator[Figure]:
+    """Let ``beside`` run in a thread of its own, until its event is set."""
+    channel = bench.channel(records)
     with bench.server() as server:
         plan = _plan(bench, server, channel)
         over = threading.Event()
-        with _readers(plan) as read, ThreadPoolExecutor(2) as others:
+        with _readers(plan) as read, ThreadPoolExecutor(3) as others:
+            if beside is not None:
+                others.submit(beside, server, channel, over)
             uploading = others.submit(_upload, bench, server, channel, over)
             looking = others.submit(_look_at_health, server, over)
             try:
@@ -109,6 +114,9 @@ def _figures(plan: Plan, tally: Tally, uploads: int, health: list[float]) -> Ite
     yield Figure(f"{who}: requests that failed", [len(tally.errors)], "requests", 0, basis)
     basis = f"{tally.bodies} different repodata.json.zst"
     yield Figure(f"{who}: bodies that were torn", [len(tally.torn)], "bodies", 0, basis)
-    p99 = sorted(health)[math.ceil(len(health) * 0.99) - 1]
+    for kind, goal in (("index", 250), ("304", 50)):
+        basis = f"{tally.answers[kind]:,} answers; {plan.records:,} records"
+        yield Figure(f"{who}: p99 of {NAMES[kind]}", [tally.p99[kind]], "ms", goal, basis)
+    p99 = percentile(health, 0.99)
     basis = f"{len(health)} answers on a connection of its own"
     yield Figure(f"{who}: p99 of /health/live", [p99], "ms", 100, basis)

@@ -7,11 +7,14 @@ often for shards that its copy names, for packages, and seldom for all of repoda
 """
 
 import asyncio
+import math
 import os
 import random
 import re
 import sys
-from collections import Counter
+import time
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from hashlib import sha256
 
@@ -45,13 +48,15 @@ class Plan(msgspec.Struct):
 class Tally(msgspec.Struct):
     """``answers`` counts the good ones; ``errors`` and ``torn`` say what was wrong with others.
 
-    ``bodies`` is how many different repodata.json.zst were read.
+    ``bodies`` is how many different repodata.json.zst were read. ``p99`` has, of each kind of good
+    answers, the milliseconds that all but one in a hundred took at most.
     """
 
     answers: dict[str, int]
     errors: list[str]
     torn: list[str]
     bodies: int
+    p99: dict[str, float]
 
 
 class Torn(Exception):
@@ -67,7 +72,7 @@ class Crowd:
 
     def __init__(self, plan: Plan, checks: Executor) -> None:
         self.plan = plan
-        self.answers: Counter[str] = Counter()
+        self.taken: defaultdict[str, list[float]] = defaultdict(list)
         self.errors: list[str] = []
         self.torn: list[str] = []
         self.start = asyncio.Event()
@@ -96,7 +101,14 @@ class Crowd:
             raise Torn(fault)
 
     def tally(self) -> Tally:
-        return Tally(dict(self.answers), self.errors, self.torn, len(self._repodata))
+        answers = {kind: len(taken) for kind, taken in self.taken.items()}
+        p99 = {kind: percentile(taken, 0.99) for kind, taken in self.taken.items()}
+        return Tally(answers, self.errors, self.torn, len(self._repodata), p99)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the least value that ``share`` of all do not exceed."""
+    return sorted(values)[math.ceil(len(values) * share) - 1]
 
 
 def find_fault(body: bytes, least: int) -> str | None:
@@ -189,16 +201,19 @@ class Client:
             raise Torn(f"{path} has another hash")
 
     async def _fetch(self, request: bytes) -> tuple[int, bytes, bytes]:
+        began = time.perf_counter()
         self._writer.write(request)
         await self._writer.drain()
         head = await self._reader.readuntil(b"\r\n\r\n")
         status = int(head[9:12])
         found = _LENGTH.search(head)
         length = int(found[1]) if found and status != 304 else 0
-        return status, head, await self._reader.readexactly(length)
+        body = await self._reader.readexactly(length)
+        self._taken = (time.perf_counter() - began) * 1e3
+        return status, head, body
 
     def _count(self, kind: str) -> None:
-        self._crowd.answers[kind] += 1
+        self._crowd.taken[kind].append(self._taken)
 
 
 def _expect(status: int, body: bytes) -> bytes:

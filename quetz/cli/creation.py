@@ -20,6 +20,7 @@ from quetz.cli.dev_users import add_dev_users
 from quetz.cli.locks import changing
 from quetz.cli.removal import WORK_PREFIX, check_removable, is_complete, remove, sqlite_file
 from quetz.cli.user_roles import give_roles
+from quetz.crashpoints import crashpoint
 from quetz.db.changes import watch_changes
 from quetz.db.engine import open_engine
 from quetz.deployment import STORE_FOLDER, Deployment, database_url, migrate
@@ -30,7 +31,9 @@ from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import check_usable, load_plugins
 from quetz.settings import CONFIG_FILE, Settings, load_settings
+from quetz.storage.folders import sync_folder
 from quetz.storage.local import LocalStore
+from quetz.storage.staging import write_all
 
 _NEW_CONFIG = """\
 # Settings of this deployment; docs/reference/settings.md explains them all.
@@ -88,6 +91,7 @@ class Creation:
             raise BadConfig(str(error).replace(str(new / CONFIG_FILE), str(source))) from None
         with _new_database(url):
             key = _build(new, settings, url, dev=self.dev)
+            crashpoint("create.built")
             _put_in_place(path, work, replace=self.replace)
         return key
 
@@ -233,6 +237,7 @@ def _made_folder(path: Path) -> Iterator[Path]:
             with suppress(FileExistsError):  # that of somebody else is not ours to remove
                 folder.mkdir()
                 made.append(folder)
+                sync_folder(folder.parent)
         yield path
     except BaseException:
         for folder in reversed(made):
@@ -278,10 +283,12 @@ def _read_text(path: Path) -> str:
 
 def _write_private(path: Path, text: str) -> None:
     """Write a file that holds secrets: only its owner may read it."""
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        write_all(file, text.encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
@@ -301,6 +308,8 @@ def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
             if os.path.lexists(path / entry.name):
                 raise DeploymentExists(path, f"got a '{entry.name}' meanwhile; try again")
             _move(entry, path / entry.name, undo)
+            crashpoint("create.moved")
+        sync_folder(path)  # what is uploaded now must not be lost for the name of its database
         undo.pop_all()
 
 

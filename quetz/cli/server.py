@@ -25,6 +25,7 @@ from quetz.cli.greeting import greet_when_ready
 from quetz.cli.locks import serving
 from quetz.cli.logs import log_config
 from quetz.cli.options import LogLevel
+from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors import BadConfig, BadOption, PortTaken
 from quetz.services.background import running
@@ -77,6 +78,7 @@ class Serving:
             level = self.log_level.upper() if self.log_level else settings.logging.level
             server = self._server(address, level, _log_file(path, settings))
             self._pass_on(path, root_path, settings)
+            crashpoint("start.opened")
             _raise_open_files()
             greet_when_ready(path, address, self.port, root_path, tour=tour)
             # Workers must start afresh: threads and locks of this process would be dead in a fork.

@@ -32,6 +32,7 @@ def open_engine(
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "reset", _roll_back)
     return engine
 
 
@@ -45,3 +46,9 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _roll_back(connection: sqlite3.Connection, _record: object, _state: object) -> None:
+    """End what a failed COMMIT left open: SQLAlchemy takes it for ended, SQLite may not."""
+    if connection.in_transaction:
+        connection.rollback()

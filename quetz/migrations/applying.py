@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, inspect
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from quetz import __version__
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.migrations import postgresql
 from quetz.migrations.failures import Unsound, reason_of
@@ -168,6 +169,7 @@ class Applying:
         if verify is not None and not self.run.down:
             _verify(self._in_one_transaction(verify), self.connection, step, self.run)
         self.witness.check_step(self.connection)
+        crashpoint("migrate.applied")
         entry = self._entry("done")
         if step.transactional or self.run.whole:
             write_entries(self.connection, [entry])
@@ -175,6 +177,7 @@ class Applying:
             finish_running(self.connection, entry, self.run.run_id)
         if step == self.run.steps[-1] and not self.run.whole:
             self._check_end()
+        crashpoint("migrate.recorded")
         self._reached = sorted(heads), entry
         self.run.is_committing = not self.run.whole
 

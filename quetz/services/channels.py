@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import normal_channel_name
+from quetz.crashpoints import crashpoint
 from quetz.db.models import Channel
 from quetz.db.queries import channels as queries
 from quetz.db.queries import files, members
@@ -162,6 +163,7 @@ def delete_channel(
     queries.lock_channel(session, channel)
     forget_channel(session, channel)
     end_references(session, files.list_hashes(session, channel.id), keep=keep)
+    crashpoint("channel.deleting")
     queries.remove_channel(session, channel)
     record_event(session, principal, Operation.CHANNEL_DELETE, channel=channel)
     session.flush()

@@ -4,6 +4,7 @@ from collections import Counter
 
 from sqlalchemy.orm import Session
 
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, IndexSuperseded
 from quetz.db.queries import index as queries
@@ -67,6 +68,7 @@ def collect_superseded(session: Session, store: ObjectStore, *, now: int) -> int
     for row in due[:BATCH]:
         if queries.delete_superseded(session, [row.key]):
             _remove(store, row)
+            crashpoint("supersede.removing")
             if row.family == WHOLE_CHANNEL:  # that was all there is of it
                 queries.delete_superseded_of(session, row.channel_id)
     return min(len(due), BATCH)

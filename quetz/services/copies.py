@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from quetz.conda.archives import PackageArchive
 from quetz.conda.filenames import PackageFilename
+from quetz.crashpoints import crashpoint
 from quetz.db.models import File
 from quetz.db.queries.channels import get_channel, lock_channel
 from quetz.errors import FileNotFound
@@ -73,6 +74,7 @@ def copy_file(
     if found.sha256 != asked.sha256:
         raise FileNotFound(f"{source.channel}/{found.path}")
     [outcome] = record(session, plugins, principal, channel_name, [found], force=force)
+    crashpoint("copy.recorded")
     return outcome
 
 

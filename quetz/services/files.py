@@ -12,6 +12,7 @@ from quetz.conda.filenames import PackageFilename
 from quetz.conda.names import is_subdir
 from quetz.conda.version_specs import matching_versions
 from quetz.conda.versions import sorted_versions
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, User
 from quetz.db.queries import channels, packages, tombstones
@@ -116,6 +117,7 @@ def delete_file(session: Session, principal: Principal, channel: Channel, file: 
     package_id, about = found.package_id, found.about
     removed = queries.remove_file(session, file.id)
     bury(session, channel, removed)
+    crashpoint("file.deleting")
     packages.count_files_up(session, package_id, -1, now_ms())
     if packages.remove_package(session, package_id, if_empty=True):
         channels.count_up(session, channel.id, packages=-1)

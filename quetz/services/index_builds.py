@@ -12,6 +12,7 @@ from quetz.conda.pieces import TornDocument
 from quetz.conda.shard_indexes import Piece, ShardIndex
 from quetz.conda.shards import decode_shard_index, encode_shard
 from quetz.conda.zstd import compress, decompress
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.plugins import Plugins
 from quetz.services.index_documents import build_channeldata, build_repodata
@@ -70,6 +71,7 @@ def build(
     """Build the files of the batch's switch from the present records, and store them."""
     if batch.switch.family == SHARDS:
         return _build_shards(session, store, plugins, batch, memory or ShardMemory())
+    crashpoint("publish.documents")
     builder = {REPODATA: build_repodata, CHANNELDATA: build_channeldata}[batch.switch.family]
     try:
         return builder(session, store, plugins, batch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from quetz.conda.gzip_members import Zipped, zip_parts
 from quetz.conda.pieces import Fetch, Span, Table, TornDocument
+from quetz.crashpoints import crashpoint
 from quetz.errors import ObjectMissing
 from quetz.services.index_documents import reading
 from quetz.services.index_names import gzip_key
@@ -57,6 +58,7 @@ class ZippedDocuments:
                 form = self._write(key, table, fetch, before)
             except ObjectMissing:  # it went meanwhile
                 form = self._write(key, table, fetch, None)
+        crashpoint("gzip.written")
         if self._store.size(parse_index_key(file.key)) is None:
             self._store.delete_index(key)  # who collected the file found no gzip form beside it
             raise TornDocument

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from quetz.conda.names import check_package_name
+from quetz.crashpoints import crashpoint
 from quetz.db.models import Channel, Package
 from quetz.db.queries import channels, files
 from quetz.db.queries import packages as queries
@@ -107,6 +108,7 @@ def delete_package(
     name = package.name
     channels.lock_channel(session, channel)
     bury(session, channel, files.remove_files_of(session, package.id), keep=keep)
+    crashpoint("package.deleting")
     if not queries.remove_package(session, package.id):
         raise PackageNotFound(channel.name, name)
     channels.count_up(session, channel.id, packages=-1)

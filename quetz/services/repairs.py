@@ -20,11 +20,21 @@ class Recount:
     channel_id: int
 
 
-Repair = Switch | Recount
-"""What is to be mended: an index that has to be built anew, or counters."""
+@dataclass(frozen=True)
+class SetAside:
+    """Bytes of an object that are not those of its hash, which nobody may be served."""
+
+    sha256: str
 
 
-def apply_repair(session: Session, principal: Principal, repair: Repair) -> None:
+Repair = Switch | Recount | SetAside
+"""What is to be mended: an index that has to be built anew, counters, or damaged bytes."""
+
+QUARANTINED = "objects.quarantine"
+"""The action in the audit log."""
+
+
+def apply_repair(session: Session, principal: Principal, repair: Switch | Recount) -> None:
     """Mend it. Of a channel that was deleted meanwhile there is nothing to mend.
 
     Raises:
@@ -44,6 +54,12 @@ def rebuild(session: Session, principal: Principal, switch: Switch) -> None:
     mark_for_rebuild(session, switch)
     subject = f"{switch.subdir}/{switch.family}" if switch.subdir else switch.family
     record_event(session, principal, Operation.ACTION_REINDEX, channel=channel, subject=subject)
+
+
+def note_set_aside(session: Session, principal: Principal, sha256: str, place: str) -> None:
+    """Record that damaged bytes were moved to ``place`` in the store."""
+    record_event(session, principal, QUARANTINED, subject=sha256, after=place)
+    session.flush()
 
 
 def recount(session: Session, principal: Principal, channel_id: int) -> None:

@@ -15,6 +15,7 @@ from quetz.conda.archives import PackageArchive, read_archive
 from quetz.conda.filenames import PackageFilename
 from quetz.conda.records import encode_record
 from quetz.conda.texts import encode_json
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File, Package, ReplacedFile, Tombstone
 from quetz.db.queries import uploads as queries
@@ -340,6 +341,7 @@ def _store_file(
     if replaces is not None:
         former = replaces.about
         _remember_replaced(session, replaces)
+        crashpoint("upload.replacing")
     count_up(session, channel.id, size=item.size - (replaces.size if replaces else 0))
     count_files_up(session, package.id, 0 if replaces else 1, now)
     for column, value in columns_of(item, indexed_timestamp=now).items():

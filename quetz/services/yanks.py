@@ -4,6 +4,7 @@ import json
 
 from sqlalchemy.orm import Session
 
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.db.models import Channel, File
 from quetz.db.queries import channels
@@ -79,6 +80,7 @@ def _change(
         note_unpublished(session, channel.id, file.subdir, file.name)
         return None
     describe_again(session, file.package_id, file.about)
+    crashpoint("yank.changing")
     return mark_dirty(session, channel.id, file.subdir, file.name)
 
 

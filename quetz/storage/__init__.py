@@ -32,12 +32,14 @@ class ObjectStore(Protocol):
     def stage(self) -> Stage:
         """Open a new, empty file on this server's disk, to be put or discarded."""
 
+    def remove_dead_stages(self) -> None:
+        """Remove the stages of processes that were killed."""
+
     def put(self, stage: Stage, key: StoreKey) -> None:
         """Keep a stage's bytes under their hash; on return they are durable and visible.
 
         The stage is finished if it was not, and used up. Nobody ever sees a part of an object.
-        An object of the same size is left as it is; one of another size was damaged, and is
-        replaced. A store without rename uploads on the condition that there is no object.
+        An object that is there already is replaced: it may have been damaged meanwhile.
 
         Raises:
             ValueError: ``key`` is not that of the bytes.
@@ -72,6 +74,13 @@ class ObjectStore(Protocol):
 
     def delete(self, key: StoreKey) -> None:
         """Remove an object; that it is not there is fine."""
+
+    def set_aside(self, key: StoreKey) -> str | None:
+        """Move an object, whose bytes are not those of its hash, to where nobody is served from it.
+
+        Return the name that it has in the store from now on; None if its bytes are right, or it
+        is not there. The bytes are read once more for that.
+        """
 
     def list_objects(self) -> Iterator[tuple[str, int]]:
         """Yield the sha256 and size of each object, in no order.

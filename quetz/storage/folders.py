@@ -58,6 +58,15 @@ def make_folder(parent: int, name: str) -> None:
         os.mkdir(name, FOLDER_MODE, dir_fd=parent)
 
 
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = open_root(path)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def plain_file_size(folder: int, name: str) -> int | None:
     """Return the size of a file; None where there is none, or something else, such as a link."""
     try:

@@ -1,12 +1,15 @@
 """The object store on local disk."""
 
+import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from quetz.crashpoints import crashpoint
 from quetz.errors import BadName, ObjectMissing, StoreUnavailable
 from quetz.storage import Slice
 from quetz.storage.failures import store_failures
@@ -21,6 +24,7 @@ from quetz.storage.folders import (
     make_folder,
     open_root,
     plain_file_size,
+    sync_folder,
 )
 from quetz.storage.keys import StoreKey, object_key, parse_index_key
 from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
@@ -28,6 +32,7 @@ from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
 OBJECTS = "objects"
 INDEX = "index"
 STAGING = "staging"
+QUARANTINE = "quarantine"
 FAN_OUT = [f"{byte:02x}" for byte in range(256)]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,11 +56,7 @@ class LocalStore:
         with store_failures():
             path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             (path / OBJECTS).mkdir(FOLDER_MODE, exist_ok=True)
-            parent = open_root(path.parent)
-            try:
-                os.fsync(parent)
-            finally:
-                os.close(parent)
+            sync_folder(path.parent)
         return cls.open(path)
 
     @classmethod
@@ -83,28 +84,30 @@ class LocalStore:
     def stage(self) -> Stage:
         return Stage(self._staging.new_path())
 
+    def remove_dead_stages(self) -> None:
+        self._staging.remove_dead()
+
     def put(self, stage: Stage, key: StoreKey) -> None:
         if key != object_key(stage.sha256):
             raise ValueError(f"the staged bytes are not those of '{key}'")
+        crashpoint("put.staged")
         stage.finish()
+        crashpoint("put.durable")
         *folders, name = str(key).split("/")
         with store_failures(), folder_below(self._root, folders) as folder:
-            if plain_file_size(folder, name) != stage.size:
-                os.rename(stage.path, name, dst_dir_fd=folder)
-            # Also when the object was there: who put it may not have come to this line yet.
+            os.rename(stage.path, name, dst_dir_fd=folder)
+            crashpoint("put.renamed")
             os.fsync(folder)
-        stage.discard()
 
     def put_many(self, files: Sequence[StagedFile]) -> None:
         with store_failures():
             make_durable(self._root, [file.path for file in files])
+            crashpoint("put_many.durable")
             for file in files:
                 start = file.sha256[:2]
                 with folder_below(self._root, [OBJECTS, start]) as folder:
-                    if plain_file_size(folder, file.sha256) == file.size:
-                        file.discard()
-                    else:
-                        os.rename(file.path, file.sha256, dst_dir_fd=folder)
+                    os.rename(file.path, file.sha256, dst_dir_fd=folder)
+            crashpoint("put_many.renamed")
             starts = sorted({file.sha256[:2] for file in files})
             make_durable(self._root, [self._path / OBJECTS / start for start in starts])
 
@@ -149,6 +152,27 @@ class LocalStore:
         ):
             os.unlink(name, dir_fd=folder)
 
+    def set_aside(self, key: StoreKey) -> str | None:
+        *folders, name = str(key).split("/")
+        with (
+            store_failures(),
+            suppress(FileNotFoundError),
+            folder_below(self._root, folders) as folder,
+            folder_below(self._root, [QUARANTINE], make=True) as quarantine,
+            os.fdopen(os.open(name, READING, dir_fd=folder), "rb") as file,
+        ):
+            if hashlib.file_digest(file, "sha256").hexdigest() == name:
+                return None
+            aside = f"{name}-{time.time_ns()}"
+            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=quarantine)
+            if not _is_same(file.fileno(), quarantine, aside):  # put anew while it was read
+                os.rename(aside, name, src_dir_fd=quarantine, dst_dir_fd=folder)
+                return None
+            for changed in (quarantine, folder, self._root):
+                os.fsync(changed)
+            return f"{QUARANTINE}/{aside}"
+        return None
+
     def list_objects(self) -> Iterator[tuple[str, int]]:
         for start in FAN_OUT:
             for name, size in self._files(OBJECTS, start):
@@ -161,6 +185,7 @@ class LocalStore:
             raise ValueError(f"'{key}' is not the key of an index file")
         with store_failures(), folder_below(self._root, folders, make=True) as folder:
             path = self._write_new([parts] if isinstance(parts, bytes) else parts)
+            crashpoint("index.written")
             os.rename(path, name, dst_dir_fd=folder)
 
     def read_index(self, key: StoreKey) -> bytes | None:
@@ -270,6 +295,10 @@ def _make_folders(root: int) -> None:
         with folder_below(root, [name], make=True):
             pass  # it is a folder, and no link to one
     os.fsync(root)
+
+
+def _is_same(file: int, folder: int, name: str) -> bool:
+    return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=folder, follow_symlinks=False))
 
 
 def _is_index_key(text: str) -> bool:

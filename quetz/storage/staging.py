@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from quetz.crashpoints import crashpoint
 from quetz.storage.failures import store_failures
 from quetz.storage.folders import FILE_MODE, FOLDER_MODE, NEW_FILE, open_root
 
@@ -100,6 +101,7 @@ class Stage:
         self._sha256.update(data)
         with self._discarded_on_failure():
             write_all(self._file, data)
+            crashpoint("stage.written")
         self._size += len(data)
 
     def finish(self) -> None:
@@ -194,6 +196,12 @@ class StagingArea:
                 os.close(lock)
                 raise
             return cls(path, lock)
+
+    def remove_dead(self) -> None:
+        """Remove the areas beside this one whose owners are gone."""
+        shared = self._path.parent
+        with store_failures(), _turn(shared):
+            _remove_dead(shared)
 
     def new_path(self) -> Path:
         """Return a path in the area that no file has."""

@@ -10,8 +10,9 @@ from quetz.errors import BadName
 from quetz.storage.keys import StoreKey
 
 _FOLDER = re.compile(
-    r"objects(/[0-9a-f]{2})?|index(/[1-9][0-9]{0,18}(/[a-z0-9_-]+)?)?|staging(/.+)?"
+    r"objects(/[0-9a-f]{2})?|index(/[1-9][0-9]{0,18}(/[a-z0-9_-]+)?)?|staging(/.+)?|quarantine"
 )
+_ASIDE = re.compile(r"quarantine/[0-9a-f]{64}-[0-9]+")
 _WRITABLE = "everybody on this machine may write to it"
 _LINK = "it is a link, or no plain file"
 _UNKNOWN = "nothing of quetz has this name"
@@ -51,7 +52,9 @@ def _fault(name: str, entry: os.DirEntry[str]) -> str:
         return _WRITABLE
     if stat.S_ISDIR(mode):
         return "" if _FOLDER.fullmatch(name) else _UNKNOWN
-    return "" if name.startswith("staging/") or _is_key(name) else _UNKNOWN
+    if name.startswith("staging/") or _ASIDE.fullmatch(name):
+        return ""
+    return "" if _is_key(name) else _UNKNOWN
 
 
 def _is_key(name: str) -> bool:

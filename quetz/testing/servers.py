@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 START_SECONDS = 60
@@ -44,6 +45,10 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
+    def is_ready(self) -> bool:
+        """Ask it once whether it can serve."""
+        return _is_ready(self)
+
 
 @contextmanager
 def running_server(path: Path, *options: str) -> Iterator[Server]:
@@ -69,6 +74,17 @@ def doomed_server(path: Path, *options: str) -> Iterator[Server]:
         _kill(server)
 
 
+@contextmanager
+def spawned_server(path: Path, **variables: str) -> Iterator[Server]:
+    """Start as `doomed_server` does, with more environment, and do not wait until it is ready."""
+    log = path.with_name(f"{path.name}.log")
+    server = _spawn(path, _free_port(), (), log, variables)
+    try:
+        yield server
+    finally:
+        _kill(server)
+
+
 def _start(path: Path, options: tuple[str, ...]) -> Server:
     log = path.with_name(f"{path.name}.log")
     for _ in range(ATTEMPTS):
@@ -83,7 +99,13 @@ def _start(path: Path, options: tuple[str, ...]) -> Server:
     raise ServerFailed(f"quetz start found its port taken {ATTEMPTS} times", log)
 
 
-def _spawn(path: Path, port: int, options: tuple[str, ...], log: Path) -> Server:
+def _spawn(
+    path: Path,
+    port: int,
+    options: tuple[str, ...],
+    log: Path,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Server:
     command = [sys.executable, "-c", _QUETZ, "start", str(path)]
     command += ["--host", "127.0.0.1", "--port", str(port), *options]
     with log.open("ab") as output:
@@ -92,6 +114,7 @@ def _spawn(path: Path, port: int, options: tuple[str, ...], log: Path) -> Server
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=os.environ | dict(variables),
             start_new_session=True,  # so that all its processes can be killed at once
         )
     return Server(f"http://127.0.0.1:{port}{_root_path(options)}", process, log)

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from quetz.storage.local import INDEX, OBJECTS, STAGING, LocalStore
+from quetz.storage.local import INDEX, OBJECTS, QUARANTINE, STAGING, LocalStore
 
 
 class SpareStores:
@@ -28,7 +28,7 @@ class SpareStores:
         folders = [*os.scandir(path), *os.scandir(fan_out)]
         if path.is_symlink() or not all(one.is_dir(follow_symlinks=False) for one in folders):
             return
-        for name in (INDEX, STAGING):
+        for name in (INDEX, STAGING, QUARANTINE):
             shutil.rmtree(path / name, ignore_errors=True)
         for folder in os.scandir(fan_out):
             for file in os.scandir(folder):

@@ -99,6 +99,14 @@ class StoreConformance:
         assert read_bytes(store, key) == b"content"
         assert len(list(store.list_objects())) == 1
 
+    def test_right_bytes_are_not_set_aside(self, store: ObjectStore) -> None:
+        key = put_bytes(store, b"content")
+
+        assert store.set_aside(key) is None
+        assert store.set_aside(object_key("0" * 64)) is None
+
+        assert read_bytes(store, key) == b"content"
+
     def test_what_stages_leave_is_put_at_once(self, store: ObjectStore) -> None:
         contents = [f"content {number}".encode() for number in range(50)] + [b"", b"content 7"]
         put_bytes(store, b"content 3")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,8 +18,9 @@ if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).
 # Tests that run pytest have no use for it either: to import it takes two seconds.
 os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
 
-# Programs that tests start keep the bytecode of quetz: each would compile all of it.
+# Each program that tests start would compile all of quetz, each worker all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers() -> int | None:

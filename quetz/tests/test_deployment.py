@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from quetz.db.engine import open_engine
 from quetz.deployment import Deployment, backups_of, database_url, migrate
-from quetz.errors import BadConfig
+from quetz.errors import BadConfig, StorageFull
 from quetz.errors.migrations import BackupToolMissing, SchemaBehind, SchemaChanged
 from quetz.migrations.progress import Progress
 from quetz.plugins import load_plugins
@@ -291,3 +291,11 @@ def test_a_plugin_that_is_enabled_by_name_must_have_sound_migrations(
 
     with pytest.raises(Refused, match="PluginError: plugin 'quetz-bad': cannot read the migration"):
         site.run(OPENED.format(path=str(deployment_path)))
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_full_disk_of_postgresql_is_told_in_any_language(deployment):
+    with pytest.raises(StorageFull), deployment.transaction(write=True) as session:
+        session.execute(
+            text("DO $$ BEGIN RAISE EXCEPTION 'kein Platz' USING ERRCODE = 'disk_full'; END $$")
+        )

@@ -3,7 +3,15 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from pathlib import Path
@@ -11,6 +19,8 @@ from typing import Any
 
 import zstandard
 from starlette.concurrency import run_in_threadpool
+
+from quetz.storage.failures import store_failures
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -123,8 +133,27 @@ async def respond(  # noqa: PLR0917  the three of ASGI, and what was found out b
         return False
     span = (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, representation.size))
     fields = (*representation.headers, length) if whole else (*representation.headers, length, span)
-    await _start(send, 200 if whole else 206, fields)
-    return await _send_body(representation, wanted, receive, send) and whole
+    with _opened(representation) as file:
+        await _start(send, 200 if whole else 206, fields)
+        return await _send_body(representation, file, wanted, receive, send) and whole
+
+
+@contextmanager
+def _opened(representation: Representation) -> Iterator[int]:
+    """Open the body's file before anything is said of it; -1 stands for bytes in memory.
+
+    Raises:
+        StoreUnavailable: it is gone since it was found.
+    """
+    if isinstance(representation.body, bytes):
+        yield -1
+        return
+    with store_failures():
+        file = os.open(representation.body, os.O_RDONLY)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 async def _send_empty(send: Send, status: int, headers: Headers) -> None:
@@ -200,6 +229,7 @@ def _number(digits: bytes) -> int:
 
 async def _send_body(
     representation: Representation,
+    file: int,
     span: tuple[int, int],
     receive: Receive,
     send: Send,
@@ -210,17 +240,13 @@ async def _send_body(
         await send({"type": "http.response.body", "body": body[first:end]})
         return True
     if representation.packed:
-        return await _send_chunks(_unpacked(body), receive, send)
-    file = os.open(body, os.O_RDONLY)
-    try:
-        if end - first > AT_ONCE:
-            return await _send_chunks(_pieces(file, first, end), receive, send)
-        buffer = bytearray(end - first)
-        await _fill(buffer, file, first)
-        await send({"type": "http.response.body", "body": buffer})
-        return True
-    finally:
-        os.close(file)
+        return await _send_chunks(_unpacked(file), receive, send)
+    if end - first > AT_ONCE:
+        return await _send_chunks(_pieces(file, first, end), receive, send)
+    buffer = bytearray(end - first)
+    await _fill(buffer, file, first)
+    await send({"type": "http.response.body", "body": buffer})
+    return True
 
 
 async def _pieces(file: int, first: int, end: int) -> AsyncIterator[bytearray]:
@@ -248,8 +274,11 @@ async def _fill(buffer: bytearray, file: int, start: int) -> None:
         raise EOFError("a file became shorter while it was sent")
 
 
-async def _unpacked(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
+async def _unpacked(file: int) -> AsyncIterator[bytes]:
+    with (
+        os.fdopen(file, "rb", closefd=False) as packed,
+        zstandard.ZstdDecompressor().stream_reader(packed) as reader,
+    ):
         # A thread for each chunk would take as long as unpacking it does.
         while piece := await run_in_threadpool(reader.read, 8 * CHUNK):
             for start in range(0, len(piece), CHUNK):

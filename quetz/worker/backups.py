@@ -103,7 +103,7 @@ def back_up(deployment: Deployment, folder: Path, *, keep: int, watch: Watch) ->
 def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
     part = begin_state(folder)
     database = _copy_database(deployment, part)
-    crashpoint("backup.database")
+    crashpoint("backing.database")
     root = open_root(folder)
     try:
         work = _Objects(deployment, folder)
@@ -111,7 +111,7 @@ def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
         make_durable(root, work.written)
     finally:
         os.close(root)
-    crashpoint("backup.objects")
+    crashpoint("backing.objects")
     write_private(part / CONFIG_FILE, (deployment.path / CONFIG_FILE).read_bytes())
     manifest = Manifest(
         FORMAT,
@@ -123,9 +123,9 @@ def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
         size,
     )
     write_private(part / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
-    crashpoint("backup.written")
+    crashpoint("backing.written")
     state = finish_state(part)
-    crashpoint("backup.finished")
+    crashpoint("backing.finished")
     return Report(state, work.outcomes["copied"], work.outcomes["there"], work.list_faults())
 
 
@@ -200,7 +200,7 @@ class _Objects:
                         lines.write(f"{sha256} {bytes_}\n")
                         count += 1
                         size += bytes_
-                crashpoint("backup.copying")
+                crashpoint("backing.copying")
         return count, size
 
     def _pages(self) -> Iterator[Sequence[tuple[str, int]]]:

@@ -9,7 +9,6 @@ from itertools import islice
 from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.db.queries import objects as queries
-from quetz.db.queries import uploads
 from quetz.db.queries.objects import Found
 from quetz.deployment import Deployment
 from quetz.services.collecting import BATCH, collect_superseded
@@ -19,7 +18,9 @@ from quetz.services.index_leftovers import (
     supersede_leftovers,
 )
 from quetz.services.objects import collect_objects
+from quetz.storage.keys import object_key
 from quetz.worker.leases import leased
+from quetz.worker.recovery import remove_reservations
 
 LOCK = "collect"
 
@@ -61,18 +62,21 @@ def collect(
     *,
     grace_ms: int,
     dry_run: bool = False,
+    leftovers: bool = True,
     stopped: Callable[[], bool] = never,
 ) -> Collection:
     """Remove objects that nothing has referred to for the grace, and what crashes left.
 
-    With ``dry_run`` nothing is changed. When ``stopped`` says so, the rest waits for the next time.
+    Without ``leftovers`` no index file is looked at, of which there may be half a million. With
+    ``dry_run`` nothing is changed. When ``stopped`` says so, the rest waits for the next time.
     """
     done = Collection()
     work = _Work(deployment, done, dry_run=dry_run, stopped=stopped)
     work.collect_objects(before=now_ms() - grace_ms)
     work.adopt_objects()
-    work.find_leftovers()
-    work.remove_reservations()
+    if leftovers:
+        work.find_leftovers()
+    done.reservations = remove_reservations(deployment, dry_run=dry_run)
     return done
 
 
@@ -126,13 +130,17 @@ class _Work:
 
     def adopt_objects(self) -> None:
         """Add rows for objects of which there is none, so that they go after the grace."""
-        listed = self._deployment.store.list_objects()
+        store = self._deployment.store
+        listed = store.list_objects()
         while not self._stopped() and (some := dict(islice(listed, LISTED_AT_ONCE))):
             with self._deployment.transaction() as session:
-                strange = some.keys() - queries.list_known(session, list(some))
+                unknown = some.keys() - queries.list_known(session, list(some))
+            # A listing may be of before: what is gone by now would be counted when its row goes.
+            strange = [one for one in sorted(unknown) if store.has_all([object_key(one)])]
             if strange and not self._dry_run:
                 with self._deployment.transaction(write=True) as session:
-                    queries.adopt_objects(session, [(one, some[one]) for one in sorted(strange)])
+                    queries.adopt_objects(session, [(one, some[one]) for one in strange])
+                    crashpoint("collect.adopting")
             self._done.adopted += len(strange)
 
     def find_leftovers(self) -> None:
@@ -145,13 +153,5 @@ class _Work:
             if leftovers.keys and not self._dry_run:
                 with deployment.transaction(write=True) as session:
                     supersede_leftovers(session, leftovers)
+                    crashpoint("collect.leftovers")
             self._done.index_files += len(leftovers.keys)
-
-    def remove_reservations(self) -> None:
-        now = now_ms()
-        with self._deployment.transaction() as session:
-            expired = uploads.count_expired(session, now=now)
-        if expired and not self._dry_run:
-            with self._deployment.transaction(write=True) as session:
-                uploads.remove_expired(session, now=now)
-        self._done.reservations = expired

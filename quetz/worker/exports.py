@@ -23,6 +23,7 @@ from quetz.conda.filenames import SUFFIXES
 from quetz.conda.names import is_subdir
 from quetz.conda.shards import decode_shard_index
 from quetz.conda.zstd import compress, decompress, unpack
+from quetz.crashpoints import crashpoint
 from quetz.db.models import Channel
 from quetz.deployment import Deployment
 from quetz.errors import ObjectMissing, QuetzError
@@ -134,8 +135,10 @@ def _export(
     os.sync()  # a power cut must not leave indexes of packages that are not whole
     for path in indexes:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        crashpoint("export.replacing")
         (new / path).replace(folder / path)
     shutil.rmtree(new, ignore_errors=True)
+    crashpoint("export.replaced")
     _delete_unpatched(folder, snapshot, indexes)
     if target.delete:
         report.deleted = _delete_others(folder, snapshot, set(indexes))
@@ -306,6 +309,7 @@ def _export_file(store: ObjectStore, file: StoredFile, folder: Path) -> bool | Q
     if found != file.sha256:
         part.unlink()
         return ObjectDamaged(file.sha256, found)
+    crashpoint("export.copied")
     part.replace(path)
     return True
 
@@ -339,6 +343,7 @@ def _delete_others(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) 
             if path not in ours and path.name.endswith(SUFFIXES):
                 path.unlink()
                 deleted += 1
+                crashpoint("export.deleting")
         for path in _files_in(subdir / _SHARDS, "*.msgpack.zst"):
             if path not in ours:
                 path.unlink()

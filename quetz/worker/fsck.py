@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from quetz.crashpoints import crashpoint
 from quetz.db.models import File
 from quetz.db.queries.checks import count_rows
 from quetz.db.queries.index import has_mark
 from quetz.deployment import Deployment
 from quetz.services.permissions import OPERATOR
 from quetz.services.publishing import EVERYTHING, Switch
-from quetz.services.repairs import Repair, apply_repair
+from quetz.services.repairs import Repair, SetAside, apply_repair, note_set_aside
+from quetz.storage.keys import object_key
 from quetz.worker.checks import databases, files, indexes, names, objects, packages, stores
 from quetz.worker.checks.findings import Check, Finding, Ground, Severity
 from quetz.worker.publisher import BUSY_SECONDS, lease, publish
@@ -100,15 +102,34 @@ def _mend(deployment: Deployment, finding: Finding, tried: dict[Repair, bool]) -
     assert repair is not None
     if repair not in tried:
         try:
-            with deployment.transaction(write=True) as session:
-                apply_repair(session, OPERATOR, repair)
-            if isinstance(repair, Switch):
-                _publish(deployment, repair)
-            tried[repair] = True
+            tried[repair] = _apply(deployment, repair)
         except Exception:  # noqa: BLE001  the finding stays, and the others are looked at
             _log.exception("cannot repair %s", finding.subject)
             tried[repair] = False
     return tried[repair]
+
+
+def _apply(deployment: Deployment, repair: Repair) -> bool:
+    if isinstance(repair, SetAside):
+        return _set_aside(deployment, repair.sha256)
+    with deployment.transaction(write=True) as session:
+        apply_repair(session, OPERATOR, repair)
+        crashpoint("repair.applying")
+    crashpoint("repair.applied")
+    if isinstance(repair, Switch):
+        _publish(deployment, repair)
+    return True
+
+
+def _set_aside(deployment: Deployment, sha256: str) -> bool:
+    """Move damaged bytes aside, outside of a transaction: to read them again may take long."""
+    place = deployment.store.set_aside(object_key(sha256))
+    if place is None:  # they were put anew since they were found
+        return True
+    with deployment.transaction(write=True) as session:
+        note_set_aside(session, OPERATOR, sha256, place)
+    _log.warning("moved the damaged bytes of the object %s to store/%s", sha256, place)
+    return True
 
 
 def _publish(deployment: Deployment, switch: Switch) -> None:

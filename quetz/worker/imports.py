@@ -170,6 +170,7 @@ class _Import:
                 session, deployment.plugins, self._principal, self._channel_name, imports
             )
             objects.check_stored(deployment.store, _hashes(recorded))
+            crashpoint("import.recording")
         crashpoint("import.recorded")
         took = time.monotonic() - began
         if took > WRITE_SECONDS:

@@ -5,6 +5,7 @@ import threading
 import time
 
 from quetz.conda.pieces import TornDocument
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
 from quetz.services import publishing
@@ -81,4 +82,5 @@ class Improver(threading.Thread):
         batch = self._read(switch)
         if batch is None:
             return False
+        crashpoint("improve.read")
         return flip(deployment, batch, exchange_pieces(deployment.store, batch, better))

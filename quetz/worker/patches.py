@@ -2,6 +2,7 @@
 
 import logging
 
+from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 from quetz.errors import BadArchive
 from quetz.services import patches
@@ -22,10 +23,13 @@ def apply_patches(deployment: Deployment, switch: Switch) -> bool:
         return False
     if not due.applied and (wanted := _read(deployment, due)) is not None:
         with deployment.transaction(write=True) as session:
-            return patches.apply_due(session, due, wanted)
+            applied = patches.apply_due(session, due, wanted)
+            crashpoint("patches.applying")
+            return applied
     # Whatever changed since they were read has left marks of its own.
     with deployment.transaction(write=True) as session:
         remove_marks(session, due.marks)
+        crashpoint("patches.shown")
     return True
 
 

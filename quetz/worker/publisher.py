@@ -160,6 +160,7 @@ def publish(deployment: Deployment, switch: Switch, memory: ShardMemory | None =
             batch = publishing.read_batch(session, switch)
             if batch is None:
                 return False
+            crashpoint("publish.read")
             built = build(session, deployment.store, deployment.plugins, batch, memory)
         if batch.names is None:
             give_back_memory()

@@ -2,7 +2,8 @@
 
 The bytes of packages come first, then the database in one step, then what follows from it. A mark
 in the folder says that this is under way: until it is gone nothing else uses the deployment, and
-the same restore finishes what a crash broke off. No object is removed but one with wrong bytes.
+the same restore finishes what a crash broke off. No object is removed; one with wrong bytes is
+replaced.
 """
 
 import hashlib
@@ -102,20 +103,20 @@ class Restore:
         check_usable(plugins, settings.plugins.enabled)
         with closing(LocalStore.create(self.path / STORE_FOLDER)) as store:
             copied, kept = _bring_objects(self.state, store, watch)
-        crashpoint("restore.objects")
+        crashpoint("restoring.objects")
         engine = open_database(self.path, settings, for_migrations=True)
         try:
             lock = alone(engine, watch=told)
             former = backups_of(self.path, settings).restore(engine, database, lock)
         finally:
             engine.dispose()
-        crashpoint("restore.database")
+        crashpoint("restoring.database")
         migrate(self.path, settings, plugins, backup="none", watch=told)
-        crashpoint("restore.migrated")
+        crashpoint("restoring.migrated")
         with closing(Deployment.open(self.path, restoring=True)) as deployment:
             with deployment.transaction(write=True) as session:
                 begin_epoch(session, self.state.name)
-            crashpoint("restore.begun")
+            crashpoint("restoring.begun")
             _remove_indexes(deployment.store)
         # A second later: dates that clients were told have no more than seconds.
         _write_anew(self.path / RESTORED, str(now_ms() + 1000))
@@ -138,7 +139,7 @@ class Restore:
         mark = msgspec.json.encode({"backup": str(self.state.folder)})
         write_private(self.path / RESTORING, mark)
         sync(self.path)
-        crashpoint("restore.marked")
+        crashpoint("restoring.marked")
 
     def _check_heads(self, heads: Collection[str], settings: Settings) -> None:
         made_by = self.state.manifest.app_version
@@ -216,22 +217,17 @@ def _bring_objects(
             store.put_many([_stage(state, store, sha256) for sha256, _ in lacking])
             copied += len(lacking)
         watch(copied + kept, state.manifest.objects)
-        crashpoint("restore.copying")
+        crashpoint("restoring.copying")
     return copied, kept
 
 
 def _is_sound(store: ObjectStore, sha256: str, size: int) -> bool:
-    """Say whether the store has an object; one with other bytes than its name says is removed."""
+    """Say whether the store has an object, and the bytes are those that its name says."""
     key = object_key(sha256)
-    found = store.size(key)
-    if found is None:
+    if store.size(key) != size:
         return False
-    if found == size:
-        with store.open_file(key) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:  # type: ignore[arg-type]
-                return True
-    store.delete(key)
-    return False
+    with store.open_file(key) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256  # type: ignore[arg-type]
 
 
 def _stage(state: State, store: ObjectStore, sha256: str) -> StagedFile:

@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from quetz.crashpoints import crashpoint
 from quetz.deployment import Deployment
 
 _log = logging.getLogger("quetz.tallies")
@@ -44,6 +45,7 @@ def write_tallies(deployment: Deployment) -> None:
     try:
         with deployment.transaction(write=True) as session:
             taken.write(session)
+            crashpoint("tally.writing")
     except Exception:
         deployment.tallies.put_back(taken)
         raise

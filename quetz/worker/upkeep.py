@@ -5,18 +5,23 @@ import threading
 import time
 from collections.abc import Callable
 
+from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
 from quetz.deployment import Deployment
-from quetz.services import api_keys, publishing
+from quetz.services import api_keys
 from quetz.services.downloads import list_old_hours, remove_hours
-from quetz.services.index_checks import find_torn
 from quetz.worker.collecting import collect, collect_index_files, collecting
+from quetz.worker.recovery import mend_indexes, release_dead
 
 _log = logging.getLogger("quetz.upkeep")
 
 COLLECT_SECONDS = 5.0  # a large index may be superseded three times a second
 FORGET_SECONDS = 3600.0
+RELEASE_SECONDS = 300.0
 OBJECTS_SECONDS = 3600.0
+LEFTOVERS_SECONDS = 24 * 3600.0
+"""How often a server looks through all index files, which takes seconds when they are many."""
+
 FIRST_OBJECTS_SECONDS = 300.0
 """How long after its start a server first looks for objects that nothing refers to."""
 
@@ -30,17 +35,23 @@ class Upkeep(threading.Thread):
         super().__init__(name="upkeep", daemon=True)
         self._deployment = deployment
         self._stopping = threading.Event()
+        self._leftovers_due = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
         self.join()
 
     def run(self) -> None:
+        self._attempt(self.release_dead)
         self._attempt(self.mend_indexes)
         forgotten = 0.0
+        released = time.monotonic()
         due = time.monotonic() + FIRST_OBJECTS_SECONDS
         while not self._stopping.wait(COLLECT_SECONDS):
             self._attempt(self.collect)
+            if time.monotonic() - released > RELEASE_SECONDS:
+                released = time.monotonic()
+                self._attempt(self.release_dead)
             if time.monotonic() > due:
                 due = time.monotonic() + OBJECTS_SECONDS
                 self._attempt(self.collect_objects)
@@ -57,18 +68,11 @@ class Upkeep(threading.Thread):
         except Exception:  # noqa: BLE001  upkeep outlives every fault
             _log.exception("upkeep failed; trying again later")
 
-    def mend_indexes(self) -> None:
-        """Let publishers rebuild what a crash of the machine left missing or torn.
+    def release_dead(self) -> None:
+        release_dead(self._deployment)
 
-        Index files are written without fsync, so that publishing costs no disk flush.
-        """
-        with self._deployment.transaction() as session:
-            torn = find_torn(session, self._deployment.store)
-        if torn:
-            _log.warning("rebuilding %d torn indexes", len(torn))
-            with self._deployment.transaction(write=True) as session:
-                for switch in torn:
-                    publishing.mark_for_rebuild(session, switch)
+    def mend_indexes(self) -> None:
+        mend_indexes(self._deployment)
 
     def collect(self) -> None:
         collect_index_files(self._deployment, self._stopping.is_set)
@@ -79,7 +83,15 @@ class Upkeep(threading.Thread):
         with collecting(self._deployment) as mine:
             if not mine:
                 return
-            done = collect(self._deployment, grace_ms=grace_ms, stopped=self._stopping.is_set)
+            leftovers = time.monotonic() >= self._leftovers_due
+            done = collect(
+                self._deployment,
+                grace_ms=grace_ms,
+                leftovers=leftovers,
+                stopped=self._stopping.is_set,
+            )
+        if leftovers:
+            self._leftovers_due = time.monotonic() + LEFTOVERS_SECONDS
         if done.objects or done.adopted:
             _log.info(
                 "removed %d objects of %d bytes that nothing referred to; %d that no upload had "
@@ -99,6 +111,7 @@ class Upkeep(threading.Thread):
                 return
             with self._deployment.transaction(write=True) as session:
                 remove_hours(session, hours)
+                crashpoint("forget.hours")
 
     def forget_keys(self) -> None:
         """Remove API keys that ended long ago; the search holds no write lock."""
@@ -110,3 +123,4 @@ class Upkeep(threading.Thread):
                 return
             with self._deployment.transaction(write=True) as session:
                 api_keys.remove_keys(session, keys)
+                crashpoint("forget.keys")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import quetz
+from quetz.crashpoints import crashpoint
 from quetz.errors import DatabaseUnreadable
 from quetz.errors.migrations import BackupFailed, BackupUnsound, RestoreFailed
 from quetz.migrations.backups import postgresql, sqlite
@@ -195,7 +196,9 @@ class Backups:
                 safety,
             ).write()
             sync(part)
+            crashpoint("backup.described")
             part.replace(target)
+            crashpoint("backup.named")
             sync(self.folder)
         except BaseException:
             for left in self.folder.glob(f"{name}*"):
@@ -211,6 +214,7 @@ class Backups:
     def _restore(self, engine: Engine, manifest: Manifest) -> Path:
         former = self.take(engine, safety=True)
         try:
+            crashpoint("restore.begun")
             _COPIERS[manifest.kind].restore(engine, manifest.file, manifest.rows)
         except _FAULTS as error:
             reason = f"{_reason(error)}; what the database held before is in '{former}'"

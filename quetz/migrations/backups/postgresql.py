@@ -159,7 +159,7 @@ def copy(engine: Engine, target: Path) -> dict[str, int]:
             *(f"--exclude-table={pattern}" for pattern in foreign),
             f"--file={target}",
         )
-        crashpoint("backup.copying")
+        crashpoint("backup.dumped")
         tables = list(connection.scalars(_TABLES))
         return {name: _count(connection, schema, name) for name in tables}
 
@@ -230,7 +230,7 @@ def _execute(tools: Tools, schema: str, file: Path, listed: str, tail: str) -> N
             )
         except ToolFailed as error:
             failure = error
-        crashpoint("restore.copied")
+        crashpoint("restore.piped")
         psql.communicate(tail.encode() if failure is None else b"")
         errors.seek(0)
         if psql.returncode != 0:

@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def copy(engine: Engine, target: Path) -> dict[str, int]:
         copied.execute("PRAGMA synchronous=OFF")
         source.execute("BEGIN")  # one state, however many steps the copy takes
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        _transfer(source, copied, "backup.copying")
+        _transfer(source, copied, lambda: crashpoint("backup.copying"))
         copied.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
         _check(copied)
         return _rows(copied)
@@ -71,7 +71,7 @@ def restore(engine: Engine, file: Path, _rows: Mapping[str, int]) -> None:
         _with_pages(file, _page_size(live), _beside(database, ".restoring")) as fitting,
         closing(_open_unchanging(fitting)) as source,
     ):
-        _transfer(source, live, "restore.copying")
+        _transfer(source, live, lambda: crashpoint("restore.copying"))
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _check(live)
     sync(database)
@@ -127,13 +127,15 @@ def _keep_broken(database: Path, aside: Path) -> Path | None:
     return aside
 
 
-def _transfer(source: sqlite3.Connection, target: sqlite3.Connection, point: str) -> None:
+def _transfer(
+    source: sqlite3.Connection, target: sqlite3.Connection, step: Callable[[], None]
+) -> None:
     """Copy all pages in one transaction; Python itself would wait for ever for a lock."""
     free = time.monotonic()
 
     def look(status: int, _remaining: int, _total: int) -> None:
         nonlocal free
-        crashpoint(point)
+        step()
         if status not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             free = time.monotonic()
         elif time.monotonic() > free + _BUSY_SECONDS:

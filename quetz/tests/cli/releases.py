@@ -1,11 +1,12 @@
 """Other releases of quetz: copies of its package that get revisions of their own."""
 
+import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from quetz.plugins import load_plugins
+from quetz.tests.forks import Kind, run_in_fork
 from quetz.tests.migrations.databases import add_revision
 
 
@@ -22,11 +23,11 @@ class Release:
         return versions / f"{revision}_test.py"
 
     def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
-            cwd=self.folder,  # from where its quetz is imported
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        # Its quetz is imported from the folder.
+        return run_in_fork(
+            ["-m", "quetz", *map(str, arguments)],
+            self.folder,
+            os.environ,
+            self.folder,
+            kind=Kind.OTHERS,
         )

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from quetz.migrations.locks import alone
 from quetz.plugins import load_plugins
 from quetz.tests.cli.outputs import read_output
+from quetz.tests.forks import Kind, python_of
 from quetz.tests.migrations.databases import head_of, heads_in, revisions_of, tables_in
 from quetz.tests.migrations.programs import client_programs
 
@@ -28,10 +30,10 @@ on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=Tr
 
 
 @contextmanager
-def started(*arguments):
+def started(*arguments, python=(sys.executable, "-W", "error")):
     """Run the command ``quetz``, and go on while it runs."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
+        [*python, "-m", "quetz", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -66,7 +68,7 @@ def test_on_a_terminal_each_line_of_progress_is_in_words(quetz, on_each, newer, 
     quetz("init-db", on_each)
     insert = "INSERT INTO objects (sha256, size, touched_at) VALUES ('one', 1, 1), ('two', 2, 2)"
     newer.add("aaaa", f'op.execute("{insert}")')
-    command = [sys.executable, "-m", "quetz", "init-db", on_each]
+    command = [*python_of(Kind.OTHERS), "-m", "quetz", "init-db", on_each]
 
     backing_up, backed_up, step, *work, done = on_a_terminal(command, cwd=newer.folder)
 
@@ -98,7 +100,9 @@ def test_elsewhere_each_line_of_progress_has_its_facts(quetz, on_each):
 
 
 def test_who_waits_is_told_for_whom_and_then_who_was_faster(on_each, engine_of):
-    with started("init-db", on_each, "--json") as one, started("init-db", on_each, "--json") as two:
+    start = partial(started, "init-db", on_each, "--json", python=python_of(Kind.QUETZ))
+
+    with start() as one, start() as two:
         with alone(engine_of(on_each)):
             told = [json.loads(process.stderr.readline()) for process in (one, two)]
         ended = [process.communicate(timeout=60) for process in (one, two)]

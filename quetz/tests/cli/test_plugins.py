@@ -205,7 +205,7 @@ def test_a_folder_is_installed_and_its_migrations_are_told(site, path, project):
 def test_a_working_copy_is_installed_in_development_mode(site, project, monkeypatch):
     monkeypatch.chdir(project)
 
-    ended = site.command_apart("plugin", "install", "-e", ".")
+    ended = site.command("plugin", "install", "-e", ".")
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     assert ended.stderr.splitlines()[-1].endswith("run: quetz init-db DEPLOYMENT")
@@ -217,7 +217,7 @@ def test_a_new_plugin_that_is_not_enabled_is_told_to_be_off(site, path, project,
     monkeypatch.setenv("QUETZ_PLUGINS_ENABLED", '["quetz-bar"]')
     site.install("quetz-bar", {})
 
-    ended = site.command_apart("plugin", "install", project, "--deployment", path)
+    ended = site.command("plugin", "install", project, "--deployment", path)
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     off, pending = ended.stderr.splitlines()[-2:]
@@ -230,7 +230,7 @@ def test_what_was_there_already_is_not_new(site, path, monkeypatch):
     site.install("quetz-foo", {})
     monkeypatch.chdir(path)
 
-    ended = site.command_apart("plugin", "install", "quetz-foo")
+    ended = site.command("plugin", "install", "quetz-foo")
 
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr.splitlines() == [
@@ -242,10 +242,10 @@ def test_what_was_there_already_is_not_new(site, path, monkeypatch):
 
 def test_a_wheel_that_pip_leaves_aside_is_no_success(site, project):
     wheel = built(project)
-    first = site.command_apart("plugin", "install", wheel)
+    first = site.command("plugin", "install", wheel)
     (project / "quetz_foo" / "hooks.py").write_text("changed = True\n")
 
-    second = site.command_apart("plugin", "install", built(project))
+    second = site.command("plugin", "install", built(project))
 
     assert (first.returncode, first.stdout) == (0, "quetz-foo 1.5\n")
     assert (second.returncode, second.stdout) == (2, "")
@@ -257,9 +257,9 @@ def test_a_wheel_that_pip_leaves_aside_is_no_success(site, project):
 
 def test_a_wheel_that_is_installed_already_is_a_success(site, project):
     wheel = built(project)
-    site.command_apart("plugin", "install", wheel)
+    site.command("plugin", "install", wheel)
 
-    again = site.command_apart("plugin", "install", wheel)
+    again = site.command("plugin", "install", wheel)
 
     assert again.returncode == 0
     assert "No plugin is new; installed are: quetz-foo" in again.stderr
@@ -268,7 +268,7 @@ def test_a_wheel_that_is_installed_already_is_a_success(site, project):
 def test_a_database_that_is_missing_does_not_undo_the_install(site, path, project):
     (path / "quetz.sqlite").unlink()
 
-    ended = site.command_apart("plugin", "install", project, "--deployment", path)
+    ended = site.command("plugin", "install", project, "--deployment", path)
 
     assert (ended.returncode, ended.stdout) == (0, "quetz-foo 1.5\n")
     reason, following = ended.stderr.splitlines()[-2:]
@@ -281,7 +281,7 @@ def test_folders_are_installed_as_folders_and_names_as_names(site, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quetz-foo").mkdir()
 
-    ended = site.command_apart("plugin", "install", "quetz-foo", "quetz-bar", "-e", "baz")
+    ended = site.command("plugin", "install", "quetz-foo", "quetz-bar", "-e", "baz")
 
     shown = ended.stderr.splitlines()[0]
     folder = str(tmp_path / "quetz-foo")
@@ -289,7 +289,7 @@ def test_folders_are_installed_as_folders_and_names_as_names(site, tmp_path, mon
 
 
 def test_what_pip_cannot_install_ends_with_one_sentence(site):
-    ended = site.command_apart("plugin", "install", "quetz-nowhere")
+    ended = site.command("plugin", "install", "quetz-nowhere")
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1] == (
@@ -301,7 +301,7 @@ def test_urls_are_not_repeated_for_they_may_hold_a_secret(site):
     replace_pip(site, "sys.exit(1)")
     url = "git+https://hush@example.org/quetz-foo"
 
-    ended = site.command_apart("plugin", "install", url, f"quetz-bar @ {url}", "-e", url)
+    ended = site.command("plugin", "install", url, f"quetz-bar @ {url}", "-e", url)
 
     assert ended.returncode == 2
     assert "pip could not install a URL, a URL, a URL" in ended.stderr
@@ -312,7 +312,7 @@ def test_modules_in_the_current_folder_are_not_run(site, tmp_path, monkeypatch):
     (tmp_path / "pip.py").write_text("print('not that pip')")
     monkeypatch.chdir(tmp_path)
 
-    ended = site.command_apart("plugin", "install", "quetz-nowhere")
+    ended = site.command("plugin", "install", "quetz-nowhere")
 
     assert "not that pip" not in ended.stderr
     assert "pip could not install" in ended.stderr

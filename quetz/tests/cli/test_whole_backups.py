@@ -13,14 +13,14 @@ from quetz.tests.cli.outputs import read_output
 from quetz.tests.migrations.programs import client_programs
 from quetz.tests.worker.soundness import NUMPY, check, fill, object_of, settle
 
-BACKUP_POINTS = ["backup.database", "backup.copying", "backup.objects", "backup.written"]
+BACKUP_POINTS = ["backing.database", "backing.copying", "backing.objects", "backing.written"]
 RESTORE_POINTS = [
-    "restore.marked",
-    "restore.copying",
-    "restore.objects",
-    "restore.database",
-    "restore.migrated",
-    "restore.begun",
+    "restoring.marked",
+    "restoring.copying",
+    "restoring.objects",
+    "restoring.database",
+    "restoring.migrated",
+    "restoring.begun",
 ]
 
 

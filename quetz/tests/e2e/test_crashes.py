@@ -11,45 +11,39 @@ import requests
 from quetz.deployment import Deployment
 from quetz.services.api_keys import create_api_key
 from quetz.services.permissions import OPERATOR
-from quetz.testing.crashes import CHANNEL, Driver, create_deployment
-from quetz.testing.factories import make_channel, make_user
+from quetz.testing.crashes import Driver, crash_at_each, create_deployment, points_of
+from quetz.testing.crashes.driver import database_of
+from quetz.testing.factories import make_user
 from quetz.testing.packages import build_package
 from quetz.testing.servers import doomed_server
 from quetz.worker.tally_writer import TALLY_SECONDS
 
+# Between object and commit, between commit and answer, while publishing.
+SAMPLE = {"upload.stored", "transaction.committed", "publish.flipping"}
+
 
 @pytest.fixture
 def key(deployment_path):
-    """The key of the owner of a server with one channel."""
+    """The key of the owner of a server."""
     with (
         closing(Deployment.open(deployment_path)) as deployment,
         deployment.transaction(write=True) as session,
     ):
         owner = make_user(session, "olga", role="owner")
-        make_channel(session, CHANNEL, owner=owner)
         made = create_api_key(
             session, OPERATOR, owner, description="", expires_at=None, scopes=None
         )
     return made.key
 
 
-@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param("upload.stored", id="between object and commit"),
-        pytest.param("upload.recorded", id="between commit and answer"),
-        pytest.param("publish.flipping", id="while publishing"),
-    ],
-)
-def test_a_killed_server_keeps_what_it_acknowledged(deployment_path, key, point, tmp_path):
-    (tmp_path / "packages").mkdir()
+def test_what_is_killed_keeps_what_it_acknowledged(deployment_path, key, tmp_path):
     driver = Driver(deployment_path, key, tmp_path / "packages")
+    backend = database_of(deployment_path).get_backend_name()
+    sample = [(scenario, point) for scenario, point in points_of(backend) if point in SAMPLE]
 
-    died = driver.crash(point)
+    outcomes = list(crash_at_each(driver, sample))
 
-    assert died
-    driver.check()
+    assert sorted(outcomes) == [(point, True, "") for point in sorted(SAMPLE)]
 
 
 def test_a_killed_server_loses_only_the_downloads_of_the_last_seconds(tmp_path):

@@ -13,8 +13,7 @@ def test_more_writers_than_threads_are_all_served(tmp_path):
     driver = Driver(deployment, create_deployment(deployment), tmp_path)
 
     with running_server(deployment) as server, ThreadPoolExecutor(CLIENTS) as crowd:
-        statuses = list(
-            crowd.map(lambda n: driver.make_channel(server, f"c{n}"), range(2 * CLIENTS))
-        )
+        driver.url = server.url
+        statuses = list(crowd.map(lambda n: driver.make_channel(f"c{n}"), range(2 * CLIENTS)))
 
     assert statuses == [201] * (2 * CLIENTS)

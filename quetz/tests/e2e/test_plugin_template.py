@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from quetz.testing.fixtures import FOLDER, SHARED_FOLDER
 from quetz.tests.architecture.sources import ROOT
 from quetz.tests.e2e.workplaces import Workplace
 
@@ -28,8 +29,10 @@ deployment.close()
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace.make(tmp_path)
+def workplace(request, tmp_path) -> Workplace:
+    """A place whose tests use the PostgreSQL server of this run."""
+    variables = {SHARED_FOLDER: str(request.config.stash[FOLDER])}
+    return Workplace.make(tmp_path, variables)
 
 
 def follow(workplace: Workplace, steps: list[tuple[str, str]], models: Path) -> None:
@@ -80,7 +83,8 @@ def revisions_in(wheel: Path) -> list[str]:
     return [name for name in names if re.search(r"/migrations/versions/\w+\.py$", name)]
 
 
-def test_the_tests_of_a_new_plugin_pass_at_once(workplace):
+def test_the_tests_of_a_new_plugin_pass_at_once(tmp_path):
+    workplace = Workplace.make(tmp_path).apart()
     workplace.run("quetz plugin new foo 2> steps && grep '^  ' steps | sh -eu")  # as printed
 
     output = workplace.run("pytest quetz-foo")

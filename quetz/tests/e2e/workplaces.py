@@ -1,6 +1,8 @@
 """A place to work at as a developer or an administrator would, with the commands of a shell."""
 
+import json
 import os
+import shlex
 import shutil
 import site
 import subprocess
@@ -10,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quetz.tests.architecture.sources import PACKAGE
-
-SECONDS = 300
+from quetz.tests.forks import SECONDS, Kind, python_of
 
 # Nothing is fetched: all that a plugin needs is there.
 _PIP = """\
@@ -21,8 +22,9 @@ shift
 case $verb in install|wheel) set -- --no-deps --no-build-isolation "$@" ;; esac
 exec python -m pip "$verb" "$@"
 """
-_MODULE = '#!/bin/sh\nexec python -m {} "$@"\n'
+_MODULE = '#!/bin/sh\nexec {} -m {} "$@"\n'
 _PROGRAMS = ("quetz", "pytest", "cookiecutter")
+_FORKED = ("quetz", "pytest")
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,19 @@ class Ended:
 
 @dataclass(frozen=True)
 class Workplace:
-    """A folder, and an environment that sees what this one has, and gets plugins of its own."""
+    """A folder, and an environment that sees what this one has, and gets plugins of its own.
+
+    Its commands ``quetz`` and ``pytest`` are forks, which start at once; see ``apart``.
+    """
 
     folder: Path
     commands: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, parent: Path, **variables: str) -> "Workplace":
+    def make(
+        cls, parent: Path, variables: Mapping[str, str] | None = None, kind: Kind = Kind.QUETZ
+    ) -> "Workplace":
         folder, environment = parent / "work", parent / "environment"
         folder.mkdir()
         venv.create(environment, with_pip=False)
@@ -57,18 +64,45 @@ class Workplace:
         lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
         (packages / "tests.pth").write_text("\n".join(lines) + "\n")
         commands = environment / "bin"
-        programs = {name: _MODULE.format(name) for name in _PROGRAMS} | {"pip": _PIP}
-        for name, text in programs.items():
-            (commands / name).write_text(text)
-            (commands / name).chmod(0o755)
-        return cls(folder, commands, variables)
+        place = cls(folder, commands, dict(variables or {}))
+        programs = {name: _MODULE.format("python", name) for name in _PROGRAMS}
+        place._write_commands(programs | {"pip": _PIP})
+        python = shlex.join(python_of(kind, environment))
+        place._write_commands({name: _MODULE.format(python, name) for name in _FORKED})
+        return place
 
     @classmethod
     def checkout(cls, parent: Path) -> "Workplace":
         """Make one with sources of quetz in its folder, which are those that run."""
-        place = cls.make(parent, PYTHONPATH=str(parent / "work"))
+        place = cls.make(parent, {"PYTHONPATH": str(parent / "work")}, Kind.OTHERS)
         shutil.copytree(PACKAGE, place.folder / "quetz", ignore=shutil.ignore_patterns("tests"))
         return place
+
+    def apart(self) -> "Workplace":
+        """Let its commands be programs in interpreters of their own, as users have them."""
+        self._write_commands({name: _MODULE.format("python", name) for name in _FORKED})
+        return self
+
+    def _write_commands(self, texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            (self.commands / name).write_text(text)
+            (self.commands / name).chmod(0o755)
+
+    def install_editable(self, project: Path, name: str, hooks: str) -> None:
+        """Leave what ``pip install -e`` leaves of a plugin, which takes a second to do so."""
+        [packages] = self.commands.parent.glob("lib/python*/site-packages")
+        (packages / f"_{name}.pth").write_text(f"{project}\n")
+        record = packages / f"{name.replace('-', '_')}-1.0.dist-info"
+        record.mkdir()
+        origin = {"dir_info": {"editable": True}, "url": project.as_uri()}
+        texts = {
+            "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            "INSTALLER": "pip\n",
+            "direct_url.json": json.dumps(origin),
+            "entry_points.txt": f"[quetz]\n{name} = {hooks}\n",
+        }
+        for file, text in texts.items():
+            (record / file).write_text(text)
 
     def attempt(self, script: str) -> Ended:
         """Run a script of the shell; nobody answers questions."""

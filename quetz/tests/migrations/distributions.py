@@ -81,7 +81,7 @@ class Site:
         return self._run("-m", "quetz", *map(str, arguments))
 
     def command_apart(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run the command in an interpreter of its own, as pip needs it."""
+        """Run the command in an interpreter of its own, as a user would."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "quetz", *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": str(self.folder)} | UNCACHED,

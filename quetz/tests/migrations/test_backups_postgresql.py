@@ -249,7 +249,7 @@ def test_a_restore_waits_for_migrations(engine, backups):
 def test_a_restore_that_is_killed_before_its_commit_changes_nothing(engine, backups):
     backups.take(engine)
     run_sql(engine, "UPDATE words SET word = 'second'")
-    crash = {"QUETZ_CRASHPOINT": "restore.copied"}
+    crash = {"QUETZ_CRASHPOINT": "restore.piped"}
 
     killed = run_apart(engine, backups.folder, "backups.restore(engine, 'latest')", variables=crash)
 

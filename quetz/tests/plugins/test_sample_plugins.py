@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from quetz.db.engine import open_engine
 from quetz.migrations.authoring.seeds import seed
+from quetz.testing.fixtures import FOLDER, SHARED_FOLDER
 from quetz.testing.migrations.snapshots import Snapshot
 from quetz.tests.e2e.workplaces import Workplace
 
@@ -20,9 +21,10 @@ INIT_DB = "quetz init-db deployment_dir"
 
 
 @pytest.fixture(scope="module")
-def shared_place(tmp_path_factory) -> Workplace:
-    """A place with copies of both."""
-    place = Workplace.make(tmp_path_factory.mktemp("plugins"))
+def shared_place(request, tmp_path_factory) -> Workplace:
+    """A place with copies of both, whose tests use the PostgreSQL server of this run."""
+    variables = {SHARED_FOLDER: str(request.config.stash[FOLDER])}
+    place = Workplace.make(tmp_path_factory.mktemp("plugins"), variables)
     for plugin in Path(__file__).parent.glob("quetz-*"):
         copy = place.folder / plugin.name
         shutil.copytree(plugin, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))

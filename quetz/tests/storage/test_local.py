@@ -12,7 +12,7 @@ from quetz.errors import ObjectMissing, StorageFull, StoreUnavailable
 from quetz.storage import Slice
 from quetz.storage.keys import index_key, object_key
 from quetz.storage.local import LocalStore
-from quetz.testing.stores import StoreConformance, put_bytes, read_bytes
+from quetz.testing.stores import StoreConformance, leave_bytes, put_bytes, read_bytes
 
 CONTENT = b"content"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -32,6 +32,10 @@ def outside(tmp_path):
     (folder / "canary").write_text("untouched")
     yield folder
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"canary": "untouched"}
+
+
+def put_left(store, content):
+    store.put_many([leave_bytes(store, content)])
 
 
 def open_descriptors():
@@ -130,13 +134,33 @@ def test_a_stage_that_missed_some_bytes_takes_no_more(store, room_for_16_mb):
             stage.write(CONTENT)
 
 
-def test_a_damaged_object_is_replaced(store, root):
+@pytest.mark.parametrize("put", [put_bytes, put_left])
+@pytest.mark.parametrize("damaged", [b"torn", b"flipped"])
+def test_a_damaged_object_is_replaced(store, root, put, damaged):
     put_bytes(store, CONTENT)
-    (root / str(KEY)).write_bytes(b"torn")
+    (root / str(KEY)).write_bytes(damaged)
 
-    put_bytes(store, CONTENT)
+    put(store, CONTENT)
 
     assert read_bytes(store, KEY) == CONTENT
+
+
+def test_bytes_that_are_put_anew_while_they_are_judged_stay(store, root, monkeypatch):
+    put_bytes(store, CONTENT)
+    (root / str(KEY)).write_bytes(b"flipped")
+    digest = hashlib.file_digest
+
+    def digest_then_put(file, name):
+        found = digest(file, name)
+        put_bytes(store, CONTENT)
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", digest_then_put)
+
+    assert store.set_aside(KEY) is None
+
+    assert read_bytes(store, KEY) == CONTENT
+    assert list((root / "quarantine").iterdir()) == []
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])

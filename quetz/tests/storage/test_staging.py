@@ -56,6 +56,20 @@ def test_the_stages_of_a_killed_process_are_removed_at_the_next_start(other_proc
     assert not stage.parent.exists()
 
 
+def test_a_running_store_removes_the_stages_of_a_killed_process(store, other_process):
+    process, stage = other_process
+    mine = store.stage()
+    store.remove_dead_stages()
+    assert stage.exists()
+
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    store.remove_dead_stages()
+
+    assert not stage.parent.exists()
+    assert mine.path.exists()
+
+
 def test_closing_removes_only_the_own_stages(store, other_process):
     _, stage = other_process
     mine = store.stage()

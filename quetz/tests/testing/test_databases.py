@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
 from quetz.db.base import Base
@@ -20,6 +21,7 @@ from quetz.testing.databases import (
     given_databases,
     given_url,
 )
+from quetz.testing.fixtures import FOLDER, SHARED_FOLDER
 
 SUITE = """
 def test_there_are_tables(session):
@@ -73,6 +75,19 @@ def test_a_given_database_is_the_only_one(tmp_path, dbinit):
     assert "PASSED test_suite.py::test_there_are_tables[sqlite]" in result.stdout
     assert "1 passed" in result.stdout
     assert file.exists()
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_run_within_another_uses_its_server(request, tmp_path, empty_database_url):
+    shared = {SHARED_FOLDER: str(request.config.stash[FOLDER])}
+
+    result = run_suite(tmp_path, "-k", "postgresql", **shared)
+
+    engine = create_engine(empty_database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        names = connection.scalars(text("SELECT datname FROM pg_database")).all()
+    assert "1 passed" in result.stdout
+    assert any(re.fullmatch(r"quetz_main_[0-9a-f]{8}", name) for name in names)
 
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,18 @@ class Snapshot:
         self._deployment = deployment
         self._store = deployment.path / STORE_FOLDER
         self._tables = [table.name for table in Base.metadata.sorted_tables]
+        self._watch = deployment.engine.connect()
         self._rows = self._read_rows()
         self._files = self._list_files()
+        self._seen = self._version()
+
+    def close(self) -> None:
+        self._watch.close()
 
     def changed_rows(self) -> list[str]:
         """Return the names of the tables that are not what they were."""
+        if self._is_untouched():
+            return []
         now = self._read_rows()
         return [name for name in self._tables if set(now[name]) != set(self._rows[name])]
 
@@ -113,6 +120,8 @@ class Snapshot:
         return len(self._read_rows()["events"]) - len(self._rows["events"])
 
     def restore(self) -> None:
+        if self._is_untouched() and not self.changed_files():
+            return
         for path in self._list_files() - self._files:
             Path(path).unlink()
         engine = self._deployment.engine.execution_options(write=True)
@@ -125,6 +134,17 @@ class Snapshot:
                     marks = ", ".join([mark] * len(rows[0]))
                     connection.exec_driver_sql(f"INSERT INTO {name} VALUES ({marks})", rows)
         self._deployment.changes.committed()
+        self._seen = self._version()
+
+    def _is_untouched(self) -> bool:
+        """Tell whether nobody has committed anything; only SQLite tells."""
+        return self._seen is not None and self._seen == self._version()
+
+    def _version(self) -> int | None:
+        if self._watch.dialect.name != "sqlite":
+            return None
+        with self._watch.begin():
+            return self._watch.exec_driver_sql("PRAGMA data_version").scalar()
 
     def _read_rows(self) -> dict[str, list[tuple[Any, ...]]]:
         with self._deployment.engine.connect() as connection:
@@ -143,6 +163,7 @@ class Matrix:
     def __init__(
         self, deployment: Deployment, routes: Any, client: TestClient, scratch: Path
     ) -> None:
+        self.deployment = deployment
         self.client = client
         self.routes = routes
         self._files = {
@@ -158,6 +179,9 @@ class Matrix:
         publish_all(deployment)
         self._before = Snapshot(deployment)
 
+    def close(self) -> None:
+        self._before.close()
+
     def faults(self, name: str, cells: dict[Cell, str], carrier: str = CARRIERS[0]) -> list[str]:
         """Ask each cell as who is called ``name`` in the matrix; say where it is another letter.
 
@@ -172,9 +196,13 @@ class Matrix:
                 if fault is not None:
                     found.append(f"{operation} {visibility} {letter}: {ask.path}: {fault}")
                 if ask.changes:
-                    self._before.restore()
+                    self.restore()
         changed = self._before.changed_files()
         return [*found, *(f"a file came or went: {path}" for path in changed)]
+
+    def restore(self) -> None:
+        """Undo what a request changed."""
+        self._before.restore()
 
     def _fault(self, caller: "Caller", ask: Ask, channel: str, letter: str) -> str | None:
         """Ask, and say what is wrong with the answer, or with what it left."""
@@ -307,8 +335,11 @@ def matrix_on(url: URL, folder: Path) -> Iterator[Matrix]:
     LocalStore.create(path / STORE_FOLDER).close()
     deployment = Deployment.open(path)
     app: Any = create_app(deployment)
-    with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as client:
-        yield Matrix(deployment, app._app.routes, client, scratch)
+    with (
+        TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as client,
+        closing(Matrix(deployment, app._app.routes, client, scratch)) as matrix,
+    ):
+        yield matrix
 
 
 def _as_of(answer: Response, channel: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

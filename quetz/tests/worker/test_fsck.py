@@ -30,6 +30,7 @@ from quetz.services.publishing import (
     list_published,
     mark_dirty,
 )
+from quetz.services.repairs import QUARANTINED
 from quetz.storage.keys import object_key, parse_index_key
 from quetz.testing.factories import make_channel, make_file
 from quetz.testing.packages import build_package
@@ -118,18 +119,57 @@ def test_an_object_that_is_not_there_as_a_whole_is_found(sound, damage):
     assert report.errors_left == 1
 
 
+def flip_a_bit(path):
+    """Return what the file was."""
+    right = path.read_bytes()
+    damaged = bytearray(right)
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    return right
+
+
 def test_an_object_with_a_flipped_bit_is_found_by_a_deep_check_only(sound):
-    path = object_of(sound, NUMPY)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    flip_a_bit(object_of(sound, NUMPY))
 
     _, quick = check(sound)
-    report, found = check(sound, deep=True, repair=True)
+    report, found = check(sound, deep=True)
 
     assert quick == []
     assert places(found) == [("I2", f"forge/{SUBDIR}/{NUMPY}")]
     assert report.errors_left == 1
+
+
+def test_damaged_bytes_are_moved_aside_and_the_same_file_uploaded_again_heals_it(sound, tmp_path):
+    path = object_of(sound, NUMPY)
+    right = flip_a_bit(path)
+    damaged = path.read_bytes()
+    again = tmp_path / NUMPY
+    again.write_bytes(right)
+
+    report, found = check(sound, deep=True, repair=True)
+    [aside] = (sound.path / STORE_FOLDER / "quarantine").iterdir()
+    upload(sound, "forge", again)
+
+    place = f"forge/{SUBDIR}/{NUMPY}"
+    assert places(found) == [("I2", place), ("I1", place)]
+    assert (report.repaired, report.errors_left) == (1, 1)  # the file is still without its bytes
+    assert aside.read_bytes() == damaged
+    assert path.read_bytes() == right
+    assert check(sound, deep=True)[1] == []
+    with sound.transaction() as session:
+        event = session.scalars(select(Event).where(Event.action == QUARANTINED)).one()
+    assert (event.subject, event.after) == (path.name, f"quarantine/{aside.name}")
+
+
+def test_right_bytes_of_which_a_row_says_another_md5_stay_where_they_are(sound):
+    path = object_of(sound, NUMPY)
+    change(sound, update(File).where(File.filename == NUMPY).values(md5="0" * 32))
+
+    report, found = check(sound, deep=True, repair=True)
+
+    assert ("I2", f"forge/{SUBDIR}/{NUMPY}") in places(found)
+    assert path.exists()
+    assert report.errors_left > 0
 
 
 def test_a_record_that_its_archive_does_not_have_is_found_by_a_deep_check(sound):

@@ -3,8 +3,9 @@
 from sqlalchemy import select
 
 from quetz.db.base import now_ms
-from quetz.db.models import ApiKey, ApiKeyScope, StoredObject
+from quetz.db.models import ApiKey, ApiKeyScope, IndexSuperseded, StoredObject, Upload
 from quetz.services.api_keys import DEAD_KEPT
+from quetz.storage.keys import parse_index_key
 from quetz.testing.factories import make_channel, make_user
 from quetz.testing.stores import put_bytes
 from quetz.worker.collecting import collecting
@@ -59,6 +60,37 @@ def test_a_dead_key_stays_as_long_as_a_key_that_it_made(deployment):
     Upkeep(deployment).forget_keys()
 
     assert kept(deployment) == {"mother", "daughter"}
+
+
+def test_room_that_a_killed_upload_held_is_given_back(deployment):
+    with deployment.transaction(write=True) as session:
+        channel = make_channel(session)
+        for size, more in ((1, -1), (2, 60_000)):
+            session.add(Upload(channel_id=channel.id, size=size, expires_at=now_ms() + more))
+
+    Upkeep(deployment).release_dead()
+
+    with deployment.transaction() as session:
+        assert session.scalars(select(Upload.size)).all() == [2]
+
+
+def test_index_files_that_nothing_names_are_looked_for_once_a_day(deployment):
+    upkeep = Upkeep(deployment)
+    left = f"index/1/noarch/{'a' * 8}.json"
+    upkeep.collect_objects()
+    deployment.store.write_index(parse_index_key(left), b"{}")
+
+    upkeep.collect_objects()
+    found_again = superseded(deployment)
+    Upkeep(deployment).collect_objects()
+
+    assert found_again == []
+    assert superseded(deployment) == ["index/1"]  # of no channel
+
+
+def superseded(deployment):
+    with deployment.transaction() as session:
+        return session.scalars(select(IndexSuperseded.key)).all()
 
 
 def test_objects_are_collected_after_the_grace_of_the_settings_unless_another_does_it(

@@ -198,7 +198,9 @@ class _Upload:
         if not plan.reserves:
             return _Room(plan.limit, None)
         with self.deployment.transaction(write=True) as session:
-            return _Room(plan.limit, quotas.reserve(session, self.channel, plan.reserves))
+            room = _Room(plan.limit, quotas.reserve(session, self.channel, plan.reserves))
+        crashpoint("upload.reserved")
+        return room
 
     def _release(self, reservation: str) -> None:
         with self.deployment.transaction(write=True) as session:
@@ -215,6 +217,7 @@ class _Upload:
         """
         deployment = self.deployment
         staged = sink.finish()
+        crashpoint("upload.received")
         names = [name for name, _ in staged]
         self.check_package(names)
         with deployment.transaction() as session:
@@ -236,7 +239,9 @@ class _Upload:
         if stale:
             with deployment.transaction(write=True) as session:
                 objects.touch_again(session, stale)
+            crashpoint("upload.touched")
         for (_, stage), item in zip(staged, received, strict=True):
+            crashpoint("upload.storing")
             deployment.store.put(stage, object_key(item.sha256))
         crashpoint("upload.stored")
         with deployment.transaction(write=True) as session:

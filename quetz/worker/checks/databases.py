@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from quetz.db.base import now_ms
 from quetz.db.models import Event
 from quetz.db.queries import checks as queries
+from quetz.deployment import database_failures
 from quetz.migrations.status import read_status
 from quetz.services.seals import verify_seals
 from quetz.worker.checks.findings import Finding, Ground, Severity
@@ -17,7 +18,8 @@ _RESTORE = "stop all servers and restore a backup: quetz migrations restore"
 def check_schema(ground: Ground) -> Iterator[Finding]:
     """I14: the schema is that of this version. Without ``on_mismatch = "ignore"`` it surely is."""
     deployment = ground.deployment
-    status = read_status(deployment.engine, deployment.plugins)
+    with database_failures():
+        status = read_status(deployment.engine, deployment.plugins)
     if status.state != "current":
         what = f"the schema is {status.state}{status.reason and f': {status.reason}'}"
         yield Finding("I14", Severity.ERROR, "database", what, "run quetz init-db")

@@ -11,6 +11,7 @@ from quetz.conda.records import encode_record
 from quetz.db.queries import checks as queries
 from quetz.db.queries.checks import FileRow
 from quetz.errors import BadArchive, BadFilename, BadName, ObjectMissing
+from quetz.services.repairs import SetAside
 from quetz.storage import ObjectStore
 from quetz.storage.keys import object_key
 from quetz.worker.checks.findings import Finding, Ground, Severity
@@ -19,8 +20,8 @@ PAGE = 1_000
 _READ_AT_ONCE = 1 << 20
 
 _BRING_BACK = "put the object back from a backup of the store, or upload the same file again"
-_DAMAGED = "put the object back from a backup of the store; do not install the file meanwhile"
-_BY_HAND = "no request makes such a name: find out who writes to the database"
+_DAMAGED = "quetz fsck --deep --repair moves them aside; then upload the same file again"
+_BY_HAND = "no request makes such a row: find out who writes to the database"
 
 
 def check_files(ground: Ground) -> Iterator[Finding]:
@@ -49,12 +50,13 @@ def _judge(ground: Ground, file: FileRow) -> Iterator[Finding]:
         return
     store = ground.deployment.store
     size = store.size(object_key(file.sha256))
+    if size == file.size and ground.deep:
+        yield from _judge_bytes(store, file)
+        size = store.size(object_key(file.sha256))  # a repair may have moved them aside
     if size != file.size:
         what = "is missing" if size is None else f"has {size:,} bytes, not {file.size:,}"
         what = f"the object {file.sha256} {what}"
         yield Finding("I1", Severity.ERROR, _path(file), what, _BRING_BACK)
-    elif ground.deep:
-        yield from _judge_bytes(store, file)
 
 
 def _judge_bytes(store: ObjectStore, file: FileRow) -> Iterator[Finding]:
@@ -65,7 +67,10 @@ def _judge_bytes(store: ObjectStore, file: FileRow) -> Iterator[Finding]:
     if hashes != (file.sha256, file.md5):
         kind = "sha256" if hashes[0] != file.sha256 else "md5"
         what = f"the bytes of the object {file.sha256} have another {kind}"
-        yield Finding("I2", Severity.ERROR, _path(file), what, _DAMAGED)
+        # Right bytes stay where they are, though a row may say another md5 of them.
+        repair = SetAside(file.sha256) if kind == "sha256" else None
+        advice = _DAMAGED if repair else _BY_HAND
+        yield Finding("I2", Severity.ERROR, _path(file), what, advice, repair)
         return
     fault = _record_fault(store, file)
     if fault:

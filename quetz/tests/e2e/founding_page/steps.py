@@ -61,15 +61,21 @@ def on_database(place: Workplace, engine: Engine) -> Workplace:
     return with_deployment(place, f"[sqlalchemy]\ndatabase_url = '{url}'\n")
 
 
-def add_plugin(place: Workplace, models: str = MODELS, *, install: str = "pip install -e") -> Path:
-    """Write the plugin ``quetz-plugin_name``, install it, and return the folder of its package."""
+def add_plugin(place: Workplace, models: str = MODELS, *, install: str | None = None) -> Path:
+    """Write the plugin ``quetz-plugin_name``, install it, and return the folder of its package.
+
+    Without a command to install it with, it is left as ``pip install -e`` leaves it.
+    """
     package = place.folder / "plugin/quetz_plugin_name"
     package.mkdir(parents=True)
     (package.parent / "pyproject.toml").write_text(PYPROJECT)
     (package / "__init__.py").touch()
     (package / "hooks.py").touch()
     (package / "db_models.py").write_text(models)
-    place.run(f"{install} ./plugin")
+    if install:
+        place.run(f"{install} ./plugin")
+    else:
+        place.install_editable(package.parent, "quetz-plugin_name", "quetz_plugin_name.hooks")
     return package
 
 

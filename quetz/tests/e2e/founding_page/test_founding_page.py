@@ -49,7 +49,7 @@ def test_migrated(session):
 
 
 def test_r01_the_database_is_upgraded_while_keeping_the_stored_data(checkout, engine):
-    on_database(checkout, engine).run(INIT_DB)
+    on_database(checkout.apart(), engine).run(INIT_DB)
     before = fill(engine)
     change_core(checkout)
     file = written(checkout.run(MAKE))
@@ -301,7 +301,7 @@ def test_r11_tests_need_no_migrations(suite):
 
 
 def test_r12_tests_run_with_the_migrations(suite):
-    output = suite.run("QUETZ_TEST_DBINIT=Use-Migrations pytest suite")
+    output = suite.apart().run("QUETZ_TEST_DBINIT=Use-Migrations pytest suite")
 
     assert "2 passed" in output
 

@@ -130,8 +130,8 @@ def test_r18_a_plugin_has_to_be_installed_in_development_mode(place):
 
 
 def test_r19_init_db_makes_what_the_models_of_the_plugin_say(place, engine):
-    on_database(place, engine)
-    add_plugin(place)
+    on_database(place.apart(), engine)
+    add_plugin(place, install="pip install -e")
     file = written(place.run(INITIALIZE))
 
     applied = place.run(INIT_DB).split()
