@@ -37,6 +37,10 @@ def backup(
             help="How many backups DIR keeps; \\[migrations] backups_kept by default.",
         ),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read all that DIR has, and copy what is damaged again."),
+    ] = False,
     deployment: options.ByOption = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -48,7 +52,7 @@ def backup(
 
     with opened(path, deployment) as server, progress_bar("Copying packages") as watch:
         kept = keep or server.settings.migrations.backups_kept
-        report = back_up(server, folder, keep=kept, watch=watch)
+        report = back_up(server, folder, keep=kept, verify=verify, watch=watch)
     _tell_backup(report, as_json=as_json)
 
 
@@ -114,6 +118,7 @@ def _tell_backup(report: "Report", *, as_json: bool) -> None:
         "bytes": manifest.bytes,
         "copied": report.copied,
         "faults": faults,
+        "warning": report.warning,
     }
     sentence = (
         f"Backed up to '{report.state.folder}': {manifest.objects} packages of {manifest.bytes} "
@@ -123,8 +128,10 @@ def _tell_backup(report: "Report", *, as_json: bool) -> None:
         for fault in faults:
             print_line(f"{fault['reason']} in the store: {', '.join(fault['files'])}", err=True)
         sentence += f"; {len(faults)} are not in the backup: see quetz fsck --deep"
+    if report.warning and not as_json:
+        print_line(f"older backups were not removed: {report.warning}", err=True)
     tell(document, sentence, as_json=as_json)
-    if faults:
+    if faults or report.warning:
         raise typer.Exit(FAILED)
 
 

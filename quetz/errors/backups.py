@@ -1,6 +1,7 @@
 """What can be wrong with backups of a whole deployment, and with restoring them."""
 
 from pathlib import Path
+from shlex import quote
 
 from quetz.errors import Conflict
 
@@ -29,6 +30,6 @@ class RestoreUnfinished(Conflict):
 
     def __init__(self, path: Path, state: str) -> None:
         super().__init__(
-            f"a restore of '{path}' did not come to its end, so it cannot be used; "
-            f"finish it with: quetz restore {state}"
+            f"a restore of '{path}' did not come to its end, so it cannot be used; finish it with: "
+            f"quetz restore {quote(state)} {quote(str(path))}, and the --database-url of before"
         )

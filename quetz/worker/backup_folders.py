@@ -35,7 +35,8 @@ LATEST = "latest"
 
 _NAME = re.compile(r"\d{8}T\d{12}Z")
 _PART = ".part"
-_LOCK = ".lock"
+_LOCK = ".quetz-backups"
+"""The file that is locked, and tells a folder of backups from any other."""
 _LINE = re.compile(r"([0-9a-f]{64}) (\d{1,19})")
 
 
@@ -142,7 +143,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise BackupRunning(folder) from None
         for part in folder.glob(f"*{_PART}"):
-            shutil.rmtree(part)
+            if _NAME.fullmatch(part.stem):
+                shutil.rmtree(part)
         yield
 
 
@@ -162,6 +164,10 @@ def reading(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise BackupRunning(folder) from None
         yield
+
+
+def is_folder_of_backups(folder: Path) -> bool:
+    return (folder / _LOCK).exists()
 
 
 def begin_state(folder: Path) -> Path:
@@ -194,7 +200,11 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def remove_old(folder: Path, *, keep: int) -> None:
-    """Remove all but the newest states, and the objects that none of these has."""
+    """Remove all but the newest states, and the objects that none of these has.
+
+    Raises:
+        BackupUnsound: one of these is damaged, so that its objects cannot be told.
+    """
     names = list_names(folder)
     for name in names[:-keep]:
         shutil.rmtree((folder / name).rename(folder / f"{name}{_PART}"))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from quetz.db.queries import backups as queries
 from quetz.deployment import Deployment, open_database
 from quetz.errors import ObjectMissing
 from quetz.errors.backups import BadBackupFolder
-from quetz.errors.migrations import BackupFailed
+from quetz.errors.migrations import BackupFailed, BackupUnsound
 from quetz.migrations.backups import Backups
 from quetz.migrations.backups.manifests import digest
 from quetz.settings import CONFIG_FILE
@@ -40,6 +40,7 @@ from quetz.worker.backup_folders import (
     alone_in,
     begin_state,
     finish_state,
+    is_folder_of_backups,
     object_path,
     remove_old,
     write_private,
@@ -69,19 +70,26 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """A backup that was made; ``copied`` and ``kept`` are numbers of objects."""
+    """A backup that was made; ``copied`` and ``kept`` are numbers of objects.
+
+    ``warning`` says why what is kept no longer could not be removed.
+    """
 
     state: State
     copied: int
     kept: int
     faults: list[Fault]
+    warning: str | None = None
 
 
-def back_up(deployment: Deployment, folder: Path, *, keep: int, watch: Watch) -> Report:
+def back_up(
+    deployment: Deployment, folder: Path, *, keep: int, watch: Watch, verify: bool = False
+) -> Report:
     """Add a state of the deployment to the backups in ``folder``, and keep the newest ``keep``.
 
-    Only objects that the folder lacks are copied. One that the store has no more, or damaged, is
-    left out and told; the rest of the backup is whole.
+    Only objects that the folder lacks are copied; with ``verify`` those that it has are read, and
+    copied again if they are damaged. One that the store has no more, or damaged, is left out and
+    told; the rest of the backup is whole.
 
     Raises:
         BadBackupFolder: it lies in the deployment, or holds other things.
@@ -92,23 +100,26 @@ def back_up(deployment: Deployment, folder: Path, *, keep: int, watch: Watch) ->
     _check_place(deployment, folder)
     try:
         with alone_in(folder), _without_collector(deployment):
-            report = _add_state(deployment, folder, watch)
-            remove_old(folder, keep=keep)
+            report = _add_state(deployment, folder, verify=verify, watch=watch)
+            try:
+                remove_old(folder, keep=keep)
+            except BackupUnsound as error:  # the new one is whole
+                return replace(report, warning=str(error))
     except OSError as error:
         place = f"'{error.filename}': " if error.filename else ""
         raise BackupFailed(f"{place}{error.strerror}") from error
     return report
 
 
-def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
+def _add_state(deployment: Deployment, folder: Path, *, verify: bool, watch: Watch) -> Report:
     part = begin_state(folder)
     database = _copy_database(deployment, part)
     crashpoint("backing.database")
     root = open_root(folder)
     try:
-        work = _Objects(deployment, folder)
+        work = _Objects(deployment, folder, verify=verify)
         count, size = work.copy_all(part, watch)
-        make_durable(root, work.written)
+        make_durable(root, [*work.list_written(), part / OBJECTS])
     finally:
         os.close(root)
     crashpoint("backing.objects")
@@ -132,12 +143,14 @@ def _add_state(deployment: Deployment, folder: Path, watch: Watch) -> Report:
 def _check_place(deployment: Deployment, folder: Path) -> None:
     if folder.is_relative_to(deployment.path):
         raise BadBackupFolder(folder, "it lies in the deployment, and would be lost with it")
+    if deployment.path.is_relative_to(folder):
+        raise BadBackupFolder(folder, "the deployment lies in it")
     if not folder.exists():
         return
     if not folder.is_dir():
         raise BadBackupFolder(folder, "it is no folder")
     names = sorted(entry.name for entry in folder.iterdir())
-    if names and ".lock" not in names:
+    if names and not is_folder_of_backups(folder):
         raise BadBackupFolder(folder, f"it holds '{names[0]}', which is not of a backup")
 
 
@@ -174,9 +187,10 @@ def _copy_database(deployment: Deployment, part: Path) -> Path:
 class _Objects:
     """Copies objects into the folder of backups."""
 
-    def __init__(self, deployment: Deployment, folder: Path) -> None:
+    def __init__(self, deployment: Deployment, folder: Path, *, verify: bool) -> None:
         self.outcomes: Counter[Outcome] = Counter()
-        self.written: list[Path] = []
+        self._copied: list[str] = []
+        self._verify = verify
         self._lacking: dict[str, Outcome] = {}
         self._deployment = deployment
         self._folder = folder
@@ -186,7 +200,7 @@ class _Objects:
         with self._deployment.transaction() as session:
             total = queries.count_objects(session)
         count = size = done = 0
-        copy = partial(_copy_object, self._deployment.store, self._folder)
+        copy = partial(_copy_object, self._deployment.store, self._folder, verify=self._verify)
         with (
             ThreadPoolExecutor(_THREADS, "backup") as threads,
             (part / OBJECTS).open("w", encoding="ascii") as lines,
@@ -216,9 +230,15 @@ class _Objects:
     def _note(self, sha256: str, outcome: Outcome) -> None:
         self.outcomes[outcome] += 1
         if outcome == "copied":
-            self.written.append(object_path(self._folder, sha256))
+            self._copied.append(sha256)
         elif outcome != "there":
             self._lacking[sha256] = outcome
+
+    def list_written(self) -> list[Path]:
+        """Return the files that were written, and the folders that they are in."""
+        files = [object_path(self._folder, sha256) for sha256 in self._copied]
+        folders = {file.parent for file in files}
+        return [*files, *folders, *{folder.parent for folder in folders}]
 
     def list_faults(self) -> list[Fault]:
         """Return what is wrong with objects that are needed: of others a row may outlive them."""
@@ -230,10 +250,12 @@ class _Objects:
         return [Fault(one, self._lacking[one], sorted(files[one])) for one in sorted(files)]
 
 
-def _copy_object(store: ObjectStore, folder: Path, wanted: tuple[str, int]) -> Outcome:
+def _copy_object(
+    store: ObjectStore, folder: Path, wanted: tuple[str, int], *, verify: bool
+) -> Outcome:
     sha256, size = wanted
     path = object_path(folder, sha256)
-    if path.is_file() and path.stat().st_size == size:
+    if path.is_file() and path.stat().st_size == size and (not verify or digest(path) == sha256):
         return "there"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{sha256}")

@@ -92,10 +92,7 @@ class Restore:
     def _run(self, watch: Callable[[int, int], None], told: Watch) -> Report:
         self.state.check()
         database = Backups(self.state.folder).verify(self.state.database)
-        if not (self.path / RESTORING).exists():
-            self._begin(database.heads)
-        elif not is_deployment(self.path):  # it may go on without the --database-url it had
-            self._check_database()
+        self._begin(database.heads)
         if not is_deployment(self.path):
             _write_anew(self.path / CONFIG_FILE, self._config())
         settings = load_settings(self.path)
@@ -125,20 +122,23 @@ class Restore:
         return Report(copied, kept, former)
 
     def _begin(self, heads: Collection[str]) -> None:
-        """Look whether all is well, and leave the mark; before it nothing is changed."""
+        """Look whether all is well, and leave the mark; before it nothing is changed.
+
+        A restore that goes on may be another one than was begun, or lack an option that it had.
+        """
         if is_deployment(self.path):
-            if self.database is not None:
-                raise BadOption(
-                    f"'{self.path}' names its database in config.toml; leave out --database-url"
-                )
             settings = load_settings(self.path)
+            named = settings.sqlalchemy.database_url.get_secret_value()
+            if self.database not in {None, named}:
+                raise BadOption(
+                    f"'{self.path}' names another database in config.toml; leave out --database-url"
+                )
         else:
-            self._check_empty()
+            self._check_folder()
             settings = self._check_database()
         self._check_heads(heads, settings)
-        mark = msgspec.json.encode({"backup": str(self.state.folder)})
-        write_private(self.path / RESTORING, mark)
-        sync(self.path)
+        mark = msgspec.json.encode({"backup": str(self.state.folder)}).decode()
+        _write_anew(self.path / RESTORING, mark)
         crashpoint("restoring.marked")
 
     def _check_heads(self, heads: Collection[str], settings: Settings) -> None:
@@ -153,12 +153,14 @@ class Restore:
                 "or a newer one, and its plugins",
             )
 
-    def _check_empty(self) -> None:
-        names = sorted(entry.name for entry in self.path.iterdir())
-        if names:
+    def _check_folder(self) -> None:
+        if self.path.is_relative_to(self.state.folder.parent):
+            raise NotRestorable(self.path, "it lies in the folder of backups; choose another one")
+        names = {entry.name for entry in self.path.iterdir()}
+        if RESTORING not in names and names:
             raise NotRestorable(
                 self.path,
-                f"it is no deployment, and holds '{names[0]}'; choose an empty or a new folder",
+                f"it is no deployment, and holds '{min(names)}'; choose an empty or a new folder",
             )
 
     def _config(self) -> str:
@@ -177,6 +179,12 @@ class Restore:
         with TemporaryDirectory() as trial:
             write_private(Path(trial) / CONFIG_FILE, self._config().encode())
             settings = load_settings(Path(trial))
+        if self.database not in {None, settings.sqlalchemy.database_url.get_secret_value()}:
+            raise NotRestorable(
+                self.path,
+                "the config.toml of the backup has no line database_url in [sqlalchemy] that "
+                "--database-url could replace",
+            )
         if _is_in_use(database_url(self.path, settings)):
             raise NotRestorable(
                 self.path,
