@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 pytest_plugins = ["quetz.testing.fixtures"]
 
 MEMORY = Path("/dev/shm")
@@ -28,3 +30,28 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     return len(os.sched_getaffinity(0)) * 3 // 2
+
+
+# Folders of tests that wait for servers and programs.
+SLOW = {"e2e", "faults", "plugins"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process begin with slow tests, so that none is left with one when all else is done.
+
+    xdist gives each process an equal part of the list. What is of one file stays together.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow = [file for file in files if SLOW.intersection(file.parts)]
+    fast = [item for file in files if file not in slow for item in files[file]]
+    size = -(-len(items) // count)
+    ordered: list[pytest.Item] = []
+    for number in range(count):
+        part = [item for file in slow[number::count] for item in files[file]]
+        rest = max(0, size - len(part))
+        ordered += part + fast[:rest]
+        fast = fast[rest:]
+    items[:] = ordered + fast

@@ -13,6 +13,7 @@ from quetz.worker.collecting import Collection, collect
 
 def test_a_check_of_the_schema_says_when_the_database_is_away(deployment):
     ground = Ground(deployment)
+    assert list(check_schema(ground)) == []  # it connects, too, which it does not do again
     with FaultyDatabase(deployment.engine) as database:
         assert list(check_schema(ground)) == []
 
