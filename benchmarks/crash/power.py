@@ -50,7 +50,7 @@ def _replay_part(
     recorded: Recorded, scale: float, part: int, folder: Path
 ) -> list[tuple[int, list[str]]]:
     """Return what was wrong at the cuts of every ``PROCESSES``-th prefix, with their numbers."""
-    logging.getLogger("quetz.upkeep").setLevel(logging.ERROR)  # it tells of each torn index
+    logging.getLogger("quetz.recovery").setLevel(logging.ERROR)  # it tells of each torn index
     results = []
     with tempfile.TemporaryDirectory(dir=folder) as name:
         prefixes = groupby(cuts(recorded.recording, share=scale, seed=SEED), lambda cut: cut.number)
