@@ -28,6 +28,7 @@ DURABLE = (
 )
 PUT = """\
         for (_, stage), item in zip(staged, received, strict=True):
+            crashpoint("upload.storing")
             deployment.store.put(stage, object_key(item.sha256))
 """
 
@@ -52,7 +53,12 @@ BUGS = [
     Bug(
         "the name of an object is not durable when put returns",
         "storage/local.py",
-        [("            os.fsync(folder)\n        stage.discard()", "        stage.discard()")],
+        [
+            (
+                '            crashpoint("put.renamed")\n            os.fsync(folder)\n',
+                '            crashpoint("put.renamed")\n',
+            )
+        ],
         [DURABLE],
     ),
     Bug(
