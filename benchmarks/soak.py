@@ -22,10 +22,11 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from benchmarks.client import Answer, UnexpectedAnswer, connected, get, post
-from benchmarks.crash.deployments import KINDS, deployed
+from benchmarks.crash.places import DATABASES, deployed
 from benchmarks.figures import Figure
 from benchmarks.machine import Session, Usage
 from benchmarks.report import report_campaign
+from quetz.testing.crashes.driver import database_of
 from quetz.testing.packages import build_package
 from quetz.testing.servers import running_server
 
@@ -196,14 +197,14 @@ class Load:
 
 def measure(folder: Path, database: str, minutes: float) -> Iterator[Figure]:
     with ExitStack() as opened:
-        deployment, key, url = opened.enter_context(deployed(database, folder))
-        server = opened.enter_context(running_server(deployment))
-        load = Load(urlsplit(server.url).port or 0, key, folder)
-        load._ask(_channel(key), 201)
-        with _loaded(load, deployment):
+        driver = opened.enter_context(deployed(database, folder / database))
+        server = opened.enter_context(running_server(driver.path))
+        load = Load(urlsplit(server.url).port or 0, driver.key, folder)
+        load._ask(_channel(driver.key), 201)
+        with _loaded(load, driver.path):
             session = Session(server.process.pid)
-            samples = list(_samples(session, url, minutes * 60))
-        load.check(deployment)
+            samples = list(_samples(session, database_of(driver.path), minutes * 60))
+        load.check(driver.path)
     began = samples[0].at + WARM_UP * minutes * 60
     yield from _figures(load, [sample for sample in samples if sample.at >= began])
 
@@ -228,7 +229,7 @@ def _loaded(load: Load, deployment: Path) -> Iterator[None]:
             one.result()
 
 
-def _samples(session: Session, url: URL | None, seconds: float) -> Iterator[Sample]:
+def _samples(session: Session, url: URL, seconds: float) -> Iterator[Sample]:
     pause = max(seconds / SAMPLES, LEAST_SAMPLE_SECONDS)
     ends = time.monotonic() + seconds
     while (now := time.monotonic()) < ends:
@@ -237,9 +238,9 @@ def _samples(session: Session, url: URL | None, seconds: float) -> Iterator[Samp
         time.sleep(pause)
 
 
-def _count_connections(usage: dict[int, Usage], url: URL | None) -> int:
+def _count_connections(usage: dict[int, Usage], url: URL) -> int:
     """Count the server's connections to its database: on SQLite, how often it is open."""
-    if url is None:
+    if url.get_backend_name() == "sqlite":
         return sum(file.endswith("/quetz.sqlite") for one in usage.values() for file in one.files)
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address) as connection:
@@ -286,7 +287,7 @@ def _growth(name: str, counts: Sequence[int]) -> Figure:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="an hour by default")
-    parser.add_argument("--database", choices=KINDS, default="sqlite")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--folder", type=Path, help="where to put the files: on a disk")
     options = parser.parse_args()
     command = " ".join(["python -m benchmarks.soak", *sys.argv[1:]])

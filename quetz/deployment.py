@@ -28,7 +28,7 @@ from quetz.errors import (
 )
 from quetz.errors.backups import RestoreUnfinished
 from quetz.errors.migrations import BackupFailed, BackupToolMissing, SchemaChanged
-from quetz.migrations import upgrade
+from quetz.migrations import is_in_use, upgrade
 from quetz.migrations.backups import Backups
 from quetz.migrations.gate import Gate
 from quetz.migrations.locks import LOCK_SECONDS
@@ -189,6 +189,17 @@ def _retire(backups: Backups, watch: Watch) -> None:
         backups.retire()
     except OSError as error:
         watch(Progress("warning", f"Old backups were not removed: {error}"))
+
+
+def is_database_in_use(url: URL) -> bool:
+    """Tell whether a database holds users, channels or objects; no SQLite file is made for it."""
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return False
+    engine = open_engine(url)
+    try:
+        return is_in_use(engine)
+    finally:
+        engine.dispose()
 
 
 def is_deployment(path: Path) -> bool:

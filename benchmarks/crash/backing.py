@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import URL
-
+from benchmarks.crash.places import DATABASES, deployed
 from benchmarks.figures import Figure
-from quetz.testing.crashes import create_deployment
-from quetz.testing.databases import create_database
+from quetz.testing.crashes import Driver
+from quetz.testing.crashes.driver import database_of
 from quetz.testing.packages import build_package
-from quetz.testing.postgresql import server_folder, server_url
 from quetz.testing.servers import Server, running_server
-from quetz.tests.migrations.programs import client_programs
 
 CLIENTS = 8
 SECONDS = 6
@@ -102,27 +99,16 @@ class Load:
 
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
     """REL-28."""
-    yield from _measure("SQLite", folder / "sqlite", scale, None, None)
-    with server_folder() as server:
-        place = server_url(server)
-        urls = [create_database(place, name) for name in ("backed", "restored")]
-        yield from _measure("PostgreSQL", folder / "postgresql", scale, *urls)
+    for kind in DATABASES:
+        with deployed(kind, folder / kind) as driver:
+            yield from _measure(kind, driver, folder / kind, scale)
 
 
-def _measure(
-    kind: str, folder: Path, scale: float, url: URL | None, other: URL | None
-) -> Iterator[Figure]:
-    deployment, restored, backups = (
-        folder / name for name in ("deployment", "restored", "backups")
-    )
-    deployment.mkdir(parents=True)
-    if url is not None:
-        settings = f'[general]\ndev = true\n\n[sqlalchemy]\ndatabase_url = "{_text(url)}"\n'
-        (deployment / "config.toml").write_text(settings)
-    key = create_deployment(deployment)
+def _measure(kind: str, driver: Driver, folder: Path, scale: float) -> Iterator[Figure]:
+    deployment, restored, backups = driver.path, folder / "restored", folder / "backups"
     packages = folder / "packages"
     packages.mkdir()
-    with running_server(deployment) as server, Load(server, key, packages) as load:
+    with running_server(deployment) as server, Load(server, driver.key, packages) as load:
         time.sleep(SECONDS * scale)
         known = dict(load.uploads)
         began = time.monotonic()
@@ -131,7 +117,10 @@ def _measure(
         time.sleep(SECONDS * scale)
         changed = set(load.changed)
         second = _timed("backup", backups, deployment)
-    options = [] if other is None else ["--database-url", _text(other)]
+    options = []
+    if kind == "postgresql":
+        other = driver.new_database(database_of(deployment))
+        options = ["--database-url", other.render_as_string(hide_password=False)]
     _timed("restore", min(backups.glob("2*")), restored, *options)
     with running_server(restored, "--log-level", "warning") as server:
         faults = _lost(server, known, changed)
@@ -180,16 +169,9 @@ def _timed(*arguments: object) -> float:
 
 def _quetz(*arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "quetz", *map(str, arguments)]
-    paths = f"{client_programs()}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"PATH": paths}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _p99(spent: Iterator[float]) -> float:
     ordered = sorted(spent)
     return ordered[int(len(ordered) * 0.99)] if ordered else 0.0
-
-
-def _text(url: URL) -> str:
-    return url.render_as_string(hide_password=False)

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.crash.deployments import KINDS, deployed
+from benchmarks.crash.places import DATABASES, deployed
 from benchmarks.figures import Figure
-from quetz.testing.crashes import Driver
 from quetz.testing.histories import check
 from quetz.testing.racing import race
 from quetz.testing.servers import running_server
@@ -14,16 +13,18 @@ ROUNDS, SECONDS, CLIENTS = 5, 5.0, 8
 
 
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
-    for kind in KINDS:
-        with deployed(kind, folder) as (path, key, _), running_server(path) as server:
-            driver = Driver(path, key, folder)
+    for kind in DATABASES:
+        with (
+            deployed(kind, folder / kind) as driver,
+            running_server(driver.path) as server,
+        ):
             driver.url = server.url
             calls, reads, faults = 0, 0, []
             for number in range(max(1, round(ROUNDS * scale))):
                 channel = f"race{number}"
                 driver.make_channel(channel)
                 history = race(
-                    server.url, key, channel, clients=CLIENTS, seconds=SECONDS, number=number
+                    server.url, driver.key, channel, clients=CLIENTS, seconds=SECONDS, number=number
                 )
                 calls, reads = calls + len(history.calls), reads + len(history.reads)
                 faults += check(history)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.crash.deployments import KINDS, deployed
+from benchmarks.crash.places import DATABASES, deployed
 from benchmarks.figures import Figure
 from quetz.testing.state_machine import run_machine
 from quetz.testing.worlds import World
@@ -16,9 +16,9 @@ EXAMPLES, STEPS, KILLS = 3, 60, 3
 
 
 def measure(scale: float, folder: Path) -> Iterator[Figure]:
-    for kind in KINDS:
-        with deployed(kind, folder) as (path, key, _):
-            yield _figure(kind, World(path, key, kills=0), SECONDS * scale)
+    for kind in DATABASES:
+        with deployed(kind, folder / kind) as driver:
+            yield _figure(kind, World(driver.path, driver.key, kills=0), SECONDS * scale)
 
 
 def _figure(kind: str, world: World, seconds: float) -> Figure:

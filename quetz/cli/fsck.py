@@ -25,7 +25,11 @@ def fsck(
         bool, typer.Option("--deep", help="Read every package and every index, too.")
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Build indexes and counters anew that are wrong.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Build anew the indexes and counters that are wrong; move damaged packages aside.",
+        ),
     ] = False,
     deployment: ByOption = None,
     as_json: AsJson = False,

@@ -82,6 +82,7 @@ def restore(
 
     No server may run on it. A restore that was broken off is finished by the same command.
     """
+    from quetz.cli.creation import made_folder
     from quetz.cli.locks import changing
     from quetz.deployment import is_deployment
     from quetz.worker.backup_folders import find_state
@@ -90,10 +91,9 @@ def restore(
     state = find_state(folder)
     if is_deployment(path) and not yes:
         _ask(path, state)
-    path.mkdir(mode=0o755, parents=True, exist_ok=True)
     progress = nullcontext(_unseen) if as_json else progress_bar("Restoring packages")
-    with changing(path), progress as watch:
-        report = Restore(state, path.resolve(), database_url).run(watch, _tell_progress)
+    with made_folder(path) as target, changing(target), progress as watch:
+        report = Restore(state, target, database_url).run(watch, _tell_progress)
     document = {
         "backup": str(state.folder),
         "copied": report.copied,

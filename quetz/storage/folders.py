@@ -58,13 +58,30 @@ def make_folder(parent: int, name: str) -> None:
         os.mkdir(name, FOLDER_MODE, dir_fd=parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    folder = open_root(path)
+def sync(path: Path) -> None:
+    """Make a file's bytes durable, or the names in a folder."""
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(number)
     finally:
-        os.close(folder)
+        os.close(number)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write all of ``data``: one call may take a part only, as when the disk fills up."""
+    written = os.write(file, data)
+    while written < len(data):
+        written += os.write(file, memoryview(data)[written:])
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new, durable file that only its owner may read: it holds secrets."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        write_all(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def plain_file_size(folder: int, name: str) -> int | None:

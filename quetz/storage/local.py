@@ -24,10 +24,11 @@ from quetz.storage.folders import (
     make_folder,
     open_root,
     plain_file_size,
-    sync_folder,
+    sync,
+    write_all,
 )
 from quetz.storage.keys import StoreKey, object_key, parse_index_key
-from quetz.storage.staging import Stage, StagedFile, StagingArea, write_all
+from quetz.storage.staging import Stage, StagedFile, StagingArea
 
 OBJECTS = "objects"
 INDEX = "index"
@@ -56,7 +57,7 @@ class LocalStore:
         with store_failures():
             path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             (path / OBJECTS).mkdir(FOLDER_MODE, exist_ok=True)
-            sync_folder(path.parent)
+            sync(path.parent)
         return cls.open(path)
 
     @classmethod

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from quetz.crashpoints import crashpoint
 from quetz.storage.failures import store_failures
-from quetz.storage.folders import FILE_MODE, FOLDER_MODE, NEW_FILE, open_root
+from quetz.storage.folders import FILE_MODE, FOLDER_MODE, NEW_FILE, open_root, write_all
 
 LOCK = "lock"
 BATCH_SIZE = 1024 * 1024
@@ -214,13 +214,6 @@ class StagingArea:
             return
         shutil.rmtree(self._path, ignore_errors=True)
         os.close(lock)
-
-
-def write_all(file: int, data: bytes) -> None:
-    """Write all of ``data``: one call may take a part only, as when the disk fills up."""
-    written = os.write(file, data)
-    while written < len(data):
-        written += os.write(file, memoryview(data)[written:])
 
 
 @contextmanager

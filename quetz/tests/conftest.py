@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from quetz.testing.postgresql import client_programs
+
 pytest_plugins = ["quetz.testing.fixtures"]
 
 MEMORY = Path("/dev/shm")
@@ -30,6 +32,12 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     return len(os.sched_getaffinity(0)) * 3 // 2
+
+
+@pytest.fixture
+def database_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put pg_dump and its like on the path."""
+    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
 
 
 # Folders of tests that wait for servers and programs.

@@ -12,7 +12,6 @@
 
 import fcntl
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,9 @@ import msgspec
 
 from quetz.errors.backups import BackupRunning
 from quetz.errors.migrations import BackupUnsound
-from quetz.migrations.backups.manifests import digest, sync
+from quetz.migrations.backups.manifests import digest
 from quetz.settings import CONFIG_FILE
+from quetz.storage.folders import sync
 
 MANIFEST = "backup.json"
 OBJECTS = "objects.txt"
@@ -118,7 +118,8 @@ def find_state(folder: Path) -> State:
         return read_state(folder.resolve())
     names = list_names(folder)
     if not names:
-        raise BackupUnsound(folder, "the folder holds no finished backup")
+        reason = "the folder holds no finished backup" if folder.is_dir() else "there is no folder"
+        raise BackupUnsound(folder, reason)
     return read_state(folder.resolve() / names[-1])
 
 
@@ -188,15 +189,6 @@ def finish_state(part: Path) -> State:
     finished = part.rename(part.with_suffix(""))
     sync(finished.parent)
     return read_state(finished)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a new, durable file that only its owner may read."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(number, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def remove_old(folder: Path, *, keep: int) -> None:

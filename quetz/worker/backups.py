@@ -4,7 +4,6 @@ Objects never change, and none is removed meanwhile: the backup holds the collec
 those that have a row after the database was copied are all that the copy names, or some more.
 """
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -29,7 +28,7 @@ from quetz.migrations.backups import Backups
 from quetz.migrations.backups.manifests import digest
 from quetz.settings import CONFIG_FILE
 from quetz.storage import ObjectStore
-from quetz.storage.folders import make_durable, open_root
+from quetz.storage.folders import make_durable, open_root, write_private
 from quetz.storage.keys import object_key
 from quetz.worker.backup_folders import (
     FORMAT,
@@ -43,15 +42,14 @@ from quetz.worker.backup_folders import (
     is_folder_of_backups,
     object_path,
     remove_old,
-    write_private,
 )
 from quetz.worker.collecting import collecting
+from quetz.worker.hashing import copy_hashed
 
 COLLECTOR_SECONDS = 300.0
 
 _PAGE = 2_000
 _THREADS = 4
-_PIECE = 1 << 20
 _TRY_SECONDS = 0.2
 
 Outcome = Literal["there", "copied", "missing", "damaged"]
@@ -261,13 +259,10 @@ def _copy_object(
     part = path.with_name(f".{sha256}")
     try:
         with store.open_file(object_key(sha256)) as source, part.open("wb") as copy:
-            found = hashlib.sha256()
-            while piece := source.read(_PIECE):
-                found.update(piece)
-                copy.write(piece)
+            found = copy_hashed(source, copy)
     except ObjectMissing:
         return "missing"
-    if found.hexdigest() != sha256:
+    if found != sha256:
         part.unlink()
         return "damaged"
     part.rename(path)

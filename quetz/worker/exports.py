@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
@@ -51,6 +51,7 @@ from quetz.services.publishing import (
 from quetz.storage import ObjectStore
 from quetz.storage.keys import object_key
 from quetz.worker.catching_up import publish_channel
+from quetz.worker.hashing import copy_hashed
 
 OWN_FOLDER: Final = ".quetz-export"
 """What an export keeps of its own in the folder: of which channel it is, and new indexes."""
@@ -70,7 +71,6 @@ _LEVEL: Final = 3
 _ATTEMPTS: Final = 10
 _THREADS: Final = 4
 _AT_ONCE: Final = 2_000  # files that are handed to the threads
-_PIECE: Final = 1 << 20
 
 
 @dataclass
@@ -303,7 +303,7 @@ def _export_file(store: ObjectStore, file: StoredFile, folder: Path) -> bool | Q
     part = path.with_name(f".{file.filename}.part")
     try:
         with store.open_file(object_key(file.sha256)) as source, part.open("wb") as copy:
-            found = _copy(source, copy)
+            found = copy_hashed(source, copy)
     except ObjectMissing as error:
         return error
     if found != file.sha256:
@@ -312,14 +312,6 @@ def _export_file(store: ObjectStore, file: StoredFile, folder: Path) -> bool | Q
     crashpoint("export.copied")
     part.replace(path)
     return True
-
-
-def _copy(source: BinaryIO, copy: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while piece := source.read(_PIECE):
-        digest.update(piece)
-        copy.write(piece)
-    return digest.hexdigest()
 
 
 def _delete_unpatched(folder: Path, snapshot: Snapshot, indexes: Collection[Path]) -> None:

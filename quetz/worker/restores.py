@@ -16,12 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-from sqlalchemy.engine import URL
 
 import quetz
 from quetz.crashpoints import crashpoint
 from quetz.db.base import now_ms
-from quetz.db.engine import open_engine
 from quetz.deployment import (
     RESTORED,
     RESTORING,
@@ -29,6 +27,7 @@ from quetz.deployment import (
     Deployment,
     backups_of,
     database_url,
+    is_database_in_use,
     is_deployment,
     migrate,
     open_database,
@@ -36,9 +35,7 @@ from quetz.deployment import (
 from quetz.errors import BadOption
 from quetz.errors.backups import NotRestorable
 from quetz.errors.migrations import BackupUnsound
-from quetz.migrations import is_in_use
 from quetz.migrations.backups import Backups
-from quetz.migrations.backups.manifests import sync
 from quetz.migrations.locks import alone
 from quetz.migrations.progress import Watch, silent
 from quetz.migrations.trees import load_tree
@@ -46,9 +43,10 @@ from quetz.plugins import check_usable, load_plugins
 from quetz.services.restores import begin_epoch
 from quetz.settings import CONFIG_FILE, Settings, load_settings
 from quetz.storage import ObjectStore, StagedFile
+from quetz.storage.folders import sync, write_private
 from quetz.storage.keys import object_key, parse_index_key
 from quetz.storage.local import LocalStore
-from quetz.worker.backup_folders import State, reading, write_private
+from quetz.worker.backup_folders import State, reading
 
 _AT_ONCE = 200
 _PIECE = 1 << 20
@@ -185,7 +183,7 @@ class Restore:
                 "the config.toml of the backup has no line database_url in [sqlalchemy] that "
                 "--database-url could replace",
             )
-        if _is_in_use(database_url(self.path, settings)):
+        if is_database_in_use(database_url(self.path, settings)):
             raise NotRestorable(
                 self.path,
                 "the database that the config.toml of the backup names holds users or channels; "
@@ -200,16 +198,6 @@ def _write_anew(path: Path, text: str) -> None:
     write_private(part, text.encode())
     part.rename(path)
     sync(path.parent)
-
-
-def _is_in_use(url: URL) -> bool:
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        return False
-    engine = open_engine(url)
-    try:
-        return is_in_use(engine)
-    finally:
-        engine.dispose()
 
 
 def _bring_objects(

@@ -21,10 +21,11 @@ from quetz.crashpoints import crashpoint
 from quetz.errors import DatabaseUnreadable
 from quetz.errors.migrations import BackupFailed, BackupUnsound, RestoreFailed
 from quetz.migrations.backups import postgresql, sqlite
-from quetz.migrations.backups.manifests import SUFFIX, Manifest, digest, manifest_path, sync
+from quetz.migrations.backups.manifests import SUFFIX, Manifest, digest, manifest_path
 from quetz.migrations.backups.tools import ToolFailed
 from quetz.migrations.failures import unreachable
 from quetz.migrations.positions import looking, recorded_heads
+from quetz.storage.folders import sync
 
 __all__ = ["Backups", "Manifest"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quetz.errors.migrations import BackupUnsound
+from quetz.storage.folders import sync
 
 FORMAT = 1
 SUFFIX = ".json"
@@ -83,15 +84,6 @@ def manifest_path(file: Path) -> Path:
 def digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Have a file or a folder on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _seal(backup: dict[str, Any]) -> str:

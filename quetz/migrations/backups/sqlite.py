@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from quetz.crashpoints import crashpoint
 from quetz.errors.migrations import BackupFailed
-from quetz.migrations.backups.manifests import sync
 from quetz.migrations.positions import file_of
+from quetz.storage.folders import sync
 
 SUFFIX = ".sqlite"
 

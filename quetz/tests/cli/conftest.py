@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import closing
 from functools import cache
 
 import pytest
@@ -11,10 +12,11 @@ from typer.testing import CliRunner
 
 from quetz.cli.app import app
 from quetz.db.engine import open_engine
-from quetz.deployment import database_url
+from quetz.deployment import Deployment, database_url
 from quetz.settings import load_settings
 from quetz.tests.architecture.sources import ROOT
 from quetz.tests.cli.releases import Release
+from quetz.tests.worker.soundness import fill
 
 # CliRunner makes all commands at each call, which takes longer than most of them run.
 typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]
@@ -98,3 +100,13 @@ def newer(tmp_path):
         ROOT / "quetz", release.folder / "quetz", ignore=shutil.ignore_patterns("tests")
     )
     return release
+
+
+@pytest.fixture
+def filled_path(deployment_path, tmp_path):
+    """The folder of a deployment in which everything happened that may happen."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    with closing(Deployment.open(deployment_path)) as deployment:
+        fill(deployment, folder)
+    return deployment_path

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from quetz.cli import backups
 from quetz.cli.outcomes import Commands
 from quetz.db.engine import open_engine
-from quetz.tests.migrations.programs import client_programs
+from quetz.testing.postgresql import client_programs
 
 root = typer.Typer(cls=Commands)
 root.add_typer(backups.commands, name="migrations")

@@ -10,16 +10,12 @@ from sqlalchemy import update
 from quetz.db.models import Channel
 from quetz.deployment import Deployment
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.worker.soundness import fill, object_of
+from quetz.tests.worker.soundness import object_of
 
 
 @pytest.fixture
-def path(deployment_path, tmp_path):
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    with closing(Deployment.open(deployment_path)) as deployment:
-        fill(deployment, folder)
-    return deployment_path
+def path(filled_path):
+    return filled_path
 
 
 def miscount(path):

@@ -13,10 +13,10 @@ import pytest
 
 from quetz.migrations.locks import alone
 from quetz.plugins import load_plugins
+from quetz.testing.postgresql import client_programs
 from quetz.tests.cli.outputs import read_output
 from quetz.tests.forks import Kind, python_of
 from quetz.tests.migrations.databases import head_of, heads_in, revisions_of, tables_in
-from quetz.tests.migrations.programs import client_programs
 
 HEAD = str(head_of(load_plugins([])))
 REVISIONS = revisions_of(load_plugins([]))

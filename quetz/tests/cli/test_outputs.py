@@ -7,10 +7,10 @@ import fastjsonschema
 import pytest
 
 from quetz.plugins import load_plugins
+from quetz.testing.postgresql import client_programs
 from quetz.tests.cli.outputs import read_output
 from quetz.tests.migrations.databases import revisions_of, run_sql
 from quetz.tests.migrations.distributions import Site
-from quetz.tests.migrations.programs import client_programs
 
 
 @pytest.fixture(autouse=True)

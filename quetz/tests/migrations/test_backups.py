@@ -28,12 +28,9 @@ from quetz.tests.migrations.databases import (
     schema_of,
     tables_in,
 )
-from quetz.tests.migrations.programs import client_programs, run_apart
+from quetz.tests.migrations.programs import run_apart
 
-
-@pytest.fixture(autouse=True)
-def programs(monkeypatch):
-    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
+pytestmark = pytest.mark.usefixtures("database_programs")
 
 
 @pytest.fixture

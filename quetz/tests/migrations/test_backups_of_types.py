@@ -1,14 +1,14 @@
 """What is restored of a PostgreSQL schema besides its tables."""
 
-import os
-
 import pytest
 
 from quetz.migrations.backups.tools import find_tools
 from quetz.tests.migrations.databases import run_sql
-from quetz.tests.migrations.programs import client_programs
 
-pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("databases", ["postgresql"], indirect=True),
+    pytest.mark.usefixtures("database_programs"),
+]
 
 MADE = {
     "range": ["CREATE TYPE a_range AS RANGE (subtype = float8)"],
@@ -99,11 +99,6 @@ MADE = {
         "INSERT INTO uses VALUES (1)",
     ],
 }
-
-
-@pytest.fixture(autouse=True)
-def programs(monkeypatch):
-    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
 
 
 def told_of(engine):

@@ -16,17 +16,16 @@ from quetz.errors.migrations import (
     RestoreFailed,
 )
 from quetz.migrations.locks import alone
+from quetz.testing.postgresql import client_programs
 from quetz.tests.migrations.databases import run_sql, tables_in
-from quetz.tests.migrations.programs import client_programs, fake_programs, run_apart
+from quetz.tests.migrations.programs import fake_programs, run_apart
 
-pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("databases", ["postgresql"], indirect=True),
+    pytest.mark.usefixtures("database_programs"),
+]
 
 PASSWORD = "s%e@c:r/e t"
-
-
-@pytest.fixture(autouse=True)
-def programs(monkeypatch):
-    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture

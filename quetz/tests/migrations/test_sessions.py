@@ -13,6 +13,7 @@ from quetz.migrations.backups import Backups
 from quetz.migrations.checks import Report, check_database
 from quetz.migrations.locks import alone
 from quetz.migrations.status import read_status
+from quetz.testing.postgresql import client_programs
 from quetz.tests.migrations.databases import (
     add_a_row_everywhere,
     all_rows,
@@ -22,7 +23,6 @@ from quetz.tests.migrations.databases import (
     run_sql,
     tables_in,
 )
-from quetz.tests.migrations.programs import client_programs
 
 pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 

@@ -1,6 +1,5 @@
 """Backups of a deployment with its packages, and deployments that are restored from them."""
 
-import os
 import time
 from contextlib import closing
 
@@ -18,12 +17,13 @@ from quetz.services.permissions import OPERATOR
 from quetz.services.publishing import keys_of, list_published, read_file
 from quetz.testing.packages import build_package
 from quetz.testing.publishing import publish_all
-from quetz.tests.migrations.programs import client_programs
 from quetz.tests.worker.soundness import NUMPY, check, find_file, object_of, settle, upload
 from quetz.worker.backup_folders import alone_in, find_state
 from quetz.worker.backups import Fault, back_up
 from quetz.worker.collecting import collect
 from quetz.worker.restores import Restore
+
+pytestmark = pytest.mark.usefixtures("database_programs")
 
 VERSIONS = table("alembic_version", column("version_num"))
 
@@ -50,11 +50,6 @@ def other_url(databases, database_url):
     if database_url.get_backend_name() == "sqlite":
         return "sqlite:///quetz.sqlite"
     return databases.empty().render_as_string(hide_password=False)
-
-
-@pytest.fixture(autouse=True)
-def programs(monkeypatch):
-    monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
 
 
 def take(deployment, folder, *, keep=5):

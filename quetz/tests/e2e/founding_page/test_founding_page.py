@@ -17,6 +17,7 @@ from sqlalchemy import inspect, text
 from quetz.migrations.ledger import read_entries
 from quetz.migrations.trees import HOME
 from quetz.testing.migrations.snapshots import lost_rows
+from quetz.testing.postgresql import client_programs
 from quetz.tests.e2e.founding_page.steps import (
     INIT_DB,
     INITIALIZE,
@@ -34,7 +35,6 @@ from quetz.tests.e2e.founding_page.steps import (
     written,
 )
 from quetz.tests.e2e.workplaces import Workplace
-from quetz.tests.migrations.programs import client_programs
 
 SUITE = """\
 from sqlalchemy import inspect
