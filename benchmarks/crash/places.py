@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import URL
 
 from benchmarks.crash.postmasters import Postmaster
 from quetz.testing.crashes import Driver, create_deployment
@@ -25,24 +24,12 @@ def deployed(backend: str, folder: Path) -> Iterator[Driver]:
         url = ""
         if backend == "postgresql":
             server = server_url(stack.enter_context(server_folder()))
-            _answer_after_writing(server)
             url = create_database(server, "crash").render_as_string(hide_password=False)
             os.environ["PATH"] = (
                 f"{client_programs()}:{os.environ['PATH']}"  # of pg_dump and its like
             )
         key = create_deployment(folder / "deployment", url)
         yield Driver(folder / "deployment", key, folder / "scratch")
-
-
-def _answer_after_writing(server: URL) -> None:
-    """Let a commit be written before it is answered, as it is by default and not in tests.
-
-    Else what PostgreSQL had answered last would go when it is killed.
-    """
-    url = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET synchronous_commit = on")
-        connection.execute("SELECT pg_reload_conf()")
 
 
 def postmaster_of(driver: Driver) -> Postmaster:

@@ -1,6 +1,8 @@
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -9,6 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from quetz.db.engine import BUSY_SECONDS, open_engine
 from quetz.testing.databases import SqliteDatabases, chosen_dbinit
+from quetz.testing.postgresql import UNSAFE
 
 INSERT = text("INSERT INTO objects (sha256, size, touched_at) VALUES (:sha256, :size, 0)")
 COUNT = text("SELECT count(*) FROM objects")
@@ -167,6 +170,46 @@ def test_a_read_transaction_cannot_write_once_others_have(sqlite, others):
 def test_sqlite_is_set_up_for_durability_and_waiting(sqlite, pragma, value):
     with sqlite.begin() as connection:
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+def test_a_file_that_was_removed_is_not_made_anew(sqlite):
+    file = Path(sqlite.url.database)
+    with sqlite.begin() as connection:
+        connection.scalar(COUNT)
+    file.unlink()
+
+    with pytest.raises(OperationalError, match="unable to open"), sqlite.begin():
+        pass
+
+    assert not file.exists()
+
+
+def test_what_is_written_once_another_file_took_the_place_is_in_that_one(sqlite, tmp_path):
+    file, other = Path(sqlite.url.database), tmp_path / "restored.sqlite"
+    with sqlite.execution_options(write=True).begin() as connection:
+        add(connection, "before")
+    sqlite.dispose()  # the file is whole without its log
+    shutil.copyfile(file, other)
+    with sqlite.begin() as connection:
+        connection.scalar(COUNT)
+    other.replace(file)
+
+    with sqlite.execution_options(write=True).begin() as connection:
+        add(connection, "after")
+
+    with sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True) as reader:
+        hashes = reader.execute("SELECT sha256 FROM objects ORDER BY sha256 DESC").fetchall()
+    assert hashes == [("before",), ("after",)]
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_commit_on_postgresql_is_on_its_disk_though_the_server_would_not_wait(engine):
+    assert "synchronous_commit" in UNSAFE
+
+    with engine.begin() as connection:
+        setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+
+    assert setting == "on"
 
 
 def test_an_engine_in_memory_needs_no_pool():

@@ -6,9 +6,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine
 
 from quetz.deployment import STORE_FOLDER
-from quetz.testing.databases import SqliteDatabases, chosen_dbinit
+from quetz.testing.fixtures import backends
 from quetz.tests.web.permission_requests import REQUESTS
 from quetz.tests.web.permission_world import matrix_on
 
@@ -16,31 +17,53 @@ CHANNEL = "open"
 UNAVAILABLE = 503
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+@pytest.fixture(scope="module", params=backends())
+def world(request, _all_databases, tmp_path_factory):
     """The world of the permission matrix, and the folder of its deployment."""
     folder = tmp_path_factory.mktemp("outages")
-    url = SqliteDatabases(folder, chosen_dbinit()).ready()
-    with matrix_on(url, folder) as matrix:
-        yield matrix, folder / "deployment", Path(str(url.database))
+    with matrix_on(_all_databases(request.param).ready(), folder) as matrix:
+        yield matrix, folder / "deployment"
 
 
 @contextmanager
-def away(deployment, *paths, forget=True):
-    """Move files away for a while, and put folders in their places, as of an unmounted disk."""
+def database_away(deployment):
+    """Take the database away for a while, with connections to it open."""
+    url = deployment.engine.url
+    if url.get_backend_name() == "sqlite":
+        file = Path(url.database)
+        elsewhere = file.rename(file.with_name("elsewhere"))
+        yield
+        assert not file.exists()  # nobody made another
+        elsewhere.rename(file)
+        return
+    engine = create_engine(
+        url.set(database="postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as server:
+        allow = f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS'
+        server.exec_driver_sql(f"{allow} false")
+        server.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (url.database,),
+        )
+        try:
+            yield
+        finally:
+            server.exec_driver_sql(f"{allow} true")
+
+
+@contextmanager
+def store_away(deployment, *folders):
+    """Move folders of the store away for a while, and put empty ones there: an unmounted disk."""
     elsewhere = deployment.path.with_name("away")
     elsewhere.mkdir()
-    moved = [(path, elsewhere / path.name) for path in paths]
-    deployment.engine.dispose()
+    moved = [(path, elsewhere / path.name) for path in folders]
     for path, kept in moved:
         path.rename(kept)
         path.mkdir()
-    if forget:
-        deployment.changes.committed()  # what was read before is believed no longer
     try:
         yield
     finally:
-        deployment.engine.dispose()
         for path, kept in moved:
             shutil.rmtree(path)
             kept.rename(path)
@@ -70,20 +93,24 @@ def faults(found):
 
 
 def test_each_route_says_when_the_database_is_away(world):
-    matrix, _, database = world
+    matrix, _ = world
+    matrix.deployment.changes.committed()  # what was read before is believed no longer
 
-    with away(matrix.deployment, database):
+    with database_away(matrix.deployment):
         found = answers(matrix, undo=False)
+    after = matrix.client.get("/health/ready")
 
     assert faults(found) == {}
     reached = {asked for asked, answer in found.items() if answer.status_code < UNAVAILABLE}
     assert reached == {"GET /health/live"}
+    assert after.status_code == 200
 
 
 def test_each_route_says_when_the_store_is_away(world):
-    matrix, folder, _ = world
+    matrix, path = world
+    matrix.deployment.changes.committed()
 
-    with away(matrix.deployment, *(folder / STORE_FOLDER).iterdir()):
+    with store_away(matrix.deployment, *(path / STORE_FOLDER).iterdir()):
         found = answers(matrix, undo=True)
 
     assert faults(found) == {}
@@ -93,11 +120,11 @@ def test_each_route_says_when_the_store_is_away(world):
 
 
 def test_a_download_that_was_found_a_moment_ago_says_when_its_bytes_are_gone(world):
-    matrix, folder, _ = world
-    path = f"/get/{CHANNEL}/noarch/pkg-1.0-0.conda"
-    found = matrix.client.get(path)
+    matrix, path = world
+    package = f"/get/{CHANNEL}/noarch/pkg-1.0-0.conda"
+    found = matrix.client.get(package)
 
-    with away(matrix.deployment, folder / STORE_FOLDER / "objects", forget=False):
-        gone = matrix.client.get(path)
+    with store_away(matrix.deployment, path / STORE_FOLDER / "objects"):
+        gone = matrix.client.get(package)
 
     assert (found.status_code, gone.status_code) == (200, UNAVAILABLE)
