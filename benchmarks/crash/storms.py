@@ -96,7 +96,7 @@ class Storm:
 
     def _kill_something(self, server: Server) -> bool:
         """Say whether the server has to be started again."""
-        if self._postmaster is not None and self._random.random() < 0.6:
+        if self._postmaster is not None and self._random.random() < OF_DATABASE:
             self._kill_database(self._postmaster)
             return False
         victim = self._random.choice(["worker", "worker", "master", "whole"])
@@ -113,7 +113,7 @@ class Storm:
 
     def _kill_database(self, postmaster: Postmaster) -> None:
         backends = postmaster.backends()
-        if backends and self._random.random() < 0.8:
+        if backends and self._random.random() < OF_BACKENDS:
             with suppress(ProcessLookupError):
                 os.kill(self._random.choice(backends), signal.SIGKILL)
             self._count("backend")

@@ -56,11 +56,12 @@ class World:
 
     def bury(self) -> None:
         """Wait until a server that was killed is gone."""
-        self._server = None
-        self._running.close()
+        self.close()
         self.done["kills"] += 1
 
     def close(self) -> None:
+        """Kill the server, if it runs; the next request starts it again."""
+        self._server = None
         self._running.close()
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, str, bytes]:
