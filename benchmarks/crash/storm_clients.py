@@ -6,11 +6,12 @@ import threading
 
 from quetz.conda.filenames import PackageFilename
 from quetz.testing.crashes import CHANNEL, Driver
-from quetz.testing.crashes.clients import deleting, uploading
+from quetz.testing.crashes.clients import deleting, uploading, uploading_form
 from quetz.testing.crashes.histories import Change, Place, Refused, Request, hash_of
 
 REST_SECONDS = 0.001
 UNANSWERED_SECONDS = 0.02
+FORM_FILES = 10
 
 
 class Client:
@@ -51,8 +52,8 @@ class Client:
         if not self._files:
             self._upload()
             return
-        acts = [self._upload, self._replace, self._delete, self._read]
-        [act] = self._random.choices(acts, weights=[80, 6, 6, 8])
+        acts = [self._upload, self._upload_form, self._replace, self._delete, self._read]
+        [act] = self._random.choices(acts, weights=[50, 30, 6, 6, 8])
         act()
 
     def _ask(self, change: Change) -> None:
@@ -70,10 +71,16 @@ class Client:
             raise Refused(f"{change.request.path} was asked again and answered {status}")
 
     def _upload(self) -> None:
+        self._ask(uploading(CHANNEL, *self._new_file()))
+
+    def _upload_form(self) -> None:
+        self._ask(uploading_form(CHANNEL, [self._new_file() for _ in range(FORM_FILES)]))
+
+    def _new_file(self) -> tuple[str, bytes]:
         filename, data = self._driver.new_file(self._random.choice([100, 1_000, 20_000]))
         self._files.append(Place(CHANNEL, "noarch", filename))
         self.uploads += 1
-        self._ask(uploading(CHANNEL, filename, data))
+        return filename, data
 
     def _replace(self) -> None:
         place = self._random.choice(self._files)

@@ -18,7 +18,7 @@ from quetz.testing.servers import Server, spawned_server
 CLIENTS = 6
 CHECK_EVERY = 100
 READY_SECONDS = 120.0
-SERVING_SECONDS = (0.2, 1.5)
+SERVING_SECONDS = (0.3, 2.5)
 """The least and the longest time between two kills of what serves."""
 
 IN_RECOVERY = {"sqlite": 0.85, "postgresql": 0.7}

@@ -1,6 +1,7 @@
 """What clients ask of a server until it dies; each takes files that nobody else has."""
 
 import json
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from quetz.conda.filenames import PackageFilename
@@ -25,6 +26,23 @@ def uploading(
         query["wait_for_index"] = str(wait)
     path = f"/api/channels/{channel}/upload/{filename}?{urlencode(query)}"
     return Change(Request("POST", path, data), {Place(channel, SUBDIR, filename): State(sha256)})
+
+
+def uploading_form(channel: str, files: Sequence[tuple[str, bytes]]) -> Change:
+    """Return the change that a form of several files is."""
+    parts = [
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for name, data in files
+    ]
+    body = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+    path = f"/api/channels/{channel}/files/"
+    request = Request("POST", path, body, f"multipart/form-data; boundary={_BOUNDARY}")
+    return Change(
+        request, {Place(channel, SUBDIR, name): State(hash_of(data)) for name, data in files}
+    )
 
 
 def deleting(channel: str, filename: str) -> Change:
@@ -52,23 +70,7 @@ def upload_bounded(driver: Driver) -> None:
 
 
 def upload_form(driver: Driver) -> None:
-    files = [driver.new_file() for _ in range(3)]
-    parts = [
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n".encode()
-        + data
-        + b"\r\n"
-        for name, data in files
-    ]
-    body = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
-    request = Request(
-        "POST",
-        f"/api/channels/{CHANNEL}/files/",
-        body,
-        f"multipart/form-data; boundary={_BOUNDARY}",
-    )
-    after = {Place(CHANNEL, SUBDIR, name): State(hash_of(data)) for name, data in files}
-    driver.attempt(Change(request, after))
+    driver.attempt(uploading_form(CHANNEL, [driver.new_file() for _ in range(3)]))
 
 
 def upload_again(driver: Driver) -> None:
