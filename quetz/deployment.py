@@ -119,9 +119,10 @@ def open_database(path: Path, settings: Settings, *, for_migrations: bool = Fals
     return _open(database_url(path, settings, for_migrations=for_migrations), settings)
 
 
-def _open(url: URL, settings: Settings) -> Engine:
+def _open(url: URL, settings: Settings, *, makes_file: bool = False) -> Engine:
     return open_engine(
         url,
+        makes_file=makes_file,
         echo=settings.sqlalchemy.echo_sql,
         pool_size=settings.sqlalchemy.postgres_pool_size,
         max_overflow=settings.sqlalchemy.postgres_max_overflow,
@@ -166,7 +167,8 @@ def migrate(
             watch(Progress("warning", f"Going on without a backup: {error.reason}"))
             return None
 
-    engine = _open(url or database_url(path, settings, for_migrations=True), settings)
+    url = url or database_url(path, settings, for_migrations=True)
+    engine = _open(url, settings, makes_file=True)
     try:
         outcome = upgrade(
             engine,

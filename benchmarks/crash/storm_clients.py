@@ -23,6 +23,8 @@ class Client:
     def __init__(self, driver: Driver, number: int, seed: int) -> None:
         self.turn = threading.Lock()
         self.uploads = 0
+        """Files that were sent, without those that were sent again: alone, or in ``forms``."""
+        self.forms = 0
         self.faults: list[str] = []
         self._driver = driver
         self._random = random.Random(f"{seed} {number}")
@@ -74,6 +76,7 @@ class Client:
         self._ask(uploading(CHANNEL, *self._new_file()))
 
     def _upload_form(self) -> None:
+        self.forms += 1
         self._ask(uploading_form(CHANNEL, [self._new_file() for _ in range(FORM_FILES)]))
 
     def _new_file(self) -> tuple[str, bytes]:

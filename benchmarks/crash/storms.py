@@ -38,6 +38,7 @@ class Told:
 
     kills: Counter[str] = field(default_factory=Counter)
     uploads: int = 0
+    forms: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -75,6 +76,7 @@ class Storm:
                 thread.join()
         self._check(full=True)
         self.told.uploads = sum(client.uploads for client in self._clients)
+        self.told.forms = sum(client.forms for client in self._clients)
         self.told.faults += [fault for client in self._clients for fault in client.faults]
         return self.told
 

@@ -15,8 +15,15 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
+from quetz.db.engine import sqlite_uri
+
 CHANNEL = "quetz_changes"
 RECONNECT_SECONDS = 0.5
+# For the transaction alone: behind a pooler another one's may use the connection next.
+_ANNOUNCE = text(
+    f"SELECT pg_notify('{CHANNEL}', ''), CASE current_setting('synchronous_commit') "
+    "WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
+)
 
 
 class Changes(Protocol):
@@ -24,7 +31,10 @@ class Changes(Protocol):
         """Return the number; after a later change of the database it is another one."""
 
     def announce(self, session: Session) -> None:
-        """Tell every server that ``session`` is about to commit a change."""
+        """Tell every server that ``session`` is about to commit a change.
+
+        The commit is on disk before it is answered, though PostgreSQL may be set up otherwise.
+        """
 
     def committed(self) -> None:
         """Count a commit of this process at once: its own notification takes a moment."""
@@ -38,7 +48,10 @@ class SqliteChanges:
     def __init__(self, url: URL) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
-            str(url.database), check_same_thread=False, isolation_level=None
+            sqlite_uri(str(url.database), "rw"),
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
         )
         self._cursor = self._connection.cursor()
         self._failures = 1
@@ -84,7 +97,7 @@ class PostgresChanges:
         return self._count
 
     def announce(self, session: Session) -> None:
-        session.execute(text(f"NOTIFY {CHANNEL}"))
+        session.execute(_ANNOUNCE)
 
     def committed(self) -> None:
         with self._lock:

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.engine import URL
 
 # Web workers run sync code in up to 40 threads; a smaller pool makes them time out.
 POOL_SIZE = 10
@@ -20,14 +18,20 @@ UNICODE_LOWER = "quetz_lower"
 
 
 def open_engine(
-    url: URL, *, echo: bool = False, pool_size: int = POOL_SIZE, max_overflow: int = MAX_OVERFLOW
+    url: URL,
+    *,
+    echo: bool = False,
+    pool_size: int = POOL_SIZE,
+    max_overflow: int = MAX_OVERFLOW,
+    makes_file: bool = True,
 ) -> Engine:
     """Open an engine on SQLite or PostgreSQL.
 
     A connection with the execution option ``write=True`` takes SQLite's write lock when it
     begins: a read transaction that starts to write later fails at once, without waiting.
 
-    Only the first connection makes a SQLite file that is not there.
+    Only the first connection makes a SQLite file that is not there, and none without
+    ``makes_file``. Once that file was removed or replaced, there are no connections any more.
     """
     options: dict[str, Any] = {"echo": echo, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
@@ -36,61 +40,55 @@ def open_engine(
         options |= {"pool_size": pool_size, "max_overflow": max_overflow, "pool_pre_ping": True}
     engine = create_engine(url, **options)
     if engine.dialect.name == "sqlite":
-        if options.get("pool_pre_ping"):
-            _SqliteFile(str(url.database)).watch(engine)
+        if "pool_pre_ping" in options and "uri" not in url.query:
+            _SqliteFile(str(url.database), makes=makes_file).watch(engine)
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "reset", _roll_back)
-    else:
-        event.listen(engine, "connect", _commit_durably)
     return engine
 
 
 class _SqliteFile:
-    """Ties the connections of an engine to the file that is at its path.
+    """Holds the connections of an engine to the file that it found at its path.
 
-    A file that was removed lives on with its connections, and what they write is lost with them;
-    a new connection would make another, empty one.
+    A file that was removed lives on with its connections, and what they write is lost with them.
+    A new connection would make another, empty one; and what was put in its place is torn by the
+    log of the file before.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, makes: bool) -> None:
         self._path = Path(path).absolute()
-        self._was_there = False
+        self._makes = makes
+        self._found: tuple[int, int] | None = None
 
     def watch(self, engine: Engine) -> None:
         event.listen(engine, "do_connect", self._name)
-        event.listen(engine, "connect", self._note)
+        event.listen(engine, "connect", self._check)
         event.listen(engine, "checkout", self._check)
 
     def _name(
-        self, _dialect: Dialect, _record: object, arguments: list[str], options: dict[str, Any]
+        self, _dialect: object, _record: object, arguments: list[str], options: dict[str, Any]
     ) -> None:
-        mode = "rw" if self._was_there else "rwc"
-        arguments[0] = f"{self._path.as_uri()}?mode={mode}"
+        self._found = self._found or self._look()
+        arguments[0] = sqlite_uri(self._path, "rwc" if self._makes and not self._found else "rw")
         options["uri"] = True
 
-    def _note(self, _connection: object, record: ConnectionPoolEntry) -> None:
-        record.info[_SqliteFile] = self._identity()
-        self._was_there = True
+    def _check(self, *_event: object) -> None:
+        found = self._look()
+        self._found = self._found or found
+        if found is None or found != self._found:
+            raise sqlite3.OperationalError(f"'{self._path}' was removed or replaced")
 
-    def _check(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if record.info[_SqliteFile] != self._identity():
-            raise DisconnectionError  # the pool connects anew, and that says what is wrong
-
-    def _identity(self) -> tuple[int, int] | None:
+    def _look(self) -> tuple[int, int] | None:
         with suppress(OSError):
             found = self._path.stat()
             return found.st_dev, found.st_ino
         return None
 
 
-def _commit_durably(connection: Any, _record: object) -> None:
-    """Let a commit be on disk before it is answered, where a server is set up otherwise."""
-    name = "'synchronous_commit'"
-    connection.execute(
-        f"SELECT set_config({name}, 'on', false) WHERE current_setting({name}) = 'off'"
-    )
-    connection.commit()
+def sqlite_uri(path: str | Path, mode: str) -> str:
+    """Return how to open a file with ``sqlite3.connect(..., uri=True)``: ``rw`` makes none."""
+    return f"{Path(path).absolute().as_uri()}?mode={mode}"
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

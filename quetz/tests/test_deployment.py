@@ -1,15 +1,15 @@
 """Opening a deployment's database, migrating it, and writing to it."""
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from quetz.db.engine import open_engine
 from quetz.deployment import Deployment, backups_of, database_url, migrate
-from quetz.errors import BadConfig, StorageFull
+from quetz.errors import BadConfig, DatabaseUnavailable, StorageFull
 from quetz.errors.migrations import BackupToolMissing, SchemaBehind, SchemaChanged
 from quetz.migrations.progress import Progress
 from quetz.plugins import load_plugins
@@ -299,3 +299,31 @@ def test_a_full_disk_of_postgresql_is_told_in_any_language(deployment):
         session.execute(
             text("DO $$ BEGIN RAISE EXCEPTION 'kein Platz' USING ERRCODE = 'disk_full'; END $$")
         )
+
+
+@on_postgresql
+def test_a_commit_is_on_disk_though_the_server_would_not_wait_for_that(deployment):
+    settings = []
+
+    def look(connection):
+        settings.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar())
+
+    event.listen(deployment.engine, "commit", look)
+    for chosen in ("off", "remote_apply"):
+        with deployment.transaction(write=True) as session:
+            session.execute(text(f"SET LOCAL synchronous_commit = {chosen}"))
+
+    assert settings == ["on", "remote_apply"]
+
+
+@on_sqlite
+def test_a_database_that_is_gone_before_it_was_read_is_not_made_anew(deployment_path):
+    with closing(Deployment.open(deployment_path)) as deployment:
+        file = Path(str(deployment.engine.url.database))
+        away = file.rename(file.with_name("away.sqlite"))
+
+        with pytest.raises(DatabaseUnavailable), deployment.transaction() as session:
+            session.execute(text("SELECT 1"))
+
+        assert not file.exists()
+        away.rename(file)

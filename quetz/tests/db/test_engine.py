@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from quetz.db.engine import BUSY_SECONDS, open_engine
 from quetz.testing.databases import SqliteDatabases, chosen_dbinit
-from quetz.testing.postgresql import UNSAFE
 
 INSERT = text("INSERT INTO objects (sha256, size, touched_at) VALUES (:sha256, :size, 0)")
 COUNT = text("SELECT count(*) FROM objects")
@@ -172,44 +171,57 @@ def test_sqlite_is_set_up_for_durability_and_waiting(sqlite, pragma, value):
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
-def test_a_file_that_was_removed_is_not_made_anew(sqlite):
+def take_away(file):
+    file.unlink()
+
+
+def put_another_there(file):
+    other = file.with_name("other.sqlite")
+    shutil.copyfile(file, other)
+    other.replace(file)
+
+
+@pytest.mark.parametrize("change", [take_away, put_another_there])
+def test_a_file_that_is_no_longer_the_one_that_was_opened_is_not_used(sqlite, change):
+    file = Path(sqlite.url.database)
+    with sqlite.execution_options(write=True).begin() as connection:
+        add(connection, "a")
+    change(file)
+    before = file.exists() and file.read_bytes()
+
+    for _ in range(2):
+        with pytest.raises(OperationalError, match=r"removed or replaced|unable to open"):
+            sqlite.connect()
+
+    assert (file.exists() and file.read_bytes()) == before
+
+
+def test_a_file_that_comes_back_is_used_again(sqlite):
     file = Path(sqlite.url.database)
     with sqlite.begin() as connection:
         connection.scalar(COUNT)
-    file.unlink()
+    away = file.rename(file.with_name("away.sqlite"))
+    with pytest.raises(OperationalError):
+        sqlite.connect()
+    away.rename(file)
 
-    with pytest.raises(OperationalError, match="unable to open"), sqlite.begin():
-        pass
-
-    assert not file.exists()
-
-
-def test_what_is_written_once_another_file_took_the_place_is_in_that_one(sqlite, tmp_path):
-    file, other = Path(sqlite.url.database), tmp_path / "restored.sqlite"
-    with sqlite.execution_options(write=True).begin() as connection:
-        add(connection, "before")
-    sqlite.dispose()  # the file is whole without its log
-    shutil.copyfile(file, other)
     with sqlite.begin() as connection:
-        connection.scalar(COUNT)
-    other.replace(file)
-
-    with sqlite.execution_options(write=True).begin() as connection:
-        add(connection, "after")
-
-    with sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True) as reader:
-        hashes = reader.execute("SELECT sha256 FROM objects ORDER BY sha256 DESC").fetchall()
-    assert hashes == [("before",), ("after",)]
+        assert connection.scalar(COUNT) == 0
 
 
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-def test_a_commit_on_postgresql_is_on_its_disk_though_the_server_would_not_wait(engine):
-    assert "synchronous_commit" in UNSAFE
+def test_an_engine_makes_no_file_unless_it_may(tmp_path):
+    url = make_url("sqlite://").set(database=str(tmp_path / "a ?#%.sqlite"))
+    engine = open_engine(url, makes_file=False)
 
-    with engine.begin() as connection:
-        setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+    with pytest.raises(OperationalError, match="unable to open"):
+        engine.connect()
 
-    assert setting == "on"
+    assert list(tmp_path.iterdir()) == []
+    maker = open_engine(url)
+    maker.connect().close()
+    engine.connect().close()
+    engine.dispose()
+    maker.dispose()
 
 
 def test_an_engine_in_memory_needs_no_pool():

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
-from anyio import CancelScope
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -187,8 +186,7 @@ class _Upload:
             yield room
         except BaseException:
             if room.reservation is not None:
-                with CancelScope(shield=True):  # a request that is cancelled holds it, too
-                    await run_in_threadpool(self._release, room.reservation)
+                await run_in_threadpool(self._release, room.reservation)
             raise
 
     def _find_room(self, declared: int | None, filename: str | None) -> _Room:
