@@ -105,14 +105,15 @@ class Place:
 class IndexForms:
     """Makes representations of published files, and keeps the small ones in memory.
 
-    A published name never changes its content, so what is kept stays right; it is bounded,
-    and the least recently used goes first.
+    A published name never changes its content, so what is kept stays right. Of each form the
+    last state that was asked for is kept, as long as there is room: the least recently used goes.
     """
 
     def __init__(self, store: ObjectStore, restored_at: int = 0) -> None:
         self._store = store
         self._restored_at = restored_at
-        self._kept: OrderedDict[object, Representation] = OrderedDict()
+        self._kept: OrderedDict[object, tuple[str, Representation]] = OrderedDict()
+        """The file that each was made of, by what was asked for."""
         self._bytes = 0
         self._zips = ZippedDocuments(store)
         self._zipping: dict[str, asyncio.Task[bytes | Path]] = {}
@@ -127,10 +128,9 @@ class IndexForms:
             FileGone: it is missing or torn.
         """
         encoding = _encoding(form, accepted)
-        key = (place, form, file.key, encoding)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        key = (place, form, encoding)
+        if (kept := self._find(key, file.key)) is not None:
+            return kept
         if encoding == "gzip" or form.zipped:
             body = await self._gzip_once(file)
         else:
@@ -149,14 +149,14 @@ class IndexForms:
             negotiated=form.negotiated,
             packed=packed,
         )
-        return self._keep(key, made)
+        return self._keep(key, file.key, made)
 
     def empty(self, place: Place, form: Form, accepted: frozenset[str]) -> Representation:
         """Represent the index of a subdir that no package was ever published in."""
         encoding = _encoding(form, accepted)
-        key = (place, form, "", encoding)
-        if key in self._kept:
-            return self._kept[key]
+        key = (place, form, encoding)
+        if (kept := self._find(key, "")) is not None:
+            return kept
         raw = EMPTY[form.stored](place.subdir, place.created_at)
         stored = compress(raw, LEVEL)
         if form.negotiated:
@@ -174,7 +174,7 @@ class IndexForms:
             encoding=encoding,
             negotiated=form.negotiated,
         )
-        return self._keep(key, made)
+        return self._keep(key, "", made)
 
     async def shard(self, place: Place, digest: str) -> Representation:
         """Represent a shard by its hash, whether the present index names it or an older one.
@@ -183,9 +183,8 @@ class IndexForms:
             FileGone: there is none of that hash.
         """
         key = (place.channel_id, place.audience, place.subdir, digest)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if (kept := self._find(key, digest)) is not None:
+            return kept
         switch = Switch(place.channel_id, place.subdir, SHARDS)
         data = await run_in_threadpool(self._store.read_index, shard_key(switch, digest))
         if data is None or sha256(data).hexdigest() != digest:
@@ -198,7 +197,7 @@ class IndexForms:
             cache_control=place.immutable,
             modified=place.created_at,
         )
-        return self._keep(key, made)
+        return self._keep(key, digest, made)
 
     def _stored(self, file: IndexFile, *, unpack: bool) -> bytes | Path:
         """Return a published file: its bytes, unpacked if they should be, or where it lies."""
@@ -246,18 +245,30 @@ class IndexForms:
             raise FileGone(str(key))
         return data
 
-    def _keep(self, key: object, made: Representation) -> Representation:
-        if key in self._kept:  # another request was quicker
-            return self._kept[key]
-        size = len(made.body) if isinstance(made.body, bytes) else 0
-        if size <= KEPT_SIZE:
-            self._kept[key] = made
-            self._bytes += size + OVERHEAD
+    def _find(self, key: object, source: str) -> Representation | None:
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != source:
+            return None
+        self._kept.move_to_end(key)
+        return kept[1]
+
+    def _keep(self, key: object, source: str, made: Representation) -> Representation:
+        if (kept := self._find(key, source)) is not None:  # another request was quicker
+            return kept
+        if (former := self._kept.pop(key, None)) is not None:
+            self._bytes -= _weight(former[1])
+        weight = _weight(made)
+        if weight <= KEPT_SIZE + OVERHEAD:
+            self._kept[key] = source, made
+            self._bytes += weight
             while self._bytes > MEMORY:
-                _, dropped = self._kept.popitem(last=False)
-                body = dropped.body
-                self._bytes -= OVERHEAD + (len(body) if isinstance(body, bytes) else 0)
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._bytes -= _weight(dropped)
         return made
+
+
+def _weight(made: Representation) -> int:
+    return OVERHEAD + (len(made.body) if isinstance(made.body, bytes) else 0)
 
 
 @lru_cache(256)  # clients send few different ones

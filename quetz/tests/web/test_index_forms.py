@@ -145,6 +145,34 @@ def test_a_client_that_asks_in_many_words_has_a_document_kept_once(client, packa
     assert list(reads.values()) == [1]
 
 
+def test_former_states_of_an_index_take_no_room_from_others(
+    client, key, channel, deployment, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(index_forms, "MEMORY", 12_000)  # of two documents, and not of six
+    reads = Counter[str]()
+
+    def counting_read(store, file):
+        reads[file.key] += 1
+        return read_file(store, file)
+
+    def publish(name, subdir):
+        package = build_package(tmp_path, name=name, subdir=subdir)
+        path = f"/api/channels/forge/upload/{package.name}"
+        client.post(path, content=package.read_bytes(), headers=key)
+        publish_all(deployment)
+
+    publish("quiet", "noarch")
+    monkeypatch.setattr(index_forms, "read_file", counting_read)
+    get(client, "/get/forge/noarch/repodata.json")
+    for number in range(6):
+        publish(f"pkg{number}", "linux-64")
+        get(client, "/get/forge/linux-64/repodata.json")
+    get(client, "/get/forge/noarch/repodata.json")
+
+    assert len(reads) == 7
+    assert max(reads.values()) == 1
+
+
 def read_zipped(client, path) -> set[str]:
     document = json.loads(gzip.decompress(raw(client, path, Accept_Encoding="gzip")))
     return document["packages.conda"].keys()
