@@ -65,6 +65,7 @@ class _SqliteFile:
         event.listen(engine, "do_connect", self._name)
         event.listen(engine, "connect", self._check)
         event.listen(engine, "checkout", self._check)
+        event.listen(engine, "engine_disposed", self._forget)
 
     def _name(
         self, _dialect: object, _record: object, arguments: list[str], options: dict[str, Any]
@@ -78,6 +79,10 @@ class _SqliteFile:
         self._found = self._found or found
         if found is None or found != self._found:
             raise sqlite3.OperationalError(f"'{self._path}' was removed or replaced")
+
+    def _forget(self, _engine: Engine) -> None:
+        """Take what is there next for the file: no connection to another one is left."""
+        self._found = None
 
     def _look(self) -> tuple[int, int] | None:
         with suppress(OSError):

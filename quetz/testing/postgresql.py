@@ -21,7 +21,7 @@ import psycopg
 from sqlalchemy.engine import URL, make_url
 
 # Nothing of a test outlives a crash of the machine, so nothing has to be on disk.
-UNSAFE = ("fsync", "synchronous_commit", "full_page_writes")
+SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 STOP_SECONDS = 30
 ATTEMPTS = 3
 
@@ -106,8 +106,8 @@ def guard(folder: Path, ready: int) -> None:
     server = get_server(folder / "data", cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            for setting in UNSAFE:
-                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            for setting in SETTINGS:
+                connection.execute(f"ALTER SYSTEM SET {setting}".encode())
             connection.execute("SELECT pg_reload_conf()")
         (folder / "url").write_text(server.get_uri())
         os.write(ready, b"ready")

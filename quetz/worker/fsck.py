@@ -23,7 +23,6 @@ from quetz.worker.publisher import BUSY_SECONDS, lease, publish
 CHECKS: Final[tuple[Check, ...]] = (
     databases.check_schema,
     databases.check_pages,
-    databases.check_settings,
     databases.check_references,
     databases.check_seals,
     names.check_names,

@@ -214,18 +214,6 @@ def check_pages(session: Session, *, deep: bool) -> list[str]:
     return [line for line in found if line != "ok"]
 
 
-_SAFE_SETTINGS = ("fsync", "full_page_writes")
-"""Settings of PostgreSQL that let a power cut undo a commit, or damage the database, if off."""
-
-
-def list_unsafe_settings(session: Session) -> list[str]:
-    """Return those of PostgreSQL's settings for durability that are off."""
-    if session.get_bind().dialect.name != "postgresql":
-        return []
-    values = [(name, session.scalar(text(f"SHOW {name}"))) for name in _SAFE_SETTINGS]
-    return [name for name, value in values if value == "off"]
-
-
 # What waits
 
 

@@ -16,11 +16,8 @@ from quetz.db.models import (
     Tombstone,
 )
 from quetz.db.queries.channels import get_channel
-from quetz.testing.databases import given_url
 from quetz.tests.worker.soundness import NUMPY, SUBDIR, change, check, find_file, places
 from quetz.worker.checks import indexes
-from quetz.worker.checks.databases import check_settings
-from quetz.worker.checks.findings import Ground, Severity
 
 
 @pytest.mark.parametrize(
@@ -183,13 +180,3 @@ def test_a_schema_of_another_version_is_found(sound):
         change(sound, restore.bindparams(version=version))
 
     assert places(found) == [("I14", "database")]
-
-
-@pytest.mark.skipif(given_url() is not None, reason="it is about the tests' own server")
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-def test_a_server_that_keeps_nothing_on_disk_is_warned_of(sound):
-    found = list(check_settings(Ground(sound)))
-
-    advice = {"set fsync = on", "set full_page_writes = on"}
-    assert {one.advice for one in found} == advice
-    assert {one.severity for one in found} == {Severity.WARNING}

@@ -33,15 +33,6 @@ def check_pages(ground: Ground) -> Iterator[Finding]:
         yield Finding("I14", Severity.ERROR, "database", f"SQLite says: {line}", _RESTORE)
 
 
-def check_settings(ground: Ground) -> Iterator[Finding]:
-    """I14: what PostgreSQL calls committed is on its disk."""
-    with ground.deployment.transaction() as session:
-        unsafe = queries.list_unsafe_settings(session)
-    for name in unsafe:
-        what = f"PostgreSQL runs with {name} = off: a power cut may take what was acknowledged"
-        yield Finding("I14", Severity.WARNING, "database", what, f"set {name} = on")
-
-
 def check_references(ground: Ground) -> Iterator[Finding]:
     """I9: foreign keys hold."""
     with ground.deployment.transaction() as session:
