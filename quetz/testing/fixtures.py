@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from quetz.db.engine import open_engine
-from quetz.deployment import STORE_FOLDER, Deployment, open_database
+from quetz.deployment import STORE_FOLDER, Deployment
 from quetz.migrations.status import Status
 from quetz.plugins import Plugins
 from quetz.settings import load_settings
@@ -177,27 +177,29 @@ def deployment_path(
 
 
 @pytest.fixture(scope="session")
-def _opened() -> dict[object, tuple[Plugins, Status]]:
+def _opened() -> dict[object, tuple[Engine, Plugins, Status]]:
     """Keep what opening found, which takes longer than most tests.
 
-    What is installed, and the schema of databases without a row, stay as they are.
+    What is installed, and the schema of databases without a row, stay as they are. The engine,
+    whose connections are closed after each test, remembers how statements are compiled.
     """
     return {}
 
 
 @pytest.fixture
 def deployment(
-    deployment_path: Path, database_url: URL, _opened: dict[object, tuple[Plugins, Status]]
+    deployment_path: Path, database_url: URL, _opened: dict[object, tuple[Engine, Plugins, Status]]
 ) -> Iterator[Deployment]:
     """Open a deployment: its transactions are real, its database is cleaned for each test."""
     settings = load_settings(deployment_path)
-    seen = (database_url.get_backend_name(), tuple(settings.plugins.enabled), tuple(sys.path))
-    if seen in _opened:
-        engine = open_database(deployment_path, settings)
-        deployment = Deployment.on(deployment_path, settings, engine, *_opened[seen])
-    else:
-        deployment = Deployment.open(deployment_path)
-        _opened[seen] = deployment.plugins, deployment.schema.status
+    enabled, database = tuple(settings.plugins.enabled), settings.sqlalchemy.model_dump_json()
+    seen = (database_url, database, enabled, tuple(sys.path))
+    if seen not in _opened:
+        with closing(Deployment.open(deployment_path)) as opened:
+            _opened[seen] = opened.engine, opened.plugins, opened.schema.status
+    engine, plugins, status = _opened[seen]
+    own = engine.execution_options()  # what a test listens for ends with it
+    deployment = Deployment.on(deployment_path, settings, own, plugins, status)
     yield deployment
     deployment.close()
 

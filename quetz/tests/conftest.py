@@ -1,12 +1,16 @@
 """Fixtures on real databases for every test."""
 
+import gc
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
+from starlette.testclient import TestClient
 
 from quetz.testing.postgresql import client_programs
 
@@ -38,6 +42,21 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def database_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put pg_dump and its like on the path."""
     monkeypatch.setenv("PATH", f"{client_programs()}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_event_loop() -> Iterator[None]:
+    """Let all clients of applications use one event loop: each request would start a thread."""
+    with start_blocking_portal() as portal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestClient, "portal", portal)
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported and collected, which stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 # Folders of tests that wait for servers and programs.

@@ -1,5 +1,7 @@
 """Uploads to a server whose database has no room left: refused whole, and taken later."""
 
+from contextlib import closing
+
 import pytest
 from sqlalchemy import event, func, select
 
@@ -30,8 +32,11 @@ class Room:
 
     def __init__(self, engine):
         self._engine = engine
-        event.listen(engine, "checkout", self._limit)
         self.is_full = False
+        event.listen(engine, "checkout", self._limit)
+
+    def close(self):
+        event.remove(self._engine, "checkout", self._limit)
 
     def _limit(self, connection, *_):
         most = 1 << 30
@@ -42,7 +47,8 @@ class Room:
 
 @pytest.fixture
 def room(deployment):
-    return Room(deployment.engine)
+    with closing(Room(deployment.engine)) as room:
+        yield room
 
 
 def send(client, channel, path, **options):
