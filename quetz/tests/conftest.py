@@ -52,6 +52,12 @@ def _shared_event_loop() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def own_event_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each request a loop of its own, so that the body of one can ask another."""
+    monkeypatch.setattr(TestClient, "portal", None)
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what was imported and collected, which stays."""
     gc.collect()

@@ -164,6 +164,7 @@ def test_a_body_beyond_the_limit_is_answered_413(client, owner_key, in_chunks, w
     }
 
 
+@pytest.mark.usefixtures("own_event_loops")
 def test_a_key_revoked_while_a_body_arrives_does_nothing(app, client, owner_key, monkeypatch):
     monkeypatch.setattr("quetz.web.guard.TRUST_SECONDS", 0.0)  # every body arrives slowly
     key_id = owner_key.split("-")[1]
@@ -179,6 +180,7 @@ def test_a_key_revoked_while_a_body_arrives_does_nothing(app, client, owner_key,
     assert answer.status_code == 401
 
 
+@pytest.mark.usefixtures("own_event_loops")
 def test_a_key_revoked_while_a_package_arrives_uploads_nothing(
     app, client, owner_key, deployment, tmp_path
 ):

@@ -248,12 +248,12 @@ def test_the_same_bytes_again_fit_into_a_full_channel(client, key, tmp_path):
     assert [answer.status_code for answer in answers] == [201, 200]
 
 
+@pytest.mark.usefixtures("own_event_loops")
 def test_a_body_of_unknown_length_locks_nobody_out_of_a_quota(client, key, tmp_path):
     first, second = (build_package(tmp_path, name=name) for name in ("one", "two"))
     size = first.stat().st_size + second.stat().st_size
     body = {"name": "small", "private": False, "size_limit": size}
     client.post("/api/channels", json=body, headers=key)
-    client.portal = None  # what is asked from within another request needs a loop of its own
     meanwhile = []
 
     def slow_body():
