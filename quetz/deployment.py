@@ -197,7 +197,7 @@ def is_database_in_use(url: URL) -> bool:
     """Tell whether a database holds users, channels or objects; no SQLite file is made for it."""
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return False
-    engine = open_engine(url)
+    engine = open_engine(url, makes_file=False)
     try:
         return is_in_use(engine)
     finally:

@@ -62,12 +62,12 @@ class _SqliteFile:
         self._found: tuple[int, int] | None = None
 
     def watch(self, engine: Engine) -> None:
-        event.listen(engine, "do_connect", self._name)
+        event.listen(engine, "do_connect", self._choose_mode)
         event.listen(engine, "connect", self._check)
         event.listen(engine, "checkout", self._check)
         event.listen(engine, "engine_disposed", self._forget)
 
-    def _name(
+    def _choose_mode(
         self, _dialect: object, _record: object, arguments: list[str], options: dict[str, Any]
     ) -> None:
         self._found = self._found or self._look()

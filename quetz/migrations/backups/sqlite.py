@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from quetz.crashpoints import crashpoint
+from quetz.db.engine import sqlite_uri
 from quetz.errors.migrations import BackupFailed
 from quetz.migrations.positions import file_of
 from quetz.storage.folders import sync
@@ -217,8 +218,7 @@ def _beside(file: Path, suffix: str) -> Path:
 
 def _open(file: Path, mode: str) -> sqlite3.Connection:
     """Open a file that exists."""
-    uri = f"{file.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    return sqlite3.connect(sqlite_uri(file, mode), uri=True, timeout=_BUSY_SECONDS)
 
 
 def _open_unchanging(file: Path) -> sqlite3.Connection:
