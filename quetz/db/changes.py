@@ -8,14 +8,13 @@ import selectors
 import socket
 import sqlite3
 import threading
+from pathlib import Path
 from typing import Protocol
 
 import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
-
-from quetz.db.engine import sqlite_uri
 
 CHANNEL = "quetz_changes"
 RECONNECT_SECONDS = 0.5
@@ -47,11 +46,9 @@ class SqliteChanges:
 
     def __init__(self, url: URL) -> None:
         self._lock = threading.Lock()
+        file = Path(str(url.database)).absolute().as_uri()
         self._connection = sqlite3.connect(
-            sqlite_uri(str(url.database), "rw"),
-            uri=True,
-            check_same_thread=False,
-            isolation_level=None,
+            f"{file}?mode=rw", uri=True, check_same_thread=False, isolation_level=None
         )
         self._cursor = self._connection.cursor()
         self._failures = 1
